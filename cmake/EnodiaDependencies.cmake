@@ -1,0 +1,53 @@
+# Everything from outside. LibTorch is linked through targets of our own: find_package(Torch) takes
+# 19 s, wants the whole CUDA stack at link time and sets global flags.
+find_package(Threads REQUIRED)
+find_package(MPI REQUIRED COMPONENTS C)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
+find_path(SENTENCEPIECE_INCLUDE_DIR sentencepiece_processor.h REQUIRED)
+find_library(SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train REQUIRED)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+
+# LibTorch: the user's own through CMAKE_PREFIX_PATH, else what scripts/setup.sh unpacked.
+find_path(ENODIA_TORCH_INCLUDE_DIR ATen/core/Tensor.h
+  PATHS $ENV{ENODIA_CACHE}/libtorch-2.11.0/torch $ENV{HOME}/.cache/enodia/libtorch-2.11.0/torch
+  PATH_SUFFIXES include)
+if(NOT ENODIA_TORCH_INCLUDE_DIR)
+  message(FATAL_ERROR "LibTorch was not found. Run scripts/setup.sh, or pass "
+    "-DCMAKE_PREFIX_PATH=/path/to/libtorch of your own LibTorch 2.11.")
+endif()
+get_filename_component(ENODIA_LIBTORCH ${ENODIA_TORCH_INCLUDE_DIR} DIRECTORY)
+
+add_library(enodia_torch INTERFACE)
+add_library(enodia::torch ALIAS enodia_torch)
+target_include_directories(enodia_torch SYSTEM INTERFACE
+  ${ENODIA_LIBTORCH}/include ${ENODIA_LIBTORCH}/include/torch/csrc/api/include)
+# at::parallel_for is inline OpenMP: without -fopenmp on the including file it runs sequentially.
+target_compile_options(enodia_torch INTERFACE -fopenmp)
+# libcudart and libcupti lie beside LibTorch and are found at run time through its own RPATH.
+target_link_libraries(enodia_torch INTERFACE
+  ${ENODIA_LIBTORCH}/lib/libtorch_cpu.so ${ENODIA_LIBTORCH}/lib/libc10.so
+  ${ENODIA_LIBTORCH}/lib/libgomp.so.1)
+target_link_options(enodia_torch INTERFACE -Wl,--allow-shlib-undefined)
+
+add_library(enodia_mpi INTERFACE)
+add_library(enodia::mpi ALIAS enodia_mpi)
+target_link_libraries(enodia_mpi INTERFACE MPI::MPI_C)
+target_compile_definitions(enodia_mpi INTERFACE OMPI_SKIP_MPICXX)
+
+add_library(enodia_sentencepiece INTERFACE)
+add_library(enodia::sentencepiece ALIAS enodia_sentencepiece)
+target_include_directories(enodia_sentencepiece SYSTEM INTERFACE ${SENTENCEPIECE_INCLUDE_DIR})
+target_link_libraries(enodia_sentencepiece INTERFACE ${SENTENCEPIECE_TRAIN_LIBRARY} ${SENTENCEPIECE_LIBRARY})
+
+add_library(enodia_xxhash INTERFACE)
+add_library(enodia::xxhash ALIAS enodia_xxhash)
+target_include_directories(enodia_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
+target_compile_definitions(enodia_xxhash INTERFACE XXH_INLINE_ALL)
+
+if(ENODIA_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "collectives/buffer.h"
+#include "collectives/queue.h"
+#include "collectives/work.h"
+
+namespace enodia {
+
+enum class ReduceOp : uint8_t { kSum, kMin, kMax };
+std::string_view name_of(ReduceOp op);
+
+/// One point-to-point message of an exchange.
+struct Message {
+  int peer;  ///< rank in this communicator; the own rank is legal and copies
+  Buffer buffer;
+};
+
+/// A group of ranks that talk to each other. Backends: mpi, loopback (ranks as threads of one
+/// process). Everything else (all-to-all, gathers, reductions in a fixed order) is a free function
+/// on `exchange`, in collectives.h.
+///
+/// All ranks of the communicator call its operations in the same order. Operations never depend on
+/// the others' progress beyond that: counts may differ and be zero, counts above INT_MAX work, and
+/// a world of one copies. Every operation starts after `after` and its result may be seen by the
+/// queue given to Work::wait; buffers stay untouched in between. Throws CommError.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int world_size() const = 0;
+
+  /// Sends and receives a batch of messages. The i-th send from a to b meets the i-th receive of b
+  /// from a; both have the same count and dtype.
+  virtual Work exchange(std::span<const Message> sends,
+                        std::span<const Message> receives,
+                        const Queue& after = Queue()) = 0;
+
+  /// Combines the buffers of all ranks; every rank gets the same bits. The default is
+  /// fixed_order_all_reduce (rank order, float64 never narrowed, bfloat16 summed in float32).
+  virtual Work all_reduce(Buffer inout, ReduceOp op, const Queue& after = Queue());
+
+  virtual Work broadcast(Buffer inout, int root, const Queue& after = Queue()) = 0;
+  virtual void barrier() = 0;
+
+  /// Collective: ranks of equal color form a new communicator, ordered by (key, rank). Called at
+  /// start-up only.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  /// Which node each rank of this communicator lives on: dense ids from 0 in order of first rank.
+  virtual std::span<const int> nodes() const = 0;
+};
+
+}  // namespace enodia

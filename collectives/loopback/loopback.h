@@ -1,0 +1,21 @@
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "collectives/communicator.h"
+
+namespace enodia {
+
+/// Runs `body` once per rank, each on a thread of this process, with a loopback communicator.
+/// `nodes[r]` is the node that rank r pretends to live on (empty: all on one). When a rank throws,
+/// the others' operations throw CommError instead of waiting for ever; the first rank's exception
+/// that was not such an echo is rethrown after all threads have ended.
+void run_loopback(int world_size,
+                  const std::function<void(Communicator&)>& body,
+                  std::vector<int> nodes = {});
+
+/// A world of one, in the calling thread: what a command without mpirun trains on.
+std::unique_ptr<Communicator> make_single_rank_communicator();
+
+}  // namespace enodia
