@@ -10,7 +10,7 @@ void EmbeddingBlock::forward(BlockState& state, int /*phase*/) {
 
 void EmbeddingBlock::backward(BlockState& state, int /*phase*/) {
   ops::scatter_add_rows(weight_.grad, state.tokens, state.grad_hidden);
-  state.grad_hidden = {};
+  state.grad_hidden = at::Tensor();
 }
 
 }  // namespace enodia

@@ -39,7 +39,7 @@ void HeadBlock::forward(BlockState& state, int /*phase*/) {
     saved.rstd = rstd;
     saved.grad_normed = grad_normed;
   }
-  state.hidden = {};
+  state.hidden = at::Tensor();
 }
 
 /// Adds the cross-entropy; when training returns its gradient at `normed`.

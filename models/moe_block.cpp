@@ -135,10 +135,10 @@ void MoeBlock::experts(BlockState& /*state*/, Saved& saved) {
 
 void MoeBlock::combine(BlockState& state, Saved& saved) {
   at::Tensor combined = dispatcher_.collect(saved.map, saved.output);
-  saved.output = {};
+  saved.output = at::Tensor();
   if (shared_) {
     combined.add_(saved.shared_out);
-    saved.shared_out = {};
+    saved.shared_out = at::Tensor();
   }
   state.hidden = combined.add_(state.hidden);
   if (!state.context.training) {
