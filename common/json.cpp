@@ -18,7 +18,8 @@ Json parse_json(std::string_view text, const std::string& source) {
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
     using Event = Json::parse_event_t;
-    if (depth > kMaxDepth) {
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth >= kMaxDepth) {
       throw FileError(source + ": JSON is nested deeper than 64 levels");
     }
     if (event == Event::object_start) {
