@@ -99,10 +99,13 @@ void check_across(const ModelOptions& o, Rules& rules) {
                 o.num_hidden_layers,
                 "); set it to at most ",
                 o.num_hidden_layers);
-  rules.in_range("num_shared_experts * moe_intermediate_size",
-                 o.num_shared_experts * o.moe_intermediate_size,
-                 0,
-                 kMaxWidth);
+  rules.require(o.num_shared_experts * o.moe_intermediate_size <= kMaxWidth,
+                "num_shared_experts (",
+                o.num_shared_experts,
+                ") times moe_intermediate_size (",
+                o.moe_intermediate_size,
+                ") must not exceed ",
+                kMaxWidth);
 }
 
 }  // namespace

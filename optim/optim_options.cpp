@@ -18,21 +18,20 @@ void require(bool holds, std::vector<std::string>& broken, const Words&... sente
 
 std::vector<std::string> OptimOptions::violations() const {
   std::vector<std::string> broken;
-  for (const double beta : betas) {
-    require(beta >= 0 && beta < 1,
-            broken,
-            "betas (",
-            betas[0],
-            ", ",
-            betas[1],
-            ") must each be at least 0 and below 1");
-  }
+  const bool betas_fit = betas[0] >= 0 && betas[0] < 1 && betas[1] >= 0 && betas[1] < 1;
+  require(betas_fit,
+          broken,
+          "betas (",
+          betas[0],
+          ", ",
+          betas[1],
+          ") must each be at least 0 and below 1");
   require(std::isfinite(eps) && eps > 0, broken, "eps (", eps, ") must be above 0 and finite");
-  require(weight_decay >= 0 && weight_decay <= 1,
+  require(std::isfinite(weight_decay) && weight_decay >= 0,
           broken,
           "weight_decay (",
           weight_decay,
-          ") must be from 0 to 1");
+          ") must be finite and not below 0");
   require(std::isfinite(clip_norm) && clip_norm >= 0,
           broken,
           "clip_norm (",

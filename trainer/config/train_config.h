@@ -92,7 +92,8 @@ struct ConfigProblem {
 /// Reads YAML text strictly, then `overrides` ("model.hidden_size=64", each the argument of one
 /// --set; later ones win). Local; the same text gives the same result on every rank. `file_name`
 /// is for messages and run.name. Throws ConfigError that lists every problem, one a line.
-TrainConfig parse_train_config(const std::string& yaml_text, const std::string& file_name,
+TrainConfig parse_train_config(const std::string& yaml_text,
+                               const std::string& file_name,
                                std::span<const std::string> overrides);
 
 /// What cannot work on `world_size` ranks: dp, ep, and batch sizes against them. Local, pure.
