@@ -43,9 +43,12 @@ def documents(lines):
 
 
 def write_jsonl(path, texts):
-    with path.open("w", encoding="utf-8") as file:
+    """One {"text": ...} a line; the file appears whole or not at all."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
         for text in texts:
             file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    partial.rename(path)
 
 
 def main():
