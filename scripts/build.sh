@@ -5,5 +5,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-[[ -e build/build.ninja ]] || cmake -S . -B build -G Ninja
+[[ -e build/build.ninja ]] || cmake --preset release
 ninja -C build "$@"
