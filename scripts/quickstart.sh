@@ -5,7 +5,7 @@
 #   scripts/quickstart.sh [--minutes M] [--ranks N]
 #
 #   --minutes M   about so many minutes of training instead of 6: a shorter schedule, planned ahead
-#   --ranks N     MPI ranks (default 2, or 1 on a single core)
+#   --ranks N     MPI ranks: 1, 2, 4, 8 or 16 (default 2, or 1 on a single core)
 #
 # Started again it takes up what is there: a stopped training goes on, a finished one is evaluated.
 # To train from the beginning: rm -r runs/quickstart
@@ -14,8 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # About 6 minutes on 2 cores. --minutes scales both in proportion.
 minutes=6
-steps=600
-warmup_samples=480
+steps=480
+warmup_samples=240
 
 usage() { sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 heading() { printf '\n== %s\n' "$*"; }
@@ -32,8 +32,11 @@ while (($# > 0)); do
   [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage
   shift 2
 done
+[[ $ranks =~ ^(1|2|4|8|16)$ ]] || usage
 steps=$((steps * wanted / minutes))
 warmup_samples=$((warmup_samples * wanted / minutes))
+# A step takes 16 sequences, which the ranks share.
+micro_batch_size=$((ranks > 2 ? 16 / ranks : 8))
 
 heading "1/6 Set-up"
 scripts/setup.sh libsword-utils sword-text-web
@@ -55,7 +58,8 @@ wc -c data/web/{train,valid}.{jsonl,bin}
 
 heading "4/6 Training: $steps steps on $ranks ranks"
 scripts/enodia-run -n "$ranks" train configs/quickstart.yaml \
-  --set train.steps="$steps" --set optim.warmup_samples="$warmup_samples"
+  --set train.steps="$steps" --set optim.warmup_samples="$warmup_samples" \
+  --set train.micro_batch_size="$micro_batch_size"
 
 heading "5/6 Held-out chapters: the model beside a unigram and a bigram model of the same tokens"
 scripts/enodia-run -n "$ranks" eval runs/quickstart --data data/web/valid --ngrams data/web/train
