@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <unordered_map>
 
 #include "common/check.h"
@@ -229,6 +230,23 @@ std::unordered_map<std::string, std::string> training_options(int64_t vocab_size
   };
 }
 
+[[noreturn]] void throw_training_failed(int64_t vocab_size, const std::string& reason) {
+  // "Vocabulary size is smaller than required_chars. 100 vs 319. ..." names what is needed.
+  const std::string marker = detail::concat("required_chars. ", vocab_size, " vs ");
+  const size_t found = reason.find(marker);
+  if (found == std::string::npos) {
+    throw ConfigError(detail::concat("cannot train a tokenizer of vocab_size ",
+                                     vocab_size,
+                                     " on this text; SentencePiece says: ",
+                                     reason));
+  }
+  throw ConfigError(detail::concat("vocab_size (",
+                                   vocab_size,
+                                   ") has no room for the 256 bytes and the characters of this "
+                                   "text; set it to at least ",
+                                   std::atoll(reason.c_str() + found + marker.size())));
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_sentencepiece(std::string model, const std::string& source) {
@@ -244,10 +262,7 @@ std::string train_sentencepiece(std::span<const std::filesystem::path> files, in
   const auto status =
       sentencepiece::SentencePieceTrainer::Train(training_options(vocab_size), &text, &model);
   if (!status.ok()) {
-    throw ConfigError(detail::concat("cannot train a tokenizer of vocab_size ",
-                                     vocab_size,
-                                     " on this text; SentencePiece says: ",
-                                     status.ToString()));
+    throw_training_failed(vocab_size, status.ToString());
   }
   const auto tokenizer = make_sentencepiece(model, "the trained tokenizer");
   if (tokenizer->vocab_size() < vocab_size) {
