@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+
+namespace enodia {
+
+/// Coefficients of one AdamW update, rounded from double by the caller (1 - 0.999F is not 0.001F):
+/// with g = grad_scale * grad, m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * g^2,
+/// p = p * keep - step * m / (sqrt(v) * inv_sqrt_bias2 + eps).
+struct AdamwCoefficients {
+  float keep;            ///< 1 - lr * weight_decay
+  float step;            ///< lr / (1 - beta1^t)
+  float beta1, rest1;    ///< rest1 = 1 - beta1
+  float beta2, rest2;    ///< rest2 = 1 - beta2
+  float inv_sqrt_bias2;  ///< 1 / sqrt(1 - beta2^t)
+  float eps;
+  float grad_scale;  ///< of clipping; 1 = none
+};
+
+/// The float32 kernels of one instruction set: raw pointers, rows contiguous unless a stride is
+/// given, any alignment, any count including zero. They run on the calling thread, allocate
+/// nothing and keep no state; callers split rows over threads. The sums of one row have a fixed
+/// order.
+struct CpuKernels {
+  const char* name;
+
+  void (*rms_norm)(
+      const float* x, const float* w, float* y, float* rstd, int64_t rows, int64_t dim, float eps);
+  /// Overwrites grad_x, accumulates into grad_w in order of rows.
+  void (*rms_norm_backward)(const float* grad_y,
+                            const float* x,
+                            const float* w,
+                            const float* rstd,
+                            float* grad_x,
+                            float* grad_w,
+                            int64_t rows,
+                            int64_t dim);
+  /// row_weight may be null.
+  void (*swiglu)(
+      const float* gate_up, const float* row_weight, float* act, int64_t rows, int64_t hidden);
+  /// row_weight and grad_row_weight are both null or both not.
+  void (*swiglu_backward)(const float* grad_act,
+                          const float* gate_up,
+                          const float* row_weight,
+                          float* grad_gate_up,
+                          float* grad_row_weight,
+                          int64_t rows,
+                          int64_t hidden);
+  /// Turns `heads` heads of 2 * half elements in every row by the angles of cos and sin [rows,
+  /// half]. `direction` is 1 or -1.
+  void (*rotate)(float* x,
+                 int64_t row_stride,
+                 const float* cos,
+                 const float* sin,
+                 int64_t rows,
+                 int64_t heads,
+                 int64_t half,
+                 float direction);
+  /// The summed loss of the rows with a label >= 0; see ops::cross_entropy for `scale`.
+  double (*cross_entropy)(
+      float* logits, const int64_t* labels, int64_t rows, int64_t vocab, float scale);
+  /// out[r] = sum over k of x[index[r * per_row + k]]; negative indices add nothing.
+  void (*gather_sum)(
+      const float* x, const int64_t* index, float* out, int64_t rows, int64_t per_row, int64_t dim);
+  /// w[index[r]] += x[r] in order of r, on the columns [begin, end) of dim.
+  void (*scatter_add)(float* w,
+                      const int64_t* index,
+                      const float* x,
+                      int64_t rows,
+                      int64_t dim,
+                      int64_t begin,
+                      int64_t end);
+  /// out[d] += sum over rows of x[r, d], on the columns [begin, end) of dim.
+  void (*column_sums)(
+      const float* x, float* out, int64_t rows, int64_t dim, int64_t begin, int64_t end);
+
+  void (*adamw)(float* value,
+                const float* grad,
+                float* exp_avg,
+                float* exp_avg_sq,
+                int64_t n,
+                const AdamwCoefficients& coefficients);
+  double (*sum_of_squares)(const float* x, int64_t n);
+};
+
+enum class InstructionSet { kPortable, kAvx2, kAvx512 };
+
+/// The kernels of an instruction set, or null where this machine or this build lacks it.
+const CpuKernels* cpu_kernels_of(InstructionSet set);
+
+/// The fastest kernels that this machine runs.
+const CpuKernels& cpu_kernels();
+
+}  // namespace enodia

@@ -1,0 +1,8 @@
+#include "models/kernels/cpu/table.h"
+
+namespace enodia {
+
+extern const CpuKernels kPortableKernels;
+constexpr CpuKernels kPortableKernels = make_table("portable");
+
+}  // namespace enodia

@@ -1,0 +1,27 @@
+#pragma once
+
+// Makes the table of the instruction set that the including source is compiled for.
+
+#include "models/kernels/cpu/cpu_kernels.h"
+#include "models/kernels/cpu/elementwise.h"
+
+namespace enodia {
+namespace {
+
+constexpr CpuKernels make_table(const char* name) {
+  return {.name = name,
+          .rms_norm = rms_norm,
+          .rms_norm_backward = rms_norm_backward,
+          .swiglu = swiglu,
+          .swiglu_backward = swiglu_backward,
+          .rotate = rotate,
+          .cross_entropy = cross_entropy,
+          .gather_sum = gather_sum,
+          .scatter_add = scatter_add,
+          .column_sums = column_sums,
+          .adamw = adamw,
+          .sum_of_squares = sum_of_squares};
+}
+
+}  // namespace
+}  // namespace enodia

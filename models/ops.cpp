@@ -1,0 +1,300 @@
+#include "models/ops.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+
+#include "common/check.h"
+#include "models/kernels/cpu/cpu_kernels.h"
+#include "models/ops_reference.h"
+
+namespace enodia::ops {
+namespace {
+
+constexpr int64_t kGrainElements = 32768;  // less is not worth waking a thread for
+constexpr int64_t kChunkRows = 128;  // of sums over rows: fixed, so that threads change no bit
+
+bool is_kernel_operand(const at::Tensor& x) {
+  return !x.defined() ||
+         (x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous());
+}
+
+/// Whether the float32 kernels take these operands; undefined ones are no obstacle.
+template <typename... Tensors>
+bool use_kernels(const Tensors&... operands) {
+  return (is_kernel_operand(operands) && ...);
+}
+
+float* floats(const at::Tensor& x) {
+  return x.defined() ? x.data_ptr<float>() : nullptr;
+}
+const int64_t* indices(const at::Tensor& x) {
+  return x.const_data_ptr<int64_t>();
+}
+
+/// fn(first_row, rows) on ranges of rows, each row of `row_elements` elements.
+template <typename Fn>
+void for_row_ranges(int64_t rows, int64_t row_elements, Fn fn) {
+  const int64_t grain = std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, row_elements));
+  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) { fn(begin, end - begin); });
+}
+
+/// fn(begin, end) on ranges of columns, whole cache lines each, of a matrix of `rows` rows.
+template <typename Fn>
+void for_column_ranges(int64_t columns, int64_t rows, Fn fn) {
+  constexpr int64_t kLine = 16;
+  for_row_ranges((columns + kLine - 1) / kLine, rows * kLine, [&](int64_t line, int64_t lines) {
+    fn(line * kLine, std::min(columns, (line + lines) * kLine));
+  });
+}
+
+int64_t chunks_of(int64_t rows) {
+  return (rows + kChunkRows - 1) / kChunkRows;
+}
+
+/// fn(chunk, first_row, rows) for every chunk of kChunkRows rows.
+template <typename Fn>
+void for_chunks(int64_t rows, Fn fn) {
+  at::parallel_for(0, chunks_of(rows), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t first = chunk * kChunkRows;
+      fn(chunk, first, std::min(kChunkRows, rows - first));
+    }
+  });
+}
+
+void check_indices(const at::Tensor& index, int64_t lowest, int64_t limit, const char* what) {
+  ENODIA_CHECK(
+      index.scalar_type() == at::kLong && index.is_contiguous(), what, " must be contiguous int64");
+  const int64_t* values = indices(index);
+  for (int64_t i = 0; i < index.numel(); ++i) {
+    ENODIA_CHECK(values[i] >= lowest && values[i] < limit,
+                 what,
+                 " ",
+                 values[i],
+                 " at ",
+                 i,
+                 " must be at least ",
+                 lowest,
+                 " and below ",
+                 limit);
+  }
+}
+
+}  // namespace
+
+RmsNormResult rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps) {
+  if (!use_kernels(x_TD, w_D)) {
+    return reference::rms_norm(x_TD, w_D, eps);
+  }
+  const int64_t dim = x_TD.size(1);
+  RmsNormResult result{at::empty_like(x_TD), at::empty({x_TD.size(0)}, x_TD.options())};
+  for_row_ranges(x_TD.size(0), dim, [&](int64_t first, int64_t rows) {
+    cpu_kernels().rms_norm(floats(x_TD) + first * dim,
+                           floats(w_D),
+                           floats(result.y) + first * dim,
+                           floats(result.rstd) + first,
+                           rows,
+                           dim,
+                           static_cast<float>(eps));
+  });
+  return result;
+}
+
+at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD,
+                             const at::Tensor& x_TD,
+                             const at::Tensor& w_D,
+                             const at::Tensor& rstd_T,
+                             at::Tensor& grad_w_D) {
+  if (!use_kernels(grad_y_TD, x_TD, w_D, rstd_T, grad_w_D)) {
+    return reference::rms_norm_backward(grad_y_TD, x_TD, w_D, rstd_T, grad_w_D);
+  }
+  const int64_t dim = x_TD.size(1);
+  const at::Tensor grad_x = at::empty_like(x_TD);
+  const at::Tensor partial = at::zeros({chunks_of(x_TD.size(0)), dim}, x_TD.options());
+  for_chunks(x_TD.size(0), [&](int64_t chunk, int64_t first, int64_t rows) {
+    const int64_t at = first * dim;
+    cpu_kernels().rms_norm_backward(floats(grad_y_TD) + at,
+                                    floats(x_TD) + at,
+                                    floats(w_D),
+                                    floats(rstd_T) + first,
+                                    floats(grad_x) + at,
+                                    floats(partial) + chunk * dim,
+                                    rows,
+                                    dim);
+  });
+  cpu_kernels().column_sums(floats(partial), floats(grad_w_D), partial.size(0), dim, 0, dim);
+  return grad_x;
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  return reference::linear(x, w, bias);
+}
+
+at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) {
+  return reference::linear_backward_input(grad_y, w);
+}
+
+void linear_backward_weight(const at::Tensor& grad_y,
+                            const at::Tensor& x,
+                            at::Tensor grad_w,
+                            at::Tensor grad_bias) {
+  reference::linear_backward_weight(grad_y, x, grad_w, grad_bias);
+}
+
+at::Tensor swiglu(const at::Tensor& gate_up, const at::Tensor& row_weight) {
+  if (!use_kernels(gate_up, row_weight)) {
+    return reference::swiglu(gate_up, row_weight);
+  }
+  const int64_t hidden = gate_up.size(1) / 2;
+  const at::Tensor act = at::empty({gate_up.size(0), hidden}, gate_up.options());
+  for_row_ranges(gate_up.size(0), 4 * hidden, [&](int64_t first, int64_t rows) {
+    const float* weights = row_weight.defined() ? floats(row_weight) + first : nullptr;
+    cpu_kernels().swiglu(
+        floats(gate_up) + first * 2 * hidden, weights, floats(act) + first * hidden, rows, hidden);
+  });
+  return act;
+}
+
+SwigluGradients swiglu_backward(const at::Tensor& grad_act,
+                                const at::Tensor& gate_up,
+                                const at::Tensor& row_weight) {
+  if (!use_kernels(grad_act, gate_up, row_weight)) {
+    return reference::swiglu_backward(grad_act, gate_up, row_weight);
+  }
+  const int64_t hidden = gate_up.size(1) / 2;
+  SwigluGradients gradients;
+  gradients.gate_up = at::empty_like(gate_up);
+  if (row_weight.defined()) {
+    gradients.row_weight = at::empty_like(row_weight);
+  }
+  for_row_ranges(gate_up.size(0), 4 * hidden, [&](int64_t first, int64_t rows) {
+    const auto at_first = [&](const at::Tensor& x) {
+      return x.defined() ? floats(x) + first : nullptr;
+    };
+    cpu_kernels().swiglu_backward(floats(grad_act) + first * hidden,
+                                  floats(gate_up) + first * 2 * hidden,
+                                  at_first(row_weight),
+                                  floats(gradients.gate_up) + first * 2 * hidden,
+                                  at_first(gradients.row_weight),
+                                  rows,
+                                  hidden);
+  });
+  return gradients;
+}
+
+RotaryTable rotary_table(const SequenceLayout& layout,
+                         int64_t head_dim,
+                         double theta,
+                         at::ScalarType dtype) {
+  return reference::rotary_table(layout, head_dim, theta, dtype);
+}
+
+void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse) {
+  const bool rows_are_dense = x.dim() == 2 && (x.stride(1) == 1 || x.numel() == 0);
+  if (!rows_are_dense || x.scalar_type() != at::kFloat || !x.device().is_cpu() ||
+      !use_kernels(table.cos, table.sin)) {
+    return reference::rotate(x, table, heads, inverse);
+  }
+  const int64_t half = table.cos.size(1);
+  ENODIA_CHECK_EQ(x.size(0), table.cos.size(0), "tokens of x and of the rotary table");
+  ENODIA_CHECK_EQ(x.size(1), heads * 2 * half, "columns of x and of the heads");
+  for_row_ranges(x.size(0), x.size(1), [&](int64_t first, int64_t rows) {
+    cpu_kernels().rotate(floats(x) + first * x.stride(0),
+                         x.stride(0),
+                         floats(table.cos) + first * half,
+                         floats(table.sin) + first * half,
+                         rows,
+                         heads,
+                         half,
+                         inverse ? -1.0F : 1.0F);
+  });
+}
+
+AttentionResult attention(const at::Tensor& qkv,
+                          const SequenceLayout& layout,
+                          int64_t heads,
+                          int64_t kv_heads,
+                          int64_t head_dim) {
+  return reference::attention(qkv, layout, heads, kv_heads, head_dim);
+}
+
+at::Tensor attention_backward(const at::Tensor& grad_out,
+                              const at::Tensor& qkv,
+                              const AttentionResult& forward,
+                              const SequenceLayout& layout,
+                              int64_t heads,
+                              int64_t kv_heads,
+                              int64_t head_dim) {
+  return reference::attention_backward(grad_out, qkv, forward, layout, heads, kv_heads, head_dim);
+}
+
+double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) {
+  const int64_t vocab = logits.size(1);
+  check_indices(labels, -1, vocab, "label");
+  ENODIA_CHECK_EQ(labels.numel(), logits.size(0), "labels and rows of logits");
+  if (!use_kernels(logits)) {
+    return reference::cross_entropy(logits, labels, scale);
+  }
+  std::vector<double> totals(static_cast<size_t>(chunks_of(logits.size(0))));
+  for_chunks(logits.size(0), [&](int64_t chunk, int64_t first, int64_t rows) {
+    totals[static_cast<size_t>(chunk)] = cpu_kernels().cross_entropy(floats(logits) + first * vocab,
+                                                                     indices(labels) + first,
+                                                                     rows,
+                                                                     vocab,
+                                                                     static_cast<float>(scale));
+  });
+  return std::accumulate(totals.begin(), totals.end(), 0.0);
+}
+
+at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index) {
+  if (!use_kernels(x)) {
+    return reference::gather_rows(x, index);
+  }
+  check_indices(index, 0, x.size(0), "row");
+  const int64_t dim = x.size(1);
+  const at::Tensor out = at::empty({index.size(0), dim}, x.options());
+  for_row_ranges(index.size(0), dim, [&](int64_t first, int64_t rows) {
+    cpu_kernels().gather_sum(
+        floats(x), indices(index) + first, floats(out) + first * dim, rows, 1, dim);
+  });
+  return out;
+}
+
+at::Tensor gather_sum(const at::Tensor& x, const at::Tensor& index_TK) {
+  if (!use_kernels(x)) {
+    return reference::gather_sum(x, index_TK);
+  }
+  check_indices(index_TK, -1, x.size(0), "row");
+  const int64_t dim = x.size(1);
+  const int64_t per_row = index_TK.size(1);
+  const at::Tensor out = at::empty({index_TK.size(0), dim}, x.options());
+  for_row_ranges(index_TK.size(0), dim * per_row, [&](int64_t first, int64_t rows) {
+    cpu_kernels().gather_sum(floats(x),
+                             indices(index_TK) + first * per_row,
+                             floats(out) + first * dim,
+                             rows,
+                             per_row,
+                             dim);
+  });
+  return out;
+}
+
+void scatter_add_rows(at::Tensor w, const at::Tensor& index_T, const at::Tensor& x) {
+  if (!use_kernels(w, x)) {
+    return reference::scatter_add_rows(w, index_T, x);
+  }
+  check_indices(index_T, 0, w.size(0), "row");
+  const int64_t rows = index_T.size(0);
+  ENODIA_CHECK_EQ(rows, x.size(0), "indices and rows");
+  for_column_ranges(w.size(1), rows, [&](int64_t begin, int64_t end) {
+    cpu_kernels().scatter_add(floats(w), indices(index_T), floats(x), rows, w.size(1), begin, end);
+  });
+}
+
+}  // namespace enodia::ops
