@@ -140,6 +140,9 @@ class ConfigReader {
   }
 
   void read_section(const YamlNode& section) {
+    if (section.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
     const bool known = std::any_of(keys_.begin(), keys_.end(), [&](const ConfigKey& key) {
       return key.section == section.key;
     });
@@ -152,13 +155,16 @@ class ConfigReader {
       for (const YamlNode& item : section.items) {
         read_item(section.key + "." + item.key, item);
       }
-    } else if (section.kind != YamlNode::Kind::kRefused) {
+    } else {
       report(place_of(section), section.key + " is a section and must be a mapping of keys");
     }
   }
 
   void read_item(const std::string& path, const YamlNode& item) {
     const ConfigKey* key = find_key(path);
+    if (key == nullptr && item.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
     if (key == nullptr) {
       report(place_of_key(item), explain_unknown_path(path, keys_));
       return;

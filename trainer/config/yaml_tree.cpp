@@ -78,17 +78,34 @@ std::optional<YamlComplaint> find_bad_characters(std::string_view text) {
     }
     const bool ends_line = text[i] == '\n';
     indenting = ends_line || (indenting && text[i] == ' ');
-    column = ends_line ? 1 : column + 1;
+    column = ends_line ? 1 : column + static_cast<int>(utf8_length(text.substr(i)));
     line += ends_line ? 1 : 0;
   }
   return std::nullopt;
+}
+
+/// Whether the quoted scalar that begins at `begin` ends: yaml-cpp lets the end of the text close
+/// it.
+bool is_closed(std::string_view text, size_t begin) {
+  const char quote_mark = text[begin];
+  for (size_t i = begin + 1; i < text.size(); ++i) {
+    const bool escapes = text[i] == '\\' && quote_mark == '"';
+    const bool doubled =
+        quote_mark == '\'' && text[i] == '\'' && i + 1 < text.size() && text[i + 1] == '\'';
+    if (escapes || doubled) {
+      ++i;
+    } else if (text[i] == quote_mark) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /// Builds the tree from yaml-cpp's events: they show anchors, tags and duplicate keys, which its
 /// node graph hides, and let us stop before deep nesting overflows its recursive parser.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(YamlTree& tree) : tree_(tree) {}
+  TreeBuilder(std::string_view text, YamlTree& tree) : text_(text), tree_(tree) {}
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (++documents_ > 1) {
@@ -110,6 +127,7 @@ class TreeBuilder : public YAML::EventHandler {
                 YAML::anchor_t,
                 const std::string& text) override {
     refuse_tag(mark, tag);
+    refuse_open_quote(mark);
     const bool quoted = tag == "!";
     if (awaits_key()) {
       take_key(mark, text, quoted);
@@ -141,21 +159,16 @@ class TreeBuilder : public YAML::EventHandler {
   /// the last of its parent, and only the innermost open node grows.
   struct Open {
     YamlNode* node;
+    bool is_map;
     bool has_key = false;
     YamlNode next;                     ///< carries the key and its place until the value comes
     std::map<std::string, int> lines;  ///< of the keys seen
   };
 
-  bool awaits_key() const {
-    return !open_.empty() && open_.back().node->kind == YamlNode::Kind::kMap &&
-           !open_.back().has_key;
-  }
+  bool awaits_key() const { return !open_.empty() && open_.back().is_map && !open_.back().has_key; }
 
   void take_key(const YAML::Mark& mark, const std::string& text, bool quoted) {
     Open& map = open_.back();
-    if (text == "<<" && !quoted) {
-      complain(mark, "merge keys ('<<') are not supported; write the keys out");
-    }
     const auto [first, is_new] = map.lines.emplace(text, mark.line + 1);
     if (!is_new) {
       complain(mark,
@@ -170,6 +183,10 @@ class TreeBuilder : public YAML::EventHandler {
     map.next.key = text;
     map.next.key_line = mark.line + 1;
     map.next.key_column = mark.column + 1;
+    if (text == "<<" && !quoted) {
+      complain(mark, "merge keys ('<<') are not supported; write the keys out");
+      map.next.kind = YamlNode::Kind::kRefused;
+    }
   }
 
   /// "model." for a key of the section `model`, empty at the top.
@@ -184,14 +201,19 @@ class TreeBuilder : public YAML::EventHandler {
   /// Adds a node to the innermost open list or map, or makes it the root.
   YamlNode& add(const YAML::Mark& mark, YamlNode::Kind kind) {
     if (awaits_key()) {
-      stop(mark, "a key must be a plain word");
+      stop(mark,
+           kind == YamlNode::Kind::kNull
+               ? "a key must be a plain word"
+               : "a list, mapping or alias cannot be a key; is a bracket left open?");
     }
     YamlNode node;
     if (!open_.empty() && open_.back().has_key) {
       node = std::move(open_.back().next);
       open_.back().has_key = false;
     }
-    node.kind = kind;
+    if (node.kind != YamlNode::Kind::kRefused) {
+      node.kind = kind;
+    }
     node.line = mark.line + 1;
     node.column = mark.column + 1;
     if (open_.empty()) {
@@ -207,13 +229,21 @@ class TreeBuilder : public YAML::EventHandler {
     if (open_.size() == kMaxDepth) {
       stop(mark, detail::concat("lists and mappings are nested deeper than ", kMaxDepth));
     }
-    open_.push_back(Open{&add(mark, kind), false, {}, {}});
+    open_.push_back(Open{&add(mark, kind), kind == YamlNode::Kind::kMap, false, {}, {}});
   }
 
   void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
     // yaml-cpp's own marks: "?" for plain, "!" for quoted scalars, empty for lists and maps.
     if (!tag.empty() && tag != "?" && tag != "!") {
       complain(mark, "tags are not supported; remove " + quote(tag));
+    }
+  }
+
+  void refuse_open_quote(const YAML::Mark& mark) {
+    const auto begin = static_cast<size_t>(mark.pos);
+    const bool quoted = begin < text_.size() && (text_[begin] == '"' || text_[begin] == '\'');
+    if (quoted && !is_closed(text_, begin)) {
+      stop(mark, "the quote that opens here is never closed");
     }
   }
 
@@ -224,6 +254,7 @@ class TreeBuilder : public YAML::EventHandler {
     throw Stop{{mark.line + 1, mark.column + 1, std::move(sentence)}};
   }
 
+  std::string_view text_;
   YamlTree& tree_;
   std::vector<Open> open_;
   int documents_ = 0;
@@ -232,14 +263,17 @@ class TreeBuilder : public YAML::EventHandler {
 void parse_events(const std::string& text, YamlTree& tree) {
   std::istringstream stream(text);
   YAML::Parser parser(stream);
-  TreeBuilder builder(tree);
+  TreeBuilder builder(text, tree);
   while (parser.HandleNextDocument(builder)) {
   }
 }
 
 }  // namespace
 
-YamlTree parse_yaml(const std::string& text) {
+YamlTree parse_yaml(const std::string& bytes) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // yaml-cpp's places leave it out
+  const std::string text =
+      bytes.substr(bytes.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0);
   YamlTree tree;
   const auto refuse = [&tree](YamlComplaint complaint) {
     tree.complaints.push_back(std::move(complaint));
