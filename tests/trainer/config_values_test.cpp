@@ -173,6 +173,9 @@ TEST(ConfigValues, NameAndFolderFollowFromTheFileUnlessWritten) {
   const TrainConfig plain = parse_train_config(kMinimal, "configs/tiny.v2.yaml", {});
   EXPECT_EQ(plain.run.name, "tiny.v2");
   EXPECT_EQ(plain.run.dir, "runs/tiny.v2");
+  const TrainConfig odd = parse_train_config(kMinimal, "a\nb\xff.yaml", {});
+  EXPECT_EQ(odd.run.name, "a_b_");
+  EXPECT_EQ(parse(to_yaml(odd)).run.name, "a_b_");
   const TrainConfig named = parse(kMinimal, {"run.name=other"});
   EXPECT_EQ(named.run.dir, "runs/other");
   EXPECT_EQ(parse(kMinimal, {"run.dir=/tmp/x"}).run.name, "tiny");
@@ -212,6 +215,7 @@ TEST(ConfigWording, NearestWordIsCautiousWithShortOnes) {
 
 TEST(ConfigWording, QuotesStayOnOneShortLine) {
   EXPECT_EQ(quote("a\nb\x7f"), "'a\\x0ab\\x7f'");
+  EXPECT_EQ(quote(std::string(59, 'a') + "\xc3\xa9"), "'" + std::string(59, 'a') + "...'");
   EXPECT_EQ(quote(std::string(61, 'a')), "'" + std::string(60, 'a') + "...'");
 }
 

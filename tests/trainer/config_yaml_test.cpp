@@ -171,6 +171,10 @@ TEST(ConfigYaml, QuotesLeftOpenAreRefused) {
                 ElementsAre("tiny.yaml:9:9: the quote that opens here is never closed"))
         << value;
   }
+  const std::string before = "# \xc3\xa9\xe2\x82\xac\r\nmodel:\r\n  dtype: 'float32'\r\n";
+  EXPECT_THAT(problems_of(before + kMinimal + "run:\n  name: 'open\n"),
+              ElementsAre("tiny.yaml:12:9: the quote that opens here is never closed"));
+  EXPECT_THAT(problems_of(before + kMinimal + "run:\n  name: 'it is'\n"), IsEmpty());
   EXPECT_EQ(parse(kMinimal + "run:\n  name: 'it''s'\n").run.name, "it's");
   EXPECT_EQ(parse("\xef\xbb\xbf" + kMinimal + "run:\n  name: \"\\\"\xc3\xa9\"\n").run.name,
             "\"\xc3\xa9");

@@ -206,7 +206,10 @@ class ConfigReader {
 /// run.name and run.dir follow from the file's name unless they were written.
 void derive_names(TrainConfig& config) {
   if (config.run.name.empty()) {
-    const std::string stem = std::filesystem::path(config.file_name).stem().string();
+    std::string stem = std::filesystem::path(config.file_name).stem().string();
+    for (char& c : stem) {
+      c = c < ' ' || c == 0x7f ? '_' : c;  // file names can hold any bytes, run.name is plain text
+    }
     config.run.name = stem.empty() ? "run" : stem;
   }
   if (config.run.dir.empty()) {
