@@ -1,12 +1,15 @@
 #include "models/kernels/cpu/cpu_kernels.h"
 
+#include <array>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
@@ -62,6 +65,11 @@ class CpuKernelsTest : public testing::TestWithParam<InstructionSet> {
     return Operand(at::randn(shape, generator_, at::kFloat));
   }
   static Operand zeros(at::IntArrayRef shape) { return Operand(at::zeros(shape, at::kFloat)); }
+  /// The rows of a matrix, each followed by `gap` elements of noise.
+  Operand strided(const at::Tensor& matrix, int64_t gap) {
+    const at::Tensor noise = random({matrix.size(0), gap}).wide();
+    return Operand(at::cat({matrix, noise}, 1));
+  }
   at::Tensor indices(int64_t low, int64_t high, at::IntArrayRef shape) {
     return at::randint(low, high, shape, generator_, at::kLong);
   }
@@ -229,6 +237,95 @@ TEST_P(CpuKernelsTest, SumOfSquaresIsExactToDouble) {
     const double expected = x.wide().square().sum().item<double>();
     EXPECT_NEAR(kernels().sum_of_squares(x.data(), n), expected, 1e-14 * expected);
   }
+}
+
+struct GemmSize {
+  int64_t m, n, k;
+};
+
+/// Tiles, their edges, and blocks of every dimension crossed.
+const std::vector<GemmSize> kGemmSizes = {{1, 1, 1},
+                                          {3, 5, 7},
+                                          {4, 12, 9},
+                                          {8, 48, 33},
+                                          {9, 49, 1},
+                                          {17, 64, 40},
+                                          {70, 100, 50},
+                                          {kGemmBlockM + 5, 30, 20},
+                                          {5, kGemmBlockN + 19, 12},
+                                          {6, 10, 2 * kGemmBlockK + 3}};
+
+TEST_P(CpuKernelsTest, Gemm) {
+  const Operand workspace = zeros({kGemmWorkspace});
+  for (const auto [m, n, k] : kGemmSizes) {
+    for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
+      const bool a_transposed = (flags & 1) != 0, b_transposed = (flags & 2) != 0;
+      const bool accumulate = (flags & 4) != 0;
+      const at::Tensor a_wide = random({m, k}).wide(), b_wide = random({k, n}).wide();
+      // Rows of a and b lie 2, those of c 3 elements further apart than they are long.
+      const Operand a = strided(a_transposed ? a_wide.t() : a_wide, 2);
+      const Operand b = strided(b_transposed ? b_wide.t() : b_wide, 2);
+      const Operand c = random({m, n + 3});
+      const at::Tensor expected = c.wide();
+      const at::Tensor product = at::mm(a_wide, b_wide);
+      at::Tensor inside = expected.slice(1, 0, n);
+      inside.copy_(accumulate ? inside + product : product);
+      kernels().gemm({m,
+                      n,
+                      k,
+                      a.data(),
+                      (a_transposed ? m : k) + 2,
+                      a_transposed,
+                      b.data(),
+                      (b_transposed ? k : n) + 2,
+                      b_transposed,
+                      c.data(),
+                      n + 3,
+                      accumulate},
+                     workspace.data());
+      SCOPED_TRACE(testing::Message() << m << " " << n << " " << k << " flags " << flags);
+      c.expect_near(expected, "c");
+    }
+  }
+}
+
+TEST_P(CpuKernelsTest, GemmHasTheSameBitsInAnyShare) {
+  const Operand workspace = zeros({kGemmWorkspace});
+  const Operand a = random({61, 400}), b = random({400, 131});
+  const Operand whole = zeros({61, 131}), parts = zeros({61, 131});
+  kernels().gemm(
+      {61, 131, 400, a.data(), 400, false, b.data(), 131, false, whole.data(), 131, false},
+      workspace.data());
+  for (const auto [m, n, rows, columns] :
+       std::vector<std::array<int64_t, 4>>{{0, 0, 61, 7}, {0, 7, 30, 124}, {30, 7, 31, 124}}) {
+    kernels().gemm({rows,
+                    columns,
+                    400,
+                    a.data() + m * 400,
+                    400,
+                    false,
+                    b.data() + n,
+                    131,
+                    false,
+                    parts.data() + m * 131 + n,
+                    131,
+                    false},
+                   workspace.data());
+  }
+  EXPECT_TRUE(whole.wide().equal(parts.wide()));
+}
+
+TEST_P(CpuKernelsTest, GemmOfNoDepthIsZeroAndOfNoRowsIsNothing) {
+  const Operand workspace = zeros({kGemmWorkspace}), c = random({3, 4});
+  const at::Tensor before = c.wide();
+  GemmProblem problem{3, 4, 0, nullptr, 0, false, nullptr, 4, false, c.data(), 4, true};
+  kernels().gemm(problem, workspace.data());
+  EXPECT_TRUE(c.wide().equal(before));
+  problem.accumulate = false;
+  kernels().gemm(problem, workspace.data());
+  EXPECT_TRUE(c.wide().equal(at::zeros({3, 4}, at::kDouble)));
+  kernels().gemm({0, 0, 3, nullptr, 3, false, nullptr, 0, false, nullptr, 0, false},
+                 workspace.data());
 }
 
 TEST_P(CpuKernelsTest, ZeroRowsTouchNothing) {

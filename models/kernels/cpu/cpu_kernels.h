@@ -17,6 +17,29 @@ struct AdamwCoefficients {
   float grad_scale;  ///< of clipping; 1 = none
 };
 
+/// C [m, n] = A B, or += with `accumulate`. A is [m, k], stored as [k, m] when transposed; B is
+/// [k, n], stored as [n, k] when transposed. Strides are those of stored rows.
+struct GemmProblem {
+  int64_t m, n, k;
+  const float* a;
+  int64_t a_stride;
+  bool a_transposed;
+  const float* b;
+  int64_t b_stride;
+  bool b_transposed;
+  float* c;
+  int64_t c_stride;
+  bool accumulate;
+};
+
+/// Blocks of a product that are packed at once; all are multiples of every tile.
+constexpr int64_t kGemmBlockM = 240;
+constexpr int64_t kGemmBlockN = 960;
+constexpr int64_t kGemmBlockK = 384;
+
+/// Floats of workspace that a product needs.
+constexpr int64_t kGemmWorkspace = (kGemmBlockM + kGemmBlockN) * kGemmBlockK;
+
 /// The float32 kernels of one instruction set: raw pointers, rows contiguous unless a stride is
 /// given, any alignment, any count including zero. They run on the calling thread, allocate
 /// nothing and keep no state; callers split rows over threads. The sums of one row have a fixed
@@ -81,6 +104,9 @@ struct CpuKernels {
                 int64_t n,
                 const AdamwCoefficients& coefficients);
   double (*sum_of_squares)(const float* x, int64_t n);
+
+  /// `workspace` holds kGemmWorkspace floats.
+  void (*gemm)(const GemmProblem& problem, float* workspace);
 };
 
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };

@@ -4,6 +4,7 @@
 
 #include "models/kernels/cpu/cpu_kernels.h"
 #include "models/kernels/cpu/elementwise.h"
+#include "models/kernels/cpu/gemm.h"
 
 namespace enodia {
 namespace {
@@ -20,7 +21,8 @@ constexpr CpuKernels make_table(const char* name) {
           .scatter_add = scatter_add,
           .column_sums = column_sums,
           .adamw = adamw,
-          .sum_of_squares = sum_of_squares};
+          .sum_of_squares = sum_of_squares,
+          .gemm = gemm};
 }
 
 }  // namespace
