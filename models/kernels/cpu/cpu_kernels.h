@@ -35,7 +35,7 @@ struct GemmProblem {
 /// Blocks of a product that are packed at once; all are multiples of every tile.
 constexpr int64_t kGemmBlockM = 240;
 constexpr int64_t kGemmBlockN = 960;
-constexpr int64_t kGemmBlockK = 384;
+constexpr int64_t kGemmBlockK = 512;
 
 /// Floats of workspace for a product.
 constexpr int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
