@@ -18,6 +18,7 @@
 #include <ATen/ops/randn.h>
 
 #include "models/kernels/cpu/cpu_kernels.h"
+#include "models/memory/tensor_memory.h"
 #include "models/ops.h"
 #include "models/ops_reference.h"
 
@@ -248,6 +249,9 @@ void bench_set(InstructionSet set, int rounds) {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 41;
+  if (argc > 2 && std::string(argv[2]) == "pool") {
+    enodia::keep_tensors_in_block_pool();
+  }
   enodia::bench_rows(rounds);
   enodia::bench_attention(8, 128, 6, 32, rounds);
   enodia::bench_attention(16, 128, 6, 32, rounds);
