@@ -20,6 +20,15 @@ if(NOT ENODIA_TORCH_INCLUDE_DIR)
     "-DCMAKE_PREFIX_PATH=/path/to/libtorch of your own LibTorch 2.11.")
 endif()
 get_filename_component(ENODIA_LIBTORCH ${ENODIA_TORCH_INCLUDE_DIR} DIRECTORY)
+set(version_header ${ENODIA_TORCH_INCLUDE_DIR}/torch/headeronly/version.h)
+if(EXISTS ${version_header})
+  file(STRINGS ${version_header} torch_version REGEX "define TORCH_VERSION_M(AJOR|INOR) ")
+endif()
+if(NOT torch_version MATCHES "MAJOR 2;.*MINOR 11$")
+  message(WARNING "The LibTorch in ${ENODIA_LIBTORCH} is not 2.11, the version Enodia is tested with")
+endif()
+# The wheel has libgomp.so.1, other builds of LibTorch libgomp-<hash>.so.1 or none (then GCC's serves).
+file(GLOB ENODIA_LIBTORCH_OPENMP ${ENODIA_LIBTORCH}/lib/libgomp*.so*)
 
 add_library(enodia_torch INTERFACE)
 add_library(enodia::torch ALIAS enodia_torch)
@@ -30,7 +39,7 @@ target_compile_options(enodia_torch INTERFACE -fopenmp)
 # libcudart and libcupti lie beside LibTorch and are found at run time through its own RPATH.
 target_link_libraries(enodia_torch INTERFACE
   ${ENODIA_LIBTORCH}/lib/libtorch_cpu.so ${ENODIA_LIBTORCH}/lib/libc10.so
-  ${ENODIA_LIBTORCH}/lib/libgomp.so.1)
+  ${ENODIA_LIBTORCH_OPENMP})
 target_link_options(enodia_torch INTERFACE -Wl,--allow-shlib-undefined)
 
 add_library(enodia_mpi INTERFACE)

@@ -14,7 +14,10 @@ namespace enodia {
 /// The reduction behind Communicator::all_reduce: elements are split evenly over the ranks, each
 /// rank receives its part from all others, sums in rank order in the wide type, and sends the
 /// result to all. Bits depend on the number of ranks only, not on timing or backend.
-Work fixed_order_all_reduce(Communicator& communicator, Buffer inout, ReduceOp op, const Queue& after);
+Work fixed_order_all_reduce(Communicator& communicator,
+                            Buffer inout,
+                            ReduceOp op,
+                            const Queue& after);
 
 /// Rank r's `send_counts[p]` elements (in peer order, contiguous in `send`) go to rank p;
 /// `receive_counts[p]` elements arrive from p, in peer order.
@@ -26,10 +29,12 @@ Work all_to_all(Communicator& communicator,
                 const Queue& after = Queue());
 
 /// Every rank's `mine` (the same count everywhere), in rank order: receive.count = world * count.
-Work all_gather(Communicator& communicator, const Buffer& mine, const Buffer& receive,
+Work all_gather(Communicator& communicator,
+                const Buffer& mine,
+                const Buffer& receive,
                 const Queue& after = Queue());
 
-/// The root's text on every rank; any length.
+/// The root's text on every rank; any length. What the other ranks pass is ignored.
 std::string broadcast_text(Communicator& communicator, const std::string& text, int root);
 
 /// Every rank's text, in rank order, on every rank.

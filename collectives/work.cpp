@@ -17,7 +17,9 @@ Work& Work::operator=(Work&& other) noexcept {
   return *this;
 }
 
-Work::~Work() { finish(); }
+Work::~Work() {
+  finish();
+}
 
 void Work::wait(const Queue& queue) {
   if (operation_ != nullptr) {
@@ -28,7 +30,9 @@ void Work::wait(const Queue& queue) {
   buffers_.clear();
 }
 
-bool Work::done() const { return operation_ == nullptr || operation_->done(); }
+bool Work::done() const {
+  return operation_ == nullptr || operation_->done();
+}
 
 void Work::finish() noexcept {
   try {

@@ -24,7 +24,8 @@ class [[nodiscard]] Work {
  public:
   Work() = default;  ///< already done
   explicit Work(std::unique_ptr<PendingOperation> operation, std::vector<Buffer> buffers = {})
-      : operation_(std::move(operation)), buffers_(std::move(buffers)) {}
+      : operation_(std::move(operation)),
+        buffers_(std::move(buffers)) {}
   Work(Work&&) noexcept = default;
   Work& operator=(Work&& other) noexcept;
   ~Work();

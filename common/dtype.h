@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -31,6 +32,20 @@ std::string_view name_of(DType dtype);
 
 /// Inverse of name_of; throws FileError on an unknown name.
 DType dtype_from_name(std::string_view name);
+
+/// The value of a bfloat16, which is the upper half of a float32. Exact.
+constexpr float float_from_bfloat16(uint16_t bits) {
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
+
+/// The nearest bfloat16, ties to even; a NaN stays a (quiet) NaN.
+constexpr uint16_t bfloat16_from_float(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if (value != value) {
+    return static_cast<uint16_t>(bits >> 16 | 0x40);
+  }
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
 
 template <typename T>
 constexpr DType dtype_of();

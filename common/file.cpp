@@ -15,6 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Without O_NONBLOCK the open of a named pipe would wait for a writer, perhaps for ever.
+constexpr int kRead = O_RDONLY | O_NONBLOCK;
+
 [[noreturn]] void fail(const std::string& verb, const fs::path& path) {
   throw FileError("cannot " + verb + " " + path.string() + ": " + std::strerror(errno));
 }
@@ -51,7 +54,7 @@ int64_t regular_size(const Descriptor& file, const fs::path& path) {
 }  // namespace
 
 std::string read_file(const fs::path& path, int64_t max_bytes) {
-  const Descriptor file(path, O_RDONLY, "read");
+  const Descriptor file(path, kRead, "read");
   const int64_t size = regular_size(file, path);
   if (size > max_bytes) {
     throw FileError("cannot read " + path.string() + ": " + std::to_string(size) +
@@ -107,7 +110,7 @@ void sync_folder(const fs::path& path) {
 }
 
 MappedFile::MappedFile(const fs::path& path) {
-  const Descriptor file(path, O_RDONLY, "read");
+  const Descriptor file(path, kRead, "read");
   size_ = regular_size(file, path);
   if (size_ == 0) {
     return;

@@ -31,20 +31,23 @@ RandomKey RandomKey::with(std::string_view name) const {
   return with(hash);
 }
 
-std::array<uint32_t, 4> philox(RandomKey key, uint64_t counter) {
-  std::array<uint32_t, 4> c{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0,
-                            0};
-  auto k0 = static_cast<uint32_t>(key.value());
-  auto k1 = static_cast<uint32_t>(key.value() >> 32);
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53U} * c[0];
     const uint64_t p1 = uint64_t{0xCD9E8D57U} * c[2];
-    c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(p1),
-         static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(p0)};
-    k0 += 0x9E3779B9U;
-    k1 += 0xBB67AE85U;
+    c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ key[0],
+         static_cast<uint32_t>(p1),
+         static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ key[1],
+         static_cast<uint32_t>(p0)};
+    key[0] += 0x9E3779B9U;
+    key[1] += 0xBB67AE85U;
   }
   return c;
+}
+
+std::array<uint32_t, 4> philox(RandomKey key, uint64_t counter) {
+  return philox({static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0},
+                {static_cast<uint32_t>(key.value()), static_cast<uint32_t>(key.value() >> 32)});
 }
 
 namespace {

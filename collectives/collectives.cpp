@@ -1,0 +1,150 @@
+#include "collectives/collectives.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "collectives/reduce.h"
+#include "common/check.h"
+
+namespace enodia {
+namespace {
+
+/// Rank `rank`'s part when elements are split evenly; the first ranks get one more.
+Buffer part_of(const Buffer& whole, int rank, int world_size) {
+  const int64_t length = whole.count / world_size;
+  const int64_t rest = whole.count % world_size;
+  const int64_t first = length * rank + std::min<int64_t>(rank, rest);
+  return whole.slice(first, length + (rank < rest ? 1 : 0));
+}
+
+/// One message per peer, `counts[p]` elements each, one after the other in `buffer`.
+std::vector<Message> consecutive_messages(const Buffer& buffer, std::span<const int64_t> counts) {
+  std::vector<Message> messages;
+  int64_t first = 0;
+  for (size_t peer = 0; peer < counts.size(); ++peer) {
+    messages.push_back({static_cast<int>(peer), buffer.slice(first, counts[peer])});
+    first += counts[peer];
+  }
+  return messages;
+}
+
+void check_counts(const Buffer& buffer, std::span<const int64_t> counts, int world_size) {
+  ENODIA_CHECK_EQ(counts.size(), static_cast<size_t>(world_size), "one count for each rank");
+  ENODIA_CHECK(std::all_of(counts.begin(), counts.end(), [](int64_t n) { return n >= 0; }));
+  ENODIA_CHECK_EQ(std::accumulate(counts.begin(), counts.end(), int64_t{0}),
+                  buffer.count,
+                  "the counts must add up to the buffer's elements");
+}
+
+/// Step one of the reduction: every rank gets its part of all other ranks' `inout`, sums, and
+/// leaves the result in its part of its own `inout`.
+void reduce_own_part(Communicator& communicator,
+                     const Buffer& inout,
+                     ReduceOp op,
+                     const Queue& after) {
+  const int world_size = communicator.world_size();
+  const int rank = communicator.rank();
+  const Buffer own = part_of(inout, rank, world_size);
+  const auto arrived =
+      std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(own.bytes() * world_size));
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  std::vector<const std::byte*> contributions;
+  for (int peer = 0; peer < world_size; ++peer) {
+    if (peer == rank) {
+      contributions.push_back(static_cast<const std::byte*>(own.data));
+      continue;
+    }
+    std::byte* place = arrived.get() + peer * own.bytes();
+    sends.push_back({peer, part_of(inout, peer, world_size)});
+    receives.push_back({peer, Buffer{place, own.count, own.dtype}});
+    contributions.push_back(place);
+  }
+  communicator.exchange(sends, receives, after).wait();
+  reduce_in_order(contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op);
+}
+
+}  // namespace
+
+Work fixed_order_all_reduce(Communicator& communicator,
+                            Buffer inout,
+                            ReduceOp op,
+                            const Queue& after) {
+  ENODIA_CHECK(inout.device < 0, "fixed_order_all_reduce sums in host memory");
+  const int world_size = communicator.world_size();
+  const int rank = communicator.rank();
+  if (world_size == 1) {
+    return communicator.exchange({}, {}, after);
+  }
+  reduce_own_part(communicator, inout, op, after);
+
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  for (int peer = 0; peer < world_size; ++peer) {
+    if (peer != rank) {
+      sends.push_back({peer, part_of(inout, rank, world_size)});
+      receives.push_back({peer, part_of(inout, peer, world_size)});
+    }
+  }
+  return communicator.exchange(sends, receives);
+}
+
+Work all_to_all(Communicator& communicator,
+                const Buffer& send,
+                std::span<const int64_t> send_counts,
+                const Buffer& receive,
+                std::span<const int64_t> receive_counts,
+                const Queue& after) {
+  check_counts(send, send_counts, communicator.world_size());
+  check_counts(receive, receive_counts, communicator.world_size());
+  return communicator.exchange(consecutive_messages(send, send_counts),
+                               consecutive_messages(receive, receive_counts),
+                               after);
+}
+
+Work all_gather(Communicator& communicator,
+                const Buffer& mine,
+                const Buffer& receive,
+                const Queue& after) {
+  const int world_size = communicator.world_size();
+  ENODIA_CHECK_EQ(receive.count, mine.count * world_size, "room for every rank's elements");
+  std::vector<Message> sends;
+  for (int peer = 0; peer < world_size; ++peer) {
+    sends.push_back({peer, mine});
+  }
+  const std::vector<int64_t> counts(static_cast<size_t>(world_size), mine.count);
+  return communicator.exchange(sends, consecutive_messages(receive, counts), after);
+}
+
+std::string broadcast_text(Communicator& communicator, const std::string& text, int root) {
+  auto length = static_cast<int64_t>(text.size());
+  communicator.broadcast(view(std::span<int64_t>(&length, 1)), root).wait();
+  std::string result = communicator.rank() == root ? text : std::string();
+  result.resize(static_cast<size_t>(length));
+  communicator.broadcast(Buffer{result.data(), length, DType::kUInt8}, root).wait();
+  return result;
+}
+
+std::vector<std::string> all_gather_text(Communicator& communicator, const std::string& text) {
+  const auto length = static_cast<int64_t>(text.size());
+  std::vector<int64_t> lengths(static_cast<size_t>(communicator.world_size()));
+  all_gather(
+      communicator, view(std::span<const int64_t>(&length, 1)), view(std::span<int64_t>(lengths)))
+      .wait();
+
+  std::vector<std::string> texts(lengths.size());
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  for (int peer = 0; peer < communicator.world_size(); ++peer) {
+    std::string& place = texts[peer];
+    place.resize(static_cast<size_t>(lengths[peer]));
+    sends.push_back({peer, Buffer{const_cast<char*>(text.data()), length, DType::kUInt8}});
+    receives.push_back({peer, Buffer{place.data(), lengths[peer], DType::kUInt8}});
+  }
+  communicator.exchange(sends, receives).wait();
+  return texts;
+}
+
+}  // namespace enodia

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/sequence_layout.h"
+
+namespace enodia {
+
+/// What a micro-batch is part of. Nothing a block needs to know is global.
+struct StepContext {
+  int64_t step = 0;
+  int64_t micro_batch = 0;
+  /// N: valid tokens of the whole step over all ranks and micro-batches. Gradients carry 1/N.
+  int64_t valid_tokens_of_step = 1;
+  /// False: forward only, nothing is saved for a backward.
+  bool training = true;
+};
+
+/// Sums over this rank's valid tokens of one micro-batch, in double.
+struct LossSums {
+  double cross_entropy = 0;  ///< nats
+  double aux = 0;            ///< L_aux times valid tokens, summed over MoE layers
+  double z = 0;              ///< L_z times valid tokens, summed over MoE layers
+};
+
+/// Where the tokens of one MoE layer went.
+struct MoeLoad {
+  std::vector<int64_t> valid_copies;  ///< [E] copies of this rank's valid tokens for each expert
+  int64_t computed_rows = 0;          ///< token copies that this rank's experts computed
+};
+
+/// What a block keeps from forward to backward.
+struct SavedState {
+  SavedState() = default;
+  SavedState(const SavedState&) = delete;
+  SavedState& operator=(const SavedState&) = delete;
+  virtual ~SavedState() = default;
+};
+
+/// One micro-batch on its way through the blocks of this rank. T local tokens, D model dim.
+struct BlockState {
+  StepContext context;
+  at::Tensor tokens;   ///< [T] int64
+  at::Tensor labels;   ///< [T] int64, -1 = none; undefined when only logits are wanted
+  int64_t num_valid = 0;  ///< labels that are not -1
+  SequenceLayout layout;
+  /// Rows whose logits the head shall return when there are no labels, [N] int64.
+  at::Tensor wanted_rows;
+
+  at::Tensor hidden;       ///< [T, D] residual stream on the way forward
+  at::Tensor grad_hidden;  ///< [T, D] its gradient on the way back
+  at::Tensor logits;       ///< [N, V] of the wanted rows
+  LossSums losses;
+  std::vector<MoeLoad> moe_loads;  ///< [MoE layers]
+
+  /// The saved state of block `index`, made on first use. A block always asks for one type.
+  template <typename T>
+  T& saved(int index) {
+    if (saved_.size() <= static_cast<size_t>(index)) {
+      saved_.resize(index + 1);
+    }
+    if (saved_[index] == nullptr) {
+      saved_[index] = std::make_unique<T>();
+    }
+    return static_cast<T&>(*saved_[index]);
+  }
+  /// Frees what block `index` kept.
+  void release(int index) {
+    if (static_cast<size_t>(index) < saved_.size()) {
+      saved_[index].reset();
+    }
+  }
+
+ private:
+  std::vector<std::unique_ptr<SavedState>> saved_;
+};
+
+/// One link of the decoder: a list of named phases, each with a forward and a backward. Only the
+/// driver (trainer/step) calls phases; all ranks call the same ones in the same order, so a phase
+/// may communicate. Forward reads and replaces `hidden`; backward, called in reverse order of
+/// phases, reads and replaces `grad_hidden` and adds to the gradients of the block's parameters.
+/// Called without grad mode.
+class Block {
+ public:
+  virtual ~Block() = default;
+  virtual int num_phases() const { return 1; }
+  virtual std::string_view phase_name(int phase) const = 0;
+  virtual void forward(BlockState& state, int phase) = 0;
+  virtual void backward(BlockState& state, int phase) = 0;
+};
+
+}  // namespace enodia

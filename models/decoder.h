@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/block.h"
+#include "models/model_options.h"
+#include "parallel/expert_store.h"
+#include "parallel/mesh.h"
+#include "parallel/parameter_registry.h"
+
+namespace enodia {
+
+/// The language model as a list of blocks over one registry: embedding, then attention and
+/// feed-forward (dense or MoE) of every layer, then the head. It owns all parameters of this rank.
+class Decoder {
+ public:
+  /// Collective over the mesh. Parameters start at zero: initialize() or load a checkpoint.
+  Decoder(const ModelOptions& options, const RouterOptions& router, const ProcessMesh& mesh);
+  const ModelOptions& options() const { return options_; }
+  const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
+  ParameterRegistry& registry() { return registry_; }
+  /// Null for a dense model.
+  ExpertStore* experts() { return store_.get(); }
+  /// Fresh parameters, the same for every layout. Collective.
+  void initialize(uint64_t seed);
+  /// After masters changed: makes what is computed with equal to them. Collective.
+  void commit_step();
+
+ private:
+  const ModelOptions options_;
+  ParameterRegistry registry_;
+  std::unique_ptr<ExpertStore> store_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+};
+
+}  // namespace enodia

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "parallel/expert_store.h"
+
+namespace enodia {
+
+/// Grouped SwiGLU experts over rows sorted by slot. R rows, D model dim, F hidden dim; slot s has
+/// rows [slot_offsets[s], slot_offsets[s + 1]). Each row is scaled by its routing weight before the
+/// down projection, so that neither backward nor combine needs the experts' outputs.
+struct ExpertInput {
+  at::Tensor x;        ///< [R, D]
+  at::Tensor weights;  ///< [R]
+  std::vector<int64_t> slot_offsets;
+};
+
+/// Returns [R, D]; gate_up [R, 2F] is what backward needs besides the input. Local.
+at::Tensor experts_forward(const ExpertInput& input, const std::vector<ExpertMatrices>& weights,
+                           at::Tensor& gate_up);
+
+struct ExpertGradients {
+  at::Tensor x, weights;  ///< [R, D], [R]
+};
+/// Adds to `gradients` (fp32 rows of owners or slots of replicas). Local.
+ExpertGradients experts_backward(const at::Tensor& grad_y, const ExpertInput& input,
+                                 const at::Tensor& gate_up,
+                                 const std::vector<ExpertMatrices>& weights,
+                                 const std::vector<ExpertMatrices>& gradients);
+
+}  // namespace enodia

@@ -1,0 +1,73 @@
+#include "models/head_block.h"
+
+#include <algorithm>
+
+#include <ATen/ops/empty_like.h>
+
+#include "models/ops.h"
+
+namespace enodia {
+namespace {
+
+constexpr int64_t kChunkRows = 512;  // best of 128, 256, 512 and 2048 on a CPU step
+
+}  // namespace
+
+struct HeadBlock::Saved : SavedState {
+  at::Tensor hidden, rstd, grad_normed;
+};
+
+HeadBlock::HeadBlock(const ModelOptions& options, int index, const DenseParameter& weight,
+                     ParameterRegistry& registry)
+    : eps_(options.rms_norm_eps),
+      index_(index),
+      norm_(registry.add_dense({{"model.norm.weight", options.hidden_size}}, 0,
+                               {.decays = false, .initializer = Initializer::kOnes})),
+      weight_(weight) {}
+
+void HeadBlock::forward(BlockState& state, int /*phase*/) {
+  if (!state.labels.defined()) {
+    const at::Tensor rows = ops::gather_rows(state.hidden, state.wanted_rows);
+    state.logits = ops::linear(ops::rms_norm(rows, norm_.value, eps_).y, weight_.value);
+    return;
+  }
+  auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, eps_);
+  const at::Tensor grad_normed = losses(state, normed);
+  if (state.context.training) {
+    Saved& saved = state.saved<Saved>(index_);
+    saved.hidden = state.hidden;
+    saved.rstd = rstd;
+    saved.grad_normed = grad_normed;
+  }
+  state.hidden = at::Tensor();
+}
+
+/// Adds the cross-entropy; when training returns its gradient at `normed`.
+at::Tensor HeadBlock::losses(BlockState& state, const at::Tensor& normed) const {
+  const bool training = state.context.training;
+  const double scale =
+      training ? 1.0 / static_cast<double>(state.context.valid_tokens_of_step) : 0.0;
+  at::Tensor grad_normed = training ? at::empty_like(normed) : at::Tensor();
+  for (int64_t first = 0; first < normed.size(0); first += kChunkRows) {
+    const int64_t rows = std::min(kChunkRows, normed.size(0) - first);
+    const at::Tensor x = normed.narrow(0, first, rows);
+    const at::Tensor logits = ops::linear(x, weight_.value);
+    state.losses.cross_entropy +=
+        ops::cross_entropy(logits, state.labels.narrow(0, first, rows), scale);
+    if (training) {  // the logits now hold their own gradient
+      ops::linear_backward_weight(logits, x, weight_.grad);
+      grad_normed.narrow(0, first, rows).copy_(ops::linear_backward_input(logits, weight_.value));
+    }
+  }
+  return grad_normed;
+}
+
+void HeadBlock::backward(BlockState& state, int /*phase*/) {
+  const Saved& saved = state.saved<Saved>(index_);
+  at::Tensor norm_grad = norm_.grad;
+  state.grad_hidden =
+      ops::rms_norm_backward(saved.grad_normed, saved.hidden, norm_.value, saved.rstd, norm_grad);
+  state.release(index_);
+}
+
+}  // namespace enodia

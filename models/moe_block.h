@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "models/block.h"
+#include "models/experts.h"
+#include "models/feed_forward.h"
+#include "models/model_options.h"
+#include "models/router/route.h"
+#include "parallel/expert_store.h"
+#include "parallel/token_dispatcher.h"
+
+namespace enodia {
+
+/// x += MoE(norm(x)) in five phases, each of which a schedule may place on its own:
+/// gate (router, shared experts), counts, dispatch, experts, combine.
+class MoeBlock : public Block {
+ public:
+  struct Wiring {
+    int index;             ///< of the block in its decoder
+    int moe_layer;         ///< of the layer in the store
+    ExpertStore* store;
+    Communicator* group;   ///< the expert-parallel group
+  };
+  MoeBlock(const ModelOptions& options, const RouterOptions& router, const std::string& layer_name,
+           const Wiring& wiring, ParameterRegistry& registry);
+  int num_phases() const override;
+  std::string_view phase_name(int phase) const override;
+  void forward(BlockState& state, int phase) override;
+  void backward(BlockState& state, int phase) override;
+
+ private:
+  struct Saved;
+  void gate(BlockState& state, Saved& saved);
+  void exchange(BlockState& state, Saved& saved);
+  void dispatch(BlockState& state, Saved& saved);
+  void experts(BlockState& state, Saved& saved);
+  void combine(BlockState& state, Saved& saved);
+  void gate_backward(BlockState& state, Saved& saved);
+  void dispatch_backward(BlockState& state, Saved& saved);
+  void experts_backward(BlockState& state, Saved& saved);
+  void combine_backward(BlockState& state, Saved& saved);
+  void add_losses(BlockState& state, Saved& saved) const;
+
+  const ModelOptions options_;
+  const RouterOptions router_options_;
+  const WeightOptions weight_options_;
+  const Wiring wiring_;
+  const TokenDispatcher dispatcher_;
+  const DenseParameter &norm_, &router_;
+  std::optional<FeedForward> shared_;
+};
+
+}  // namespace enodia

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace enodia {
+
+/// A router's decision for T tokens: E experts, K per token. Always in the wide type.
+struct Route {
+  at::Tensor expert_ids;  ///< [T, K] int32, -1 = empty
+  at::Tensor weights;     ///< [T, K]
+  at::Tensor probs;       ///< [T, E] scores after softmax
+  at::Tensor logits;      ///< [T, E]
+  std::vector<int64_t> counts;  ///< [E] token copies of each expert on this rank
+};
+
+/// How weights follow from the chosen probabilities.
+struct WeightOptions {
+  bool renormalize = true;  ///< divide by the sum over the chosen
+  double scale = 1.0;       ///< routed_scaling_factor
+};
+
+/// The stages after the score (methods: score, adjust, select, weight, admit). Select: the K largest
+/// probabilities, ties to the smaller id. Admit: every copy (dropless). Local.
+Route route_tokens(const at::Tensor& logits, int64_t num_chosen, const WeightOptions& options);
+
+/// The gradient of the logits from the gradient of the weights [T, K] and, when defined, of the
+/// probabilities [T, E]. The choice itself has no gradient.
+at::Tensor route_backward(const Route& route,
+                          const at::Tensor& grad_weights,
+                          const at::Tensor& grad_probs,
+                          const WeightOptions& options);
+
+/// A loss of the router over the valid tokens of one micro-batch.
+struct RouterLoss {
+  double sum = 0;       ///< the loss times the valid tokens
+  at::Tensor gradient;  ///< of grad_scale * loss * valid tokens; see the functions
+};
+
+/// L_aux = E sum_i f_i P_i (Switch Transformer, eq. 4-6; 1 at uniform); gradient [T, E] is that of
+/// the probabilities. `valid` is [T] bool, `valid_counts` [E] counts copies of valid tokens.
+RouterLoss aux_loss(const Route& route,
+                    const at::Tensor& valid,
+                    const std::vector<int64_t>& valid_counts,
+                    int64_t num_valid,
+                    double grad_scale);
+
+/// L_z = mean over valid tokens of logsumexp(logits)^2 (ST-MoE, eq. 5); gradient [T, E] is that of
+/// the logits.
+RouterLoss z_loss(const Route& route, const at::Tensor& valid, double grad_scale);
+
+/// Copies of valid tokens for each expert.
+std::vector<int64_t> count_valid_copies(const at::Tensor& expert_ids,
+                                        const at::Tensor& valid,
+                                        int64_t num_experts);
+
+}  // namespace enodia

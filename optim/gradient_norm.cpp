@@ -1,0 +1,45 @@
+#include "optim/gradient_norm.h"
+
+#include <cmath>
+
+#include "collectives/collectives.h"
+
+namespace enodia {
+namespace {
+
+/// Eight running sums in double: exact enough, vectorizable, and in a fixed order.
+template <typename T>
+double sum_of_squares(const T* values, int64_t count) {
+  constexpr int64_t kLanes = 8;
+  double sums[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const auto value = static_cast<double>(values[i + lane]);
+      sums[lane] += value * value;
+    }
+  }
+  for (; i < count; ++i) {
+    const auto value = static_cast<double>(values[i]);
+    sums[0] += value * value;
+  }
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+}  // namespace
+
+double gradient_norm(Communicator& communicator, const ParameterRegistry& registry) {
+  double sum = 0.0;
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    if (parameter.owner != registry.rank()) {
+      continue;
+    }
+    const at::Tensor gradient = parameter.column("grad");
+    sum += gradient.scalar_type() == at::kDouble
+               ? sum_of_squares(gradient.const_data_ptr<double>(), gradient.numel())
+               : sum_of_squares(gradient.const_data_ptr<float>(), gradient.numel());
+  }
+  return std::sqrt(all_reduce_value(communicator, sum, ReduceOp::kSum));
+}
+
+}  // namespace enodia

@@ -1,0 +1,256 @@
+#include "parallel/token_dispatcher.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/zeros.h>
+
+#include "collectives/collectives.h"
+#include "common/check.h"
+#include "parallel/tensor_view.h"
+
+namespace enodia {
+namespace {
+
+/// Rank and slot of a replica, as a bin: bins are numbered rank by rank, slot by slot.
+struct Bins {
+  std::vector<int64_t> first_of_rank;   // [W + 1]
+  std::vector<int32_t> of_replica;      // [replicas]
+};
+
+Bins number_bins(const ExpertPlacement& placement) {
+  Bins bins;
+  bins.first_of_rank.push_back(0);
+  for (int rank = 0; rank < placement.world_size(); ++rank) {
+    bins.first_of_rank.push_back(bins.first_of_rank.back() +
+                                 static_cast<int64_t>(placement.experts_on(rank).size()));
+  }
+  for (int expert = 0; expert < placement.num_experts(); ++expert) {
+    for (const int32_t rank : placement.ranks_of(expert)) {
+      bins.of_replica.push_back(
+          static_cast<int32_t>(bins.first_of_rank[rank] + placement.slot_of(rank, expert)));
+    }
+  }
+  return bins;
+}
+
+/// For each choice the bin it goes to, -1 for none. The n-th copy of an expert in the whole group
+/// belongs to the replica whose quota interval holds n.
+std::vector<int32_t> choose_bins(std::span<const int32_t> expert_ids,
+                                 const ExchangedCounts& counts,
+                                 const ExpertPlan& plan,
+                                 const Bins& bins) {
+  const int experts = plan.placement.num_experts();
+  std::vector<int32_t> replica(experts);
+  std::vector<int64_t> position = counts.prefix;  // of the next copy of each expert
+  std::vector<int64_t> end(experts);              // of the current replica's interval
+  for (int expert = 0; expert < experts; ++expert) {
+    replica[expert] = plan.placement.first_replica(expert);
+    end[expert] = plan.quota[replica[expert]];
+  }
+  std::vector<int32_t> chosen(expert_ids.size(), -1);
+  for (size_t i = 0; i < expert_ids.size(); ++i) {
+    const int32_t expert = expert_ids[i];
+    if (expert < 0) {
+      continue;
+    }
+    while (position[expert] >= end[expert]) {
+      ENODIA_DCHECK(replica[expert] + 1 < plan.placement.num_replicas(), "quotas fall short");
+      end[expert] += plan.quota[++replica[expert]];
+    }
+    ++position[expert];
+    chosen[i] = bins.of_replica[replica[expert]];
+  }
+  return chosen;
+}
+
+std::vector<int64_t> prefix_sums(const std::vector<int64_t>& counts) {
+  std::vector<int64_t> offsets(counts.size() + 1, 0);
+  std::partial_sum(counts.begin(), counts.end(), offsets.begin() + 1);
+  return offsets;
+}
+
+at::Tensor empty_indices(at::IntArrayRef shape) {
+  return at::empty(shape, at::TensorOptions().dtype(at::kLong));
+}
+
+/// The source side: a stable counting sort of the choices by bin. Returns the count of each bin.
+std::vector<int64_t> sort_choices(const std::vector<int32_t>& chosen,
+                                  int64_t num_bins,
+                                  int64_t choices_per_token,
+                                  TokenMap& map) {
+  std::vector<int64_t> bin_counts(num_bins, 0);
+  for (const int32_t bin : chosen) {
+    if (bin >= 0) {
+      ++bin_counts[bin];
+    }
+  }
+  std::vector<int64_t> next = prefix_sums(bin_counts);
+  map.sent_token = empty_indices({next.back()});
+  map.sent_choice = empty_indices({next.back()});
+  auto* position = map.sent_position.data_ptr<int64_t>();
+  auto* token = map.sent_token.data_ptr<int64_t>();
+  auto* choice = map.sent_choice.data_ptr<int64_t>();
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    if (chosen[i] < 0) {
+      position[i] = -1;
+      continue;
+    }
+    const int64_t place = next[chosen[i]]++;
+    position[i] = place;
+    token[place] = static_cast<int64_t>(i) / choices_per_token;
+    choice[place] = static_cast<int64_t>(i);
+  }
+  return bin_counts;
+}
+
+/// Copies from each rank for each slot here, [W, slots].
+std::vector<int64_t> exchange_bin_counts(Communicator& group,
+                                         const Bins& bins,
+                                         std::vector<int64_t>& bin_counts) {
+  const int64_t slots = bins.first_of_rank[group.rank() + 1] - bins.first_of_rank[group.rank()];
+  std::vector<int64_t> arriving(group.world_size() * slots);
+  const Buffer sent = view(std::span<int64_t>(bin_counts));
+  const Buffer received = view(std::span<int64_t>(arriving));
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  for (int peer = 0; peer < group.world_size(); ++peer) {
+    const int64_t first = bins.first_of_rank[peer];
+    sends.push_back({peer, sent.slice(first, bins.first_of_rank[peer + 1] - first)});
+    receives.push_back({peer, received.slice(peer * slots, slots)});
+  }
+  group.exchange(sends, receives).wait();
+  return arriving;
+}
+
+/// The receiving side: arrival is by (rank, slot, token), compute wants (slot, rank, token).
+void order_arrivals(const std::vector<int64_t>& arriving, int world_size, TokenMap& map) {
+  const int64_t slots = static_cast<int64_t>(arriving.size()) / world_size;
+  const std::vector<int64_t> arrival_offsets = prefix_sums(arriving);
+  map.received_order = empty_indices({arrival_offsets.back()});
+  map.arrival_order = empty_indices({arrival_offsets.back()});
+  auto* order = map.received_order.data_ptr<int64_t>();
+  auto* inverse = map.arrival_order.data_ptr<int64_t>();
+  int64_t row = 0;
+  map.slot_offsets.assign(1, 0);
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    for (int rank = 0; rank < world_size; ++rank) {
+      const int64_t block = rank * slots + slot;
+      for (int64_t from = arrival_offsets[block]; from < arrival_offsets[block + 1]; ++from) {
+        order[row] = from;
+        inverse[from] = row++;
+      }
+    }
+    map.slot_offsets.push_back(row);
+  }
+}
+
+/// Sizes in elements for rows of `width`.
+std::vector<int64_t> scaled(const std::vector<int64_t>& counts, int64_t width) {
+  std::vector<int64_t> sizes(counts);
+  for (int64_t& size : sizes) {
+    size *= width;
+  }
+  return sizes;
+}
+
+at::Tensor exchange_rows(Communicator& group,
+                         const at::Tensor& rows,
+                         const std::vector<int64_t>& send_counts,
+                         const std::vector<int64_t>& receive_counts) {
+  std::vector<int64_t> shape = rows.sizes().vec();
+  const int64_t width = rows.dim() > 1 ? rows.size(1) : 1;
+  shape[0] = std::accumulate(receive_counts.begin(), receive_counts.end(), int64_t{0});
+  const at::Tensor received = at::empty(shape, rows.options());
+  all_to_all(group, view(rows), scaled(send_counts, width), view(received),
+             scaled(receive_counts, width))
+      .wait();
+  return received;
+}
+
+template <typename T>
+void add_row(const T* from, T* to, int64_t width) {
+  for (int64_t i = 0; i < width; ++i) {
+    to[i] += from[i];
+  }
+}
+
+/// y[t] = sum over k of rows[position[t, k]], in order of k.
+template <typename T>
+void sum_copies(const at::Tensor& rows, const at::Tensor& position, at::Tensor& y) {
+  const auto* index = position.data_ptr<int64_t>();
+  const int64_t width = rows.size(1);
+  for (int64_t t = 0; t < position.size(0); ++t) {
+    for (int64_t k = 0; k < position.size(1); ++k, ++index) {
+      if (*index >= 0) {
+        add_row(rows.const_data_ptr<T>() + *index * width, y.data_ptr<T>() + t * width, width);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
+                               const ExchangedCounts& counts,
+                               const ExpertPlan& plan) const {
+  ENODIA_CHECK_EQ(plan.placement.world_size(), group_.world_size(), "the plan is for another group");
+  const Bins bins = number_bins(plan.placement);
+  const std::span<const int32_t> ids(expert_ids.data_ptr<int32_t>(),
+                                     static_cast<size_t>(expert_ids.numel()));
+  TokenMap map;
+  map.sent_position = empty_indices(expert_ids.sizes());
+  std::vector<int64_t> bin_counts = sort_choices(choose_bins(ids, counts, plan, bins),
+                                                 bins.first_of_rank.back(), expert_ids.size(1), map);
+  const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts);
+  const int64_t slots = static_cast<int64_t>(arriving.size()) / group_.world_size();
+  for (int peer = 0; peer < group_.world_size(); ++peer) {
+    const auto sum = [](auto first, auto last) { return std::accumulate(first, last, int64_t{0}); };
+    map.send_counts.push_back(sum(bin_counts.begin() + bins.first_of_rank[peer],
+                                  bin_counts.begin() + bins.first_of_rank[peer + 1]));
+    map.receive_counts.push_back(
+        sum(arriving.begin() + peer * slots, arriving.begin() + (peer + 1) * slots));
+  }
+  order_arrivals(arriving, group_.world_size(), map);
+  return map;
+}
+
+at::Tensor TokenDispatcher::to_owners(const TokenMap& map, const at::Tensor& copies) const {
+  const at::Tensor arrived = exchange_rows(group_, copies, map.send_counts, map.receive_counts);
+  return at::index_select(arrived, 0, map.received_order);
+}
+
+at::Tensor TokenDispatcher::to_sources(const TokenMap& map, const at::Tensor& results) const {
+  return exchange_rows(group_, at::index_select(results, 0, map.arrival_order), map.receive_counts,
+                       map.send_counts);
+}
+
+at::Tensor TokenDispatcher::send(const TokenMap& map, const at::Tensor& x) const {
+  return to_owners(map, at::index_select(x, 0, map.sent_token));
+}
+
+at::Tensor TokenDispatcher::collect(const TokenMap& map, const at::Tensor& y) const {
+  const at::Tensor rows = to_sources(map, y);
+  at::Tensor sums = at::zeros({map.sent_position.size(0), y.size(1)}, y.options());
+  if (y.scalar_type() == at::kDouble) {
+    sum_copies<double>(rows, map.sent_position, sums);
+  } else {
+    sum_copies<float>(rows, map.sent_position, sums);
+  }
+  return sums;
+}
+
+at::Tensor TokenDispatcher::send_choices(const TokenMap& map, const at::Tensor& weights) const {
+  return to_owners(map, at::index_select(weights.reshape({-1}), 0, map.sent_choice));
+}
+
+at::Tensor TokenDispatcher::collect_choices(const TokenMap& map, const at::Tensor& values) const {
+  at::Tensor flat = at::zeros({map.sent_position.numel()}, values.options());
+  flat.index_copy_(0, map.sent_choice, to_sources(map, values));
+  return flat.view(map.sent_position.sizes());
+}
+
+}  // namespace enodia

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "collectives/communicator.h"
+#include "parallel/exchange_counts.h"
+#include "parallel/placement/expert_placement.h"
+
+namespace enodia {
+
+/// Where every token copy of one layer and micro-batch goes, and where those that arrive here
+/// belong: integers only, saved for backward and recompute. T tokens, K experts per token, S copies
+/// sent, R copies received.
+struct TokenMap {
+  at::Tensor sent_position;    ///< [T, K] int64: place in the send order, -1 = no expert
+  at::Tensor sent_token;       ///< [S] int64: the token of each sent copy, by (rank, slot, token)
+  at::Tensor sent_choice;      ///< [S] int64: t * K + k of each sent copy
+  at::Tensor received_order;   ///< [R] int64: from (slot, rank, token) order to arrival order
+  at::Tensor arrival_order;    ///< [R] int64: its inverse
+  std::vector<int64_t> send_counts, receive_counts;  ///< [W] copies to and from each rank
+  std::vector<int64_t> slot_offsets;                 ///< [slots + 1] rows of each slot here
+  int64_t num_received() const { return slot_offsets.back(); }
+};
+
+/// Moves tokens to the ranks that hold their experts, and results back. `send` and `collect` are
+/// linear and transposes of each other, so each is the other's backward. Stable: copies of a slot
+/// stay ordered by (source rank, token). Collective over the group; zero tokens are ordinary.
+class TokenDispatcher {
+ public:
+  explicit TokenDispatcher(Communicator& group) : group_(group) {}
+
+  /// expert_ids is [T, K] int32, -1 = empty. The token copies of an expert, counted in order of
+  /// rank and token, fill its replicas' quotas one after the other. Exchanges how many copies each
+  /// pair of ranks has for each slot.
+  TokenMap plan(const at::Tensor& expert_ids,
+                const ExchangedCounts& counts,
+                const ExpertPlan& plan) const;
+
+  /// [T, D] -> [R, D] in (slot, source rank, token) order.
+  at::Tensor send(const TokenMap& map, const at::Tensor& x) const;
+  /// [R, D] -> [T, D]: each token's copies are summed in order of k.
+  at::Tensor collect(const TokenMap& map, const at::Tensor& y) const;
+  /// [T, K] -> [R]: a number for each copy (its weight).
+  at::Tensor send_choices(const TokenMap& map, const at::Tensor& weights) const;
+  /// [R] -> [T, K]; zero where there is no expert.
+  at::Tensor collect_choices(const TokenMap& map, const at::Tensor& values) const;
+
+ private:
+  at::Tensor to_owners(const TokenMap& map, const at::Tensor& copies) const;   // [S,..] -> [R,..]
+  at::Tensor to_sources(const TokenMap& map, const at::Tensor& results) const;  // [R,..] -> [S,..]
+  Communicator& group_;
+};
+
+}  // namespace enodia

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "tests/references/reference_model.h"
+
+/// Whether a layout computed what the reference computed. Every comparison returns its violations
+/// as sentences with figures; an empty list means parity.
+namespace enodia {
+
+/// The type that a layout computed in, which decides how close it must come.
+enum class ParityType { kFloat32, kFloat64 };
+
+/// err(t) = |t - t64|_2 / max(|t64|_2, tiny), in float64. Infinite or not a number when t is not
+/// finite; 0 for two tensors without elements. The shapes must be equal.
+double parity_error(const at::Tensor& t, const at::Tensor& t64);
+
+/// float32: 4 max(err(one rank), 2^-22): summing in another order may cost what computing in
+/// float32 costs anyway, times four, and no more. float64: 1e-9, whatever one rank did.
+double parity_bound(double one_rank_error, ParityType type);
+
+/// Compares the tensors of a layout (any dtype) with those of one rank and of the float64
+/// reference, name by name. Violations: a name missing or too many, another shape, an error above
+/// parity_bound, and an element not exactly zero that is exactly zero in the reference (an expert
+/// without tokens, a token that never came). `what` begins each sentence, such as "w3 ep3
+/// gradient".
+std::vector<std::string> parity_violations(const std::string& what,
+                                           const NamedTensors& layout,
+                                           const NamedTensors& one_rank,
+                                           const NamedTensors& reference,
+                                           ParityType type);
+
+/// One rank has nobody to be measured by but the reference: each tensor's error must be at most
+/// 1e-4 in float32 and 1e-9 in float64, and exact zeros must be exact zeros.
+std::vector<std::string> one_rank_violations(const std::string& what,
+                                             const NamedTensors& one_rank,
+                                             const NamedTensors& reference,
+                                             ParityType type);
+
+}  // namespace enodia

@@ -1,0 +1,252 @@
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "common/check.h"
+#include "common/error.h"
+#include "trainer/config/config_rules.h"
+#include "trainer/config/schema.h"
+#include "trainer/config/suggestions.h"
+#include "trainer/config/train_config.h"
+#include "trainer/config/wording.h"
+#include "trainer/config/yaml_tree.h"
+
+namespace enodia {
+namespace {
+
+/// Reads a file and overrides into one configuration and gathers everything that is wrong, so that
+/// a user mends all of it at once.
+class ConfigReader {
+ public:
+  explicit ConfigReader(TrainConfig& config) : config_(config), keys_(list_keys(config)) {}
+
+  void read_file(const std::string& yaml_text) {
+    const YamlTree tree = parse_yaml(yaml_text);
+    for (const YamlComplaint& complaint : tree.complaints) {
+      report({config_.file_name, complaint.line, complaint.column}, complaint.sentence);
+    }
+    readable_ = tree.root.kind != YamlNode::Kind::kRefused;
+    if (tree.root.kind == YamlNode::Kind::kMap) {
+      for (const YamlNode& section : tree.root.items) {
+        read_section(section);
+      }
+    } else if (tree.root.kind == YamlNode::Kind::kNull) {
+      report({config_.file_name}, "the file is empty; it needs at least " + list_required());
+      readable_ = false;
+    } else if (readable_) {
+      report(place_of(tree.root),
+             "the top level must be a mapping of sections (" + list_sections(keys_) +
+                 "), not a list or a single value");
+      readable_ = false;
+    }
+  }
+
+  /// `argument` is what follows --set: section.key=value.
+  void read_override(const std::string& argument) {
+    const size_t equals = argument.find('=');
+    const std::string path = argument.substr(0, equals);
+    if (equals == std::string::npos || path.empty()) {
+      report({"--set"},
+             quote(argument) + " is not section.key=value; write for example train.steps=100");
+      return;
+    }
+    const std::string text = argument.substr(equals + 1);
+    const std::string escaped = quote(path);
+    const ValueSource source{"--set " + escaped.substr(1, escaped.size() - 2)};
+    const ConfigKey* key = find_key(path);
+    if (key == nullptr) {
+      report(source, explain_unknown_path(path, keys_));
+      return;
+    }
+    if (text.find_first_of("\r\n") != std::string::npos) {
+      report(source, path + " must be a single line");
+      broken_.insert(path);
+      return;
+    }
+    const YamlTree tree = parse_yaml(text);
+    for (const YamlComplaint& complaint : tree.complaints) {
+      report(source, complaint.sentence);
+    }
+    read_key(*key, tree.root, source, source);
+  }
+
+  /// Required keys and the rules between keys; these see only values that were read well.
+  void check_whole() {
+    for (const ConfigKey& key : keys_) {
+      const std::string path = key.path();
+      if (readable_ && key.required && !config_.sources.contains(path) &&
+          broken_.insert(path).second) {
+        report(
+            {config_.file_name},
+            path + " is missing; it must be " + describe_rule(key.rule) + " (" + key.meaning + ")");
+      }
+    }
+    for (const BrokenRule& rule : find_broken_rules(config_, keys_)) {
+      const bool already_told = std::any_of(
+          rule.paths.begin(), rule.paths.end(), [&](const auto& p) { return broken_.contains(p); });
+      if (readable_ && !already_told) {
+        report(find_source(config_, rule.paths), rule.sentence);
+      }
+    }
+  }
+
+  /// In the order of the file, then of the command line.
+  std::vector<ConfigProblem> problems() {
+    std::stable_sort(found_.begin(), found_.end(), [](const Found& a, const Found& b) {
+      return std::pair(a.source.line, a.source.column) < std::pair(b.source.line, b.source.column);
+    });
+    std::stable_partition(found_.begin(), found_.end(), [&](const Found& found) {
+      return found.source.origin == config_.file_name;
+    });
+    std::vector<ConfigProblem> problems;
+    for (Found& found : found_) {
+      problems.push_back({found.source.place(), std::move(found.sentence)});
+    }
+    return problems;
+  }
+
+ private:
+  struct Found {
+    ValueSource source;
+    std::string sentence;
+  };
+
+  void report(ValueSource source, std::string sentence) {
+    found_.push_back({std::move(source), std::move(sentence)});
+  }
+
+  ValueSource place_of(const YamlNode& node) const {
+    return {config_.file_name, node.line, node.column};
+  }
+  ValueSource place_of_key(const YamlNode& node) const {
+    return {config_.file_name, node.key_line, node.key_column};
+  }
+
+  const ConfigKey* find_key(const std::string& path) const {
+    const auto found = std::find_if(
+        keys_.begin(), keys_.end(), [&](const ConfigKey& key) { return key.path() == path; });
+    return found == keys_.end() ? nullptr : &*found;
+  }
+
+  std::string list_required() const {
+    std::string names;
+    for (const ConfigKey& key : keys_) {
+      if (key.required) {
+        names += (names.empty() ? "" : ", ") + key.path();
+      }
+    }
+    return names;
+  }
+
+  void read_section(const YamlNode& section) {
+    if (section.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
+    const bool known = std::any_of(keys_.begin(), keys_.end(), [&](const ConfigKey& key) {
+      return key.section == section.key;
+    });
+    if (!known) {
+      report(place_of_key(section), explain_unknown_path(section.key, keys_));
+    } else if (section.kind == YamlNode::Kind::kNull) {
+      report(place_of_key(section),
+             "the section " + section.key + " has no keys; give it some or remove it");
+    } else if (section.kind == YamlNode::Kind::kMap) {
+      for (const YamlNode& item : section.items) {
+        read_item(section.key + "." + item.key, item);
+      }
+    } else {
+      report(place_of(section), section.key + " is a section and must be a mapping of keys");
+    }
+  }
+
+  void read_item(const std::string& path, const YamlNode& item) {
+    const ConfigKey* key = find_key(path);
+    if (key == nullptr && item.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
+    if (key == nullptr) {
+      report(place_of_key(item), explain_unknown_path(path, keys_));
+      return;
+    }
+    read_key(*key, item, place_of_key(item), place_of(item));
+  }
+
+  void read_key(const ConfigKey& key,
+                const YamlNode& node,
+                const ValueSource& key_place,
+                const ValueSource& value_place) {
+    if (node.kind == YamlNode::Kind::kRefused) {
+      broken_.insert(key.path());
+      return;
+    }
+    if (node.kind == YamlNode::Kind::kNull) {
+      report(
+          key_place,
+          key.path() + " has no value; it must be " + describe_rule(key.rule) + ", or be left out");
+      broken_.insert(key.path());
+      return;
+    }
+    const std::string refusal = key.read(node);
+    if (!refusal.empty()) {
+      report(value_place, key.path() + " " + refusal);
+      broken_.insert(key.path());
+      return;
+    }
+    config_.sources[key.path()] = key_place;
+  }
+
+  TrainConfig& config_;
+  std::vector<ConfigKey> keys_;
+  std::vector<Found> found_;
+  std::set<std::string> broken_;  ///< paths whose value was refused or is missing
+  bool readable_ = true;          ///< false when the file gave no mapping: then no key is missed
+};
+
+/// run.name and run.dir follow from the file's name unless they were written.
+void derive_names(TrainConfig& config) {
+  if (config.run.name.empty()) {
+    std::string stem = std::filesystem::path(config.file_name).stem().string();
+    for (char& c : stem) {
+      c = c < ' ' || c == 0x7f ? '_' : c;  // file names can hold any bytes, run.name is plain text
+    }
+    config.run.name = stem.empty() ? "run" : stem;
+  }
+  if (config.run.dir.empty()) {
+    config.run.dir = "runs/" + config.run.name;
+  }
+}
+
+}  // namespace
+
+TrainConfig parse_train_config(const std::string& yaml_text,
+                               const std::string& file_name,
+                               std::span<const std::string> overrides) {
+  TrainConfig config;
+  config.file_name = file_name;
+  ConfigReader reader(config);
+  reader.read_file(yaml_text);
+  for (const std::string& argument : overrides) {
+    reader.read_override(argument);
+  }
+  derive_names(config);
+  reader.check_whole();
+  throw_problems(reader.problems());
+  return config;
+}
+
+void throw_problems(const std::vector<ConfigProblem>& problems) {
+  constexpr size_t kMostShown = 40;
+  std::string text;
+  for (size_t i = 0; i < std::min(problems.size(), kMostShown); ++i) {
+    text += (i == 0 ? "" : "\n") + problems[i].text();
+  }
+  if (problems.size() > kMostShown) {
+    text += detail::concat("\n(and ", problems.size() - kMostShown, " more)");
+  }
+  if (!problems.empty()) {
+    throw ConfigError(text);
+  }
+}
+
+}  // namespace enodia

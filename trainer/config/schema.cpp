@@ -1,0 +1,248 @@
+#include "trainer/config/schema.h"
+
+namespace enodia {
+namespace {
+
+// Bounds far above any run: products of two of them stay within int64.
+constexpr int64_t kMaxWidth = int64_t{1} << 24;
+constexpr int64_t kMaxCount = int64_t{1} << 16;
+constexpr int64_t kMaxTokens = (int64_t{1} << 31) - 1;
+constexpr int64_t kMaxSteps = 1'000'000'000;
+
+IntegerRule integer(int64_t min, int64_t max) {
+  return {min, max, {}};
+}
+IntegerRule integer_or_auto(int64_t max) {
+  return {1, max, "auto"};
+}
+RealRule at_least(double min) {
+  return {.min = min};
+}
+RealRule above(double min) {
+  return {.min = min, .min_excluded = true};
+}
+FlagRule flag() {
+  return {};
+}
+TextRule text() {
+  return {.may_be_empty = false};
+}
+TextRule text_or_empty() {
+  return {.may_be_empty = true};
+}
+
+template <typename Field>
+OneOf<Field> one_of(std::vector<std::string> words, std::vector<Field> values) {
+  return {{std::move(words)}, std::move(values)};
+}
+
+enum class Presence { kOptional, kRequired };
+
+/// Gathers the keys of one section.
+class Section {
+ public:
+  Section(std::string name, std::vector<ConfigKey>& keys) : name_(std::move(name)), keys_(keys) {}
+
+  template <typename Field, typename Rule>
+  void key(std::string name,
+           Field& field,
+           Rule rule,
+           std::string meaning,
+           Presence presence = Presence::kOptional) {
+    ConfigKey key;
+    key.section = name_;
+    key.name = std::move(name);
+    key.meaning = std::move(meaning);
+    key.required = presence == Presence::kRequired;
+    key.rule = rule;
+    key.read = [rule, &field](const YamlNode& node) { return read_value(node, rule, field); };
+    key.write = [rule, &field] { return write_value(rule, field); };
+    keys_.push_back(std::move(key));
+  }
+
+ private:
+  std::string name_;
+  std::vector<ConfigKey>& keys_;
+};
+
+void describe(Section run, RunOptions& o) {
+  run.key("name", o.name, text(), "names the run; by default the file's name without extension");
+  run.key("dir", o.dir, text(), "folder of the run; by default runs/<name>");
+  run.key("seed",
+          o.seed,
+          integer(0, std::numeric_limits<int64_t>::max()),
+          "of initial weights and of the order of samples");
+}
+
+void describe(Section model, ModelOptions& o) {
+  model.key("vocab_size",
+            o.vocab_size,
+            integer(0, kMaxTokens),
+            "tokens in the vocabulary; 0 takes the tokenizer's of the training data");
+  model.key("hidden_size", o.hidden_size, integer(1, kMaxWidth), "width of the residual stream");
+  model.key("num_hidden_layers", o.num_hidden_layers, integer(1, kMaxCount), "decoder layers");
+  model.key("num_attention_heads", o.num_attention_heads, integer(1, kMaxCount), "query heads");
+  model.key("num_key_value_heads",
+            o.num_key_value_heads,
+            integer(1, kMaxCount),
+            "key and value heads; divides num_attention_heads");
+  model.key("head_dim", o.head_dim, integer(2, kMaxCount), "width of a head; even");
+  model.key("intermediate_size",
+            o.intermediate_size,
+            integer(1, kMaxWidth),
+            "hidden width of the dense layers");
+  model.key("moe_intermediate_size",
+            o.moe_intermediate_size,
+            integer(1, kMaxWidth),
+            "hidden width of one expert");
+  model.key("num_experts",
+            o.num_experts,
+            integer(0, kMaxCount),
+            "experts in an MoE layer; 0 makes a dense model");
+  model.key("num_experts_per_tok",
+            o.num_experts_per_tok,
+            integer(1, kMaxCount),
+            "experts that each token is sent to");
+  model.key("num_shared_experts",
+            o.num_shared_experts,
+            integer(0, kMaxCount),
+            "width, in experts, of the feed-forward network that every token passes");
+  model.key("first_k_dense_replace",
+            o.first_k_dense_replace,
+            integer(0, kMaxCount),
+            "the first k layers are dense");
+  model.key("norm_topk_prob",
+            o.norm_topk_prob,
+            flag(),
+            "renormalize the chosen experts' weights to sum to one");
+  model.key("scoring_func",
+            o.scoring_func,
+            one_of<std::string>({"softmax"}, {"softmax"}),
+            "turns router logits into scores");
+  model.key("routed_scaling_factor",
+            o.routed_scaling_factor,
+            above(0),
+            "multiplies the chosen experts' weights");
+  model.key("rope_theta", o.rope_theta, above(0), "base of the rotary embedding's angles");
+  model.key("rms_norm_eps", o.rms_norm_eps, above(0), "added to the mean square in RMSNorm");
+  model.key(
+      "initializer_range", o.initializer_range, above(0), "standard deviation of initial weights");
+  model.key("tie_word_embeddings",
+            o.tie_word_embeddings,
+            flag(),
+            "the embedding serves as output layer too");
+  model.key("attention_bias", o.attention_bias, flag(), "biases on q, k and v");
+  model.key("use_qk_norm", o.use_qk_norm, flag(), "RMSNorm per head on q and k, before RoPE");
+  model.key("max_position_embeddings",
+            o.max_position_embeddings,
+            integer(1, kMaxTokens),
+            "longest sequence that the model is meant for");
+  model.key("dtype",
+            o.dtype,
+            one_of<DType>({"float32", "float64"}, {DType::kFloat32, DType::kFloat64}),
+            "type of weights and computation; float64 is for proofs");
+}
+
+void describe(Section router, RouterOptions& o) {
+  router.key("aux_loss_coef", o.aux_loss_coef, at_least(0), "weight of the load-balance loss");
+  router.key("z_loss_coef", o.z_loss_coef, at_least(0), "weight of the router's z loss");
+}
+
+void describe(Section parallel, ParallelOptions& o) {
+  parallel.key("dp", o.dp, integer_or_auto(kMaxCount), "data parallel ranks; auto takes all");
+  parallel.key("ep",
+               o.ep,
+               integer_or_auto(kMaxCount),
+               "ranks that share the experts of a layer; divides the ranks, auto takes all");
+}
+
+void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {
+  optim.key("lr", s.lr, above(0), "largest learning rate");
+  optim.key("min_lr", s.min_lr, at_least(0), "learning rate at the end of the decay");
+  optim.key("betas", o.betas, PairRule{{.min = 0, .below = 1}}, "AdamW's decay of both moments");
+  optim.key("eps", o.eps, above(0), "AdamW's guard against division by zero");
+  optim.key("weight_decay",
+            o.weight_decay,
+            at_least(0),
+            "decoupled; norms, biases and the router never decay");
+  optim.key("clip_norm", o.clip_norm, at_least(0), "largest gradient norm; 0 = no clipping");
+  optim.key("schedule",
+            s.kind,
+            one_of<ScheduleKind>({"cosine", "constant"},
+                                 {ScheduleKind::kCosine, ScheduleKind::kConstant}),
+            "learning rate after the warm-up");
+  optim.key("warmup_samples",
+            s.warmup_samples,
+            integer(0, std::numeric_limits<int64_t>::max()),
+            "sequences over which the learning rate rises from 0");
+  optim.key("decay_samples",
+            s.decay_samples,
+            integer_or_auto(std::numeric_limits<int64_t>::max()),
+            "sequences after which min_lr is reached; auto = the whole run");
+}
+
+void describe(Section data, DataOptions& o) {
+  data.key("train",
+           o.train,
+           text(),
+           "prefix of the training data's .bin and .idx files",
+           Presence::kRequired);
+  data.key("valid",
+           o.valid,
+           text_or_empty(),
+           "prefix of the held-out data's .bin and .idx files; empty = none");
+  data.key("order",
+           o.order,
+           one_of<SampleOrder>({"shuffled", "sequential"},
+                               {SampleOrder::kShuffled, SampleOrder::kSequential}),
+           "of the training sequences");
+}
+
+void describe(Section train, TrainOptions& o) {
+  train.key("steps", o.steps, integer(1, kMaxSteps), "updates of the weights", Presence::kRequired);
+  train.key("global_batch_size",
+            o.global_batch_size,
+            integer(1, kMaxSteps),
+            "sequences in a step, over all ranks",
+            Presence::kRequired);
+  train.key("micro_batch_size",
+            o.micro_batch_size,
+            integer(1, kMaxSteps),
+            "sequences that a rank computes at once",
+            Presence::kRequired);
+  train.key("sequence_length",
+            o.sequence_length,
+            integer(1, kMaxTokens),
+            "tokens in a sequence",
+            Presence::kRequired);
+  train.key("eval_interval",
+            o.eval_interval,
+            integer(0, kMaxSteps),
+            "steps between evaluations on data.valid; 0 = only at the end");
+  train.key("log_interval", o.log_interval, integer(1, kMaxSteps), "steps between log lines");
+}
+
+void describe(Section checkpoint, CheckpointOptions& o) {
+  checkpoint.key("interval",
+                 o.interval,
+                 integer(0, kMaxSteps),
+                 "steps between checkpoints; 0 = only at the end");
+  checkpoint.key("keep", o.keep, integer(1, kMaxCount), "newest checkpoints that are kept");
+}
+
+}  // namespace
+
+std::vector<ConfigKey> list_keys(TrainConfig& config) {
+  std::vector<ConfigKey> keys;
+  describe(Section("run", keys), config.run);
+  describe(Section("model", keys), config.model);
+  describe(Section("router", keys), config.router);
+  describe(Section("parallel", keys), config.parallel);
+  describe(Section("optim", keys), config.optim, config.schedule);
+  describe(Section("data", keys), config.data);
+  describe(Section("train", keys), config.train);
+  describe(Section("checkpoint", keys), config.checkpoint);
+  return keys;
+}
+
+}  // namespace enodia

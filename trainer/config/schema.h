@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "trainer/config/train_config.h"
+#include "trainer/config/value_rules.h"
+
+namespace enodia {
+
+/// One key of the configuration, bound to its field in one TrainConfig.
+struct ConfigKey {
+  std::string section;
+  std::string name;
+  std::string meaning;
+  bool required = false;
+  ValueRule rule;
+  std::function<std::string(const YamlNode&)> read;  ///< as read_value, into the field
+  std::function<std::string()> write;                ///< as write_value, of the field
+
+  std::string path() const { return section + "." + name; }
+};
+
+/// Every key of a configuration in the order in which it is written: the one table behind reading,
+/// writing, comparing and documenting. The keys hold references into `config`.
+std::vector<ConfigKey> list_keys(TrainConfig& config);
+
+}  // namespace enodia

@@ -1,0 +1,80 @@
+#include "trainer/data/tokenizer.h"
+
+#include <algorithm>
+
+#include "common/check.h"
+#include "common/file.h"
+#include "common/hash.h"
+#include "trainer/data/sentencepiece_tokenizer.h"
+
+namespace enodia {
+namespace {
+
+constexpr std::string_view kByteName = "byte";
+constexpr int64_t kMaxModelBytes = int64_t{1} << 28;
+
+/// The 256 bytes and EOS.
+class ByteTokenizer : public Tokenizer {
+ public:
+  void encode_to(std::string_view text, const IdSink& sink) const override {
+    constexpr size_t kIdsAtOnce = 4096;
+    std::vector<int64_t> ids;
+    for (size_t start = 0; start < text.size(); start += kIdsAtOnce) {
+      const std::string_view part = text.substr(start, kIdsAtOnce);
+      ids.resize(part.size());
+      std::transform(
+          part.begin(), part.end(), ids.begin(), [](char c) { return static_cast<uint8_t>(c); });
+      sink(ids);
+    }
+  }
+
+  std::string decode(std::span<const int64_t> ids) const override {
+    std::string text;
+    text.reserve(ids.size());
+    for (const int64_t id : ids) {
+      ENODIA_CHECK(id >= 0 && id < vocab_size(), "id ", id, " of a vocabulary of ", vocab_size());
+      if (id != eos_id()) {
+        text.push_back(static_cast<char>(id));
+      }
+    }
+    return text;
+  }
+
+  int64_t vocab_size() const override { return 257; }
+  int64_t eos_id() const override { return 256; }
+  std::string_view name() const override { return kByteName; }
+  const std::string& blob() const override { return blob_; }
+
+ private:
+  std::string blob_{kByteName};
+};
+
+}  // namespace
+
+std::string Tokenizer::hash() const {
+  return hash_of(blob().data(), blob().size());
+}
+
+std::vector<int64_t> Tokenizer::encode(std::string_view text) const {
+  std::vector<int64_t> all;
+  encode_to(text, [&all](std::span<const int64_t> ids) {
+    all.insert(all.end(), ids.begin(), ids.end());
+  });
+  return all;
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path) {
+  if (name_or_path == kByteName) {
+    return std::make_unique<ByteTokenizer>();
+  }
+  return make_sentencepiece(read_file(name_or_path, kMaxModelBytes), name_or_path);
+}
+
+std::unique_ptr<Tokenizer> tokenizer_from_blob(std::string blob, const std::string& source) {
+  if (blob == kByteName) {
+    return std::make_unique<ByteTokenizer>();
+  }
+  return make_sentencepiece(std::move(blob), source);
+}
+
+}  // namespace enodia
