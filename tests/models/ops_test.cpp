@@ -105,6 +105,16 @@ TEST_P(Ops, LinearMatchesAutograd) {
       at::Tensor grad_bias = with_bias ? at::ones({29}, GetParam()) : at::Tensor();
       expect_near(ops::linear(cast(x), cast(w), with_bias ? cast(bias) : at::Tensor()), y, "y");
       expect_near(ops::linear_backward_input(cast(grad), cast(w)), x.grad(), "grad_x");
+      if (!with_bias) {  // into rows 2... of wider matrices
+        const at::Tensor y_rows = at::ones({rows + 2, 40}, GetParam());
+        const at::Tensor grad_rows = at::ones({rows + 2, 40}, GetParam());
+        ops::linear_into(y_rows.slice(0, 2).slice(1, 0, 29), cast(x), cast(w));
+        ops::linear_backward_input_into(grad_rows.slice(0, 2).slice(1, 3), cast(grad), cast(w));
+        expect_near(y_rows.slice(0, 2).slice(1, 0, 29), y, "y into rows");
+        expect_near(grad_rows.slice(0, 2).slice(1, 3), x.grad(), "grad_x into rows");
+        EXPECT_EQ(y_rows.slice(1, 29).sum().item<double>(), 11 * (rows + 2));
+        EXPECT_EQ(grad_rows.slice(1, 0, 3).sum().item<double>(), 3 * (rows + 2));
+      }
       ops::linear_backward_weight(cast(grad), cast(x), grad_w, grad_bias);
       expect_near(grad_w, w.grad() + 1, "grad_w");
       if (with_bias) {
