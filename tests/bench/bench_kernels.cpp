@@ -70,7 +70,7 @@ void bench_gemm(
   const at::Tensor b = kind == Transpose::kNT ? at::randn({n, k}) : at::randn({k, n});
   const at::Tensor c = at::randn({m, n});
   at::Tensor d = c.clone();
-  const at::Tensor workspace = at::empty({kGemmWorkspace});
+  const at::Tensor workspace = at::empty({gemm_workspace(m, n, k)});
   const bool accumulate = kind == Transpose::kTN;
   const GemmProblem problem{m,
                             n,

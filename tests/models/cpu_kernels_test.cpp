@@ -39,13 +39,16 @@ class Operand {
   float* data() const { return inside_.data_ptr<float>(); }
   at::Tensor wide() const { return inside_.to(at::kDouble); }
 
-  void expect_near(const at::Tensor& expected, const char* what) const {
+  void expect_near(const at::Tensor& expected, const char* what, double tolerance = 2e-6) const {
     const double norm = expected.norm().item<double>();
     const double error = (wide() - expected).norm().item<double>();
-    EXPECT_LE(error, 2e-6 * norm + 1e-30) << what;
-    EXPECT_EQ(storage_[0].item<float>(), kCanary) << what << " wrote before its begin";
-    EXPECT_TRUE(storage_.slice(0, 1 + inside_.numel()).eq(kCanary).all().item<bool>())
-        << what << " wrote behind its end";
+    EXPECT_LE(error, tolerance * norm + 1e-30) << what;
+    SCOPED_TRACE(what);
+    expect_untouched_outside();
+  }
+  void expect_untouched_outside() const {
+    EXPECT_EQ(storage_[0].item<float>(), kCanary);
+    EXPECT_TRUE(storage_.slice(0, 1 + inside_.numel()).eq(kCanary).all().item<bool>());
   }
 
  private:
@@ -256,8 +259,8 @@ const std::vector<GemmSize> kGemmSizes = {{1, 1, 1},
                                           {6, 10, 2 * kGemmBlockK + 3}};
 
 TEST_P(CpuKernelsTest, Gemm) {
-  const Operand workspace = zeros({kGemmWorkspace});
   for (const auto [m, n, k] : kGemmSizes) {
+    const Operand workspace = zeros({gemm_workspace(m, n, k)});
     for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
       const bool a_transposed = (flags & 1) != 0, b_transposed = (flags & 2) != 0;
       const bool accumulate = (flags & 4) != 0;
@@ -285,12 +288,13 @@ TEST_P(CpuKernelsTest, Gemm) {
                      workspace.data());
       SCOPED_TRACE(testing::Message() << m << " " << n << " " << k << " flags " << flags);
       c.expect_near(expected, "c");
+      workspace.expect_untouched_outside();
     }
   }
 }
 
 TEST_P(CpuKernelsTest, GemmHasTheSameBitsInAnyShare) {
-  const Operand workspace = zeros({kGemmWorkspace});
+  const Operand workspace = zeros({gemm_workspace(61, 131, 400)});
   const Operand a = random({61, 400}), b = random({400, 131});
   const Operand whole = zeros({61, 131}), parts = zeros({61, 131});
   kernels().gemm(
@@ -316,7 +320,7 @@ TEST_P(CpuKernelsTest, GemmHasTheSameBitsInAnyShare) {
 }
 
 TEST_P(CpuKernelsTest, GemmOfNoDepthIsZeroAndOfNoRowsIsNothing) {
-  const Operand workspace = zeros({kGemmWorkspace}), c = random({3, 4});
+  const Operand workspace = zeros({1}), c = random({3, 4});
   const at::Tensor before = c.wide();
   GemmProblem problem{3, 4, 0, nullptr, 0, false, nullptr, 4, false, c.data(), 4, true};
   kernels().gemm(problem, workspace.data());
@@ -326,6 +330,67 @@ TEST_P(CpuKernelsTest, GemmOfNoDepthIsZeroAndOfNoRowsIsNothing) {
   EXPECT_TRUE(c.wide().equal(at::zeros({3, 4}, at::kDouble)));
   kernels().gemm({0, 0, 3, nullptr, 3, false, nullptr, 0, false, nullptr, 0, false},
                  workspace.data());
+}
+
+TEST_P(CpuKernelsTest, Attention) {
+  struct Case {
+    int64_t length, group, dim;
+  };
+  for (const auto [length, group, dim] : std::vector<Case>{
+           {1, 1, 2}, {5, 3, 20}, {48, 1, 32}, {49, 2, 16}, {131, 1, 64}, {97, 2, 7}}) {
+    SCOPED_TRACE(testing::Message() << length << " " << group << " " << dim);
+    const SequenceLayout layout{{0, static_cast<int32_t>(length)}, {}, {}};
+    const int64_t width = (group + 2) * dim;
+    const Operand qkv = random({length, width}), grad_out = random({length, group * dim});
+    const Operand out = random({length, group * dim}), logsumexp = random({length, group});
+    const Operand grad_qkv = random({length, width});
+    const Operand workspace = zeros({attention_workspace(length, dim)});
+    const AttentionProblem problem{length,
+                                   group,
+                                   dim,
+                                   qkv.data(),
+                                   qkv.data() + group * dim,
+                                   qkv.data() + (group + 1) * dim,
+                                   width,
+                                   out.data(),
+                                   group * dim,
+                                   logsumexp.data(),
+                                   group};
+    kernels().attention(problem, workspace.data());
+    const auto expected = twin::attention(qkv.wide(), layout, group, 1, dim);
+    out.expect_near(expected.out, "out");
+    logsumexp.expect_near(expected.logsumexp, "logsumexp");
+
+    kernels().attention_backward(problem,
+                                 {grad_out.data(),
+                                  grad_qkv.data(),
+                                  grad_qkv.data() + group * dim,
+                                  grad_qkv.data() + (group + 1) * dim},
+                                 workspace.data());
+    const at::Tensor expected_grad =
+        twin::attention_backward(grad_out.wide(), qkv.wide(), expected, layout, group, 1, dim);
+    grad_qkv.expect_near(expected_grad, "grad_qkv");
+    workspace.expect_untouched_outside();
+  }
+}
+
+TEST_P(CpuKernelsTest, AttentionSurvivesLargeScores) {
+  const Operand qkv(random({60, 12}).wide() * 1000);
+  const Operand out = zeros({60, 4}), logsumexp = zeros({60, 1});
+  const Operand workspace = zeros({attention_workspace(60, 4)});
+  kernels().attention({60,
+                       1,
+                       4,
+                       qkv.data(),
+                       qkv.data() + 4,
+                       qkv.data() + 8,
+                       12,
+                       out.data(),
+                       4,
+                       logsumexp.data(),
+                       1},
+                      workspace.data());
+  out.expect_near(twin::attention(qkv.wide(), {{0, 60}, {}, {}}, 1, 1, 4).out, "out", 1e-2);
 }
 
 TEST_P(CpuKernelsTest, ZeroRowsTouchNothing) {

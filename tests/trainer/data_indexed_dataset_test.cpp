@@ -97,6 +97,22 @@ TEST(IndexedDataset, ReadsEveryIntegerTypeAndSeveralSequencesADocument) {
   }
 }
 
+TEST(IndexedDataset, ReadsTheLargestIdsOfBothWrittenTypes) {
+  const TemporaryFolder folder;
+  EXPECT_THAT(read_all(make_dataset(folder.file("x"), {{65535, 0}}, 65536)), ElementsAre(65535, 0));
+  EXPECT_THAT(read_all(make_dataset(folder.file("x"), {{65536, 1}}, 65537)), ElementsAre(65536, 1));
+}
+
+TEST(IndexedDataset, RefusesNegativeIds) {
+  const TemporaryFolder folder;
+  const std::string prefix = folder.file("x");
+  run_python("write " + prefix + " 4");
+  std::string bin = read_file(prefix + ".bin");
+  bin[4 * 4 + 3] = '\xFF';  // the sign of token 4
+  folder.write("x.bin", bin);
+  EXPECT_THAT(complaint(prefix), HasSubstr("x.bin: token 4 has the id -"));
+}
+
 TEST(IndexedDataset, MayBeEmpty) {
   const TemporaryFolder folder;
   const auto dataset = make_dataset(folder.file("x"), {}, 10);

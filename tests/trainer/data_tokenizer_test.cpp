@@ -115,6 +115,18 @@ TEST_F(SentencePieceTokenizer, EncodesALongTextAsTheSumOfItsWords) {
   EXPECT_EQ(tokenizer_->encode(text), word_by_word);
 }
 
+TEST_F(SentencePieceTokenizer, EncodesALongTextWithoutSpacesAsTheSumOfItsLines) {
+  const std::string line = "\nmorning,evening,beyond";
+  const auto ids = tokenizer_->encode(line);
+  std::string text;
+  std::vector<int64_t> line_by_line;
+  while (text.size() < 200000) {
+    text += line;
+    line_by_line.insert(line_by_line.end(), ids.begin(), ids.end());
+  }
+  EXPECT_EQ(tokenizer_->encode(text), line_by_line);
+}
+
 TEST_F(SentencePieceTokenizer, HandsOverALongTextInParts) {
   std::string text;
   while (text.size() < 300000) {
@@ -184,15 +196,24 @@ TEST(SentencePieceTraining, SaysWhichVocabularyWouldDo) {
   EXPECT_EQ(number_after(least - 1, "at least "), least);
 }
 
-TEST(SentencePieceTraining, UsesLongLinesAndLinesWithReservedCharacters) {
+TEST(SentencePieceTraining, UsesALineThatIsVeryLong) {
   const TemporaryFolder folder;
-  std::string one_line = prose() + prose();
-  std::replace(one_line.begin(), one_line.end(), '\n', ' ');
-  ASSERT_GT(one_line.size(), 50000U);
+  std::string line = prose() + prose();
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  ASSERT_GT(line.size(), 50000U);
+  const auto tokenizer = tokenizer_from_blob(train(folder, line, 500), "");
+  EXPECT_LT(tokenizer->encode(line).size() * 3, line.size());
+}
+
+TEST(SentencePieceTraining, UsesLinesWithReservedCharacters) {
+  const TemporaryFolder folder;
   for (const std::string& reserved : {std::string("\t"), std::string("\xE2\x96\x85")}) {
-    const std::string text = "begin" + reserved + one_line + reserved;
+    std::string text;
+    for (const char c : prose()) {
+      text += c == '\n' ? " x" + reserved + "y\n" : std::string(1, c);
+    }
     const auto tokenizer = tokenizer_from_blob(train(folder, text, 500), "");
-    EXPECT_LT(tokenizer->encode(one_line).size() * 3, one_line.size());
+    EXPECT_LT(tokenizer->encode(prose()).size() * 3, prose().size());
     EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), text);
   }
 }
@@ -206,6 +227,8 @@ TEST(SentencePieceTraining, CutsTextWithoutSpacesBetweenCharacters) {
   const auto tokenizer = tokenizer_from_blob(train(folder, text, 264), "");
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), text);
   EXPECT_LT(tokenizer->encode(text).size(), 8000U);
+  // A cut inside a character would have taught the replacement character as a piece.
+  EXPECT_EQ(tokenizer->encode("\xEF\xBF\xBD").size(), 3U);
 }
 
 TEST(SentencePieceTraining, NeedsText) {

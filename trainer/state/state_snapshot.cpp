@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "common/error.h"
 #include "common/log.h"
 #include "parallel/tensor_view.h"
 

@@ -1,6 +1,7 @@
 #include "trainer/state/stored_model.h"
 
 #include "checkpoint/native/folders.h"
+#include "common/error.h"
 #include "common/log.h"
 
 namespace enodia {

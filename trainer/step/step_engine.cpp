@@ -37,8 +37,8 @@ double mean_imbalance(const std::vector<int64_t>& values, int64_t columns) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, AdamW& optimizer, const ProcessMesh& mesh)
-    : decoder_(decoder), optimizer_(optimizer), mesh_(mesh) {
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh)
+    : decoder_(decoder), mesh_(mesh) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -67,13 +67,13 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
   return reduce_losses(states, valid_tokens);
 }
 
-UpdateResult StepEngine::apply_update(double lr) {
+UpdateResult StepEngine::apply_update(AdamW& optimizer, double lr) {
   const at::NoGradGuard no_grad;
   UpdateResult result;
   result.grad_norm = gradient_norm(mesh_.data(), decoder_.registry());
   result.applied = std::isfinite(result.grad_norm);
   if (result.applied) {
-    optimizer_.step(lr, optimizer_.clip_scale(result.grad_norm));
+    optimizer.step(lr, optimizer.clip_scale(result.grad_norm));
     decoder_.commit_step();
   }
   return result;

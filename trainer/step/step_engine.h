@@ -40,7 +40,7 @@ struct UpdateResult {
 /// the mesh; ranks give their own micro-batches, equally many (an empty one is legal).
 class StepEngine {
  public:
-  StepEngine(Decoder& decoder, AdamW& optimizer, const ProcessMesh& mesh);
+  StepEngine(Decoder& decoder, const ProcessMesh& mesh);
 
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
@@ -48,7 +48,7 @@ class StepEngine {
 
   /// Clips, updates and makes what is computed with equal to the new masters; skips all of it on
   /// all ranks when the gradient norm is not finite.
-  UpdateResult apply_update(double lr);
+  UpdateResult apply_update(AdamW& optimizer, double lr);
 
   /// Cross-entropy in nats summed over the valid tokens of all ranks' micro-batches, and their
   /// number. No gradients.
@@ -69,7 +69,6 @@ class StepEngine {
   Imbalance measure_imbalance(const std::vector<BlockState>& states);
 
   Decoder& decoder_;
-  AdamW& optimizer_;
   const ProcessMesh& mesh_;
   std::vector<int> phases_of_block_;
 };

@@ -37,8 +37,37 @@ constexpr int64_t kGemmBlockM = 240;
 constexpr int64_t kGemmBlockN = 960;
 constexpr int64_t kGemmBlockK = 384;
 
-/// Floats of workspace that a product needs.
-constexpr int64_t kGemmWorkspace = (kGemmBlockM + kGemmBlockN) * kGemmBlockK;
+/// Floats of workspace for a product.
+constexpr int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
+  const auto padded = [](int64_t size, int64_t block) {
+    return size < block ? (size + 15) / 16 * 16 : block;
+  };
+  return (padded(m, kGemmBlockM) + padded(n, kGemmBlockN)) * (k < kGemmBlockK ? k : kGemmBlockK);
+}
+
+/// Causal attention of the `group` query heads that share one key/value head, within one segment of
+/// `length` tokens. Pointers are at the segment's first token and the group's first head; heads
+/// follow each other in a row.
+struct AttentionProblem {
+  int64_t length, group, head_dim;
+  const float *q, *k, *v;
+  int64_t qkv_stride;  ///< between tokens, also of grad_q, grad_k and grad_v
+  float* out;
+  int64_t out_stride;  ///< also of grad_out
+  float* logsumexp;
+  int64_t logsumexp_stride;
+};
+struct AttentionGradients {
+  const float* grad_out;
+  float *grad_q, *grad_k, *grad_v;  ///< overwritten
+};
+
+/// Floats of workspace for attention over segments of up to `length` tokens, either direction.
+constexpr int64_t attention_workspace(int64_t length, int64_t head_dim) {
+  const int64_t tokens = (length + 47) / 48 * 48;
+  const int64_t dim = (head_dim + 15) / 16 * 16;
+  return 3 * tokens * dim + 2 * tokens * 48 + 4 * 48 * dim;
+}
 
 /// The float32 kernels of one instruction set: raw pointers, rows contiguous unless a stride is
 /// given, any alignment, any count including zero. They run on the calling thread, allocate
@@ -46,6 +75,7 @@ constexpr int64_t kGemmWorkspace = (kGemmBlockM + kGemmBlockN) * kGemmBlockK;
 /// order.
 struct CpuKernels {
   const char* name;
+  bool gemm_beats_aten;  ///< measured by tests/bench/bench_kernels
 
   void (*rms_norm)(
       const float* x, const float* w, float* y, float* rstd, int64_t rows, int64_t dim, float eps);
@@ -105,8 +135,15 @@ struct CpuKernels {
                 const AdamwCoefficients& coefficients);
   double (*sum_of_squares)(const float* x, int64_t n);
 
-  /// `workspace` holds kGemmWorkspace floats.
+  /// `workspace` holds gemm_workspace floats.
   void (*gemm)(const GemmProblem& problem, float* workspace);
+
+  /// `workspace` holds attention_workspace floats. The backward reads out and logsumexp of the
+  /// forward and computes the probabilities again.
+  void (*attention)(const AttentionProblem& problem, float* workspace);
+  void (*attention_backward)(const AttentionProblem& problem,
+                             const AttentionGradients& gradients,
+                             float* workspace);
 };
 
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };

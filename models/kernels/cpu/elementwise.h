@@ -2,6 +2,7 @@
 
 // The row-wise kernels of CpuKernels; see vector.h for why all of it has internal linkage.
 
+#include "models/kernels/cpu/cpu_kernels.h"
 #include "models/kernels/cpu/vector.h"
 
 namespace enodia {

@@ -22,6 +22,15 @@ constexpr int64_t kTileRows = 4;  // 12 sums, 3 vectors of B and a broadcast of 
 #endif
 constexpr int64_t kTileVectors = 3;
 
+inline int64_t lesser(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+/// n rounded up to whole vectors.
+inline int64_t padded(int64_t n) {
+  return (n + kLanes - 1) / kLanes * kLanes;
+}
+
 /// One factor seen as [outer, k]: rows of A or columns of B.
 struct Factor {
   const float* data;
@@ -94,7 +103,7 @@ void pack_lanes(
       square[lane] = lane < outer ? load(factor.data + lane * factor.stride + k, lanes) : Vec{};
     }
     transpose_square(square);
-    const int64_t valid = depth - k < kLanes ? depth - k : kLanes;
+    const int64_t valid = lesser(depth - k, kLanes);
 #pragma GCC unroll 16
     for (int64_t i = 0; i < kLanes; ++i) {
       if (i < valid) {
@@ -107,7 +116,7 @@ void pack_lanes(
 /// Packs `outer` lanes into consecutive panels of `vectors` vectors each.
 void pack_panel(const Factor& factor, int64_t outer, int64_t depth, float* out, int64_t vectors) {
   for (int64_t v = 0; v < vectors; ++v) {
-    const int64_t lanes = outer - v * kLanes < kLanes ? outer - v * kLanes : kLanes;
+    const int64_t lanes = lesser(outer - v * kLanes, kLanes);
     pack_lanes(factor.at(v * kLanes, 0), lanes, depth, out + v * kLanes, vectors * kLanes);
   }
 }
@@ -115,13 +124,42 @@ void pack_panel(const Factor& factor, int64_t outer, int64_t depth, float* out, 
 /// The next panel's vectors: three, but 2 + 2 instead of 3 + 1 at the end.
 inline int64_t panel_vectors(int64_t columns) {
   const int64_t vectors = (columns + kLanes - 1) / kLanes;
-  return vectors == 4 ? 2 : (vectors < kTileVectors ? vectors : kTileVectors);
+  return vectors == 4 ? 2 : lesser(vectors, kTileVectors);
+}
+
+/// The left factor as tiles read it. Row r of a panel of kLanes rows begins at
+/// data + panel * panel_size + r; a step in k is `stride`. With kRows, row r begins at
+/// data + r * stride and a step in k is one element.
+struct LeftFactor {
+  const float* data;
+  int64_t stride;
+  int64_t panel_size;
+};
+enum class LeftLayout { kPanels, kRows };
+
+inline LeftFactor packed_rows(const float* data, int64_t depth) {
+  return {data, kLanes, kLanes * depth};
+}
+/// Element (row, k) is data[k * stride + row].
+inline LeftFactor plain_columns(const float* data, int64_t stride) {
+  return {data, stride, kLanes};
+}
+
+template <LeftLayout kLayout>
+inline const float* tile_of(const LeftFactor& a, int64_t row) {
+  return kLayout == LeftLayout::kRows ? a.data + row * a.stride
+                                      : a.data + row / kLanes * a.panel_size + row % kLanes;
 }
 
 /// The whole tile [kTileRows, kVectors * kLanes] at c.
-template <int64_t kVectors>
-void multiply_tile(
-    const float* a, const float* b, int64_t depth, float* c, int64_t c_stride, bool accumulate) {
+template <int64_t kVectors, LeftLayout kLayout>
+void multiply_tile(const float* a,
+                   int64_t a_stride,
+                   const float* b,
+                   int64_t depth,
+                   float* c,
+                   int64_t c_stride,
+                   bool accumulate) {
   Vec sums[kTileRows][kVectors];
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kTileRows; ++i) {
@@ -130,7 +168,7 @@ void multiply_tile(
       sums[i][j] = Vec{};
     }
   }
-  for (int64_t k = 0; k < depth; ++k, a += kLanes, b += kVectors * kLanes) {
+  for (int64_t k = 0; k < depth; ++k, b += kVectors * kLanes) {
     Vec columns[kVectors];
 #pragma GCC unroll 3
     for (int64_t j = 0; j < kVectors; ++j) {
@@ -138,12 +176,13 @@ void multiply_tile(
     }
 #pragma GCC unroll 8
     for (int64_t i = 0; i < kTileRows; ++i) {
-      const Vec row = broadcast(a[i]);
+      const Vec row = broadcast(kLayout == LeftLayout::kRows ? a[i * a_stride] : a[i]);
 #pragma GCC unroll 3
       for (int64_t j = 0; j < kVectors; ++j) {
         sums[i][j] += row * columns[j];
       }
     }
+    a += kLayout == LeftLayout::kRows ? 1 : a_stride;
   }
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kTileRows; ++i) {
@@ -155,9 +194,27 @@ void multiply_tile(
   }
 }
 
-/// As multiply_tile, for a tile of which only `rows` x `columns` exist.
+/// One row of a tile, for the rows that do not fill one.
 template <int64_t kVectors>
+void multiply_row(const float* a, const float* b, int64_t depth, float* c) {
+  Vec sums[kVectors] = {};
+  for (int64_t k = 0; k < depth; ++k, b += kVectors * kLanes) {
+#pragma GCC unroll 3
+    for (int64_t j = 0; j < kVectors; ++j) {
+      sums[j] += broadcast(a[k]) * load(b + j * kLanes);
+    }
+  }
+#pragma GCC unroll 3
+  for (int64_t j = 0; j < kVectors; ++j) {
+    store(c + j * kLanes, sums[j]);
+  }
+}
+
+/// As multiply_tile, for a tile of which only `rows` x `columns` exist. Panels are padded, so that
+/// the missing rows can be read; plain rows are not.
+template <int64_t kVectors, LeftLayout kLayout>
 void multiply_edge(const float* a,
+                   int64_t a_stride,
                    const float* b,
                    int64_t depth,
                    float* c,
@@ -166,7 +223,13 @@ void multiply_edge(const float* a,
                    int64_t rows,
                    int64_t columns) {
   float tile[kTileRows * kVectors * kLanes];
-  multiply_tile<kVectors>(a, b, depth, tile, kVectors * kLanes, false);
+  if (kLayout == LeftLayout::kRows && rows < kTileRows) {
+    for (int64_t i = 0; i < rows; ++i) {
+      multiply_row<kVectors>(a + i * a_stride, b, depth, tile + i * kVectors * kLanes);
+    }
+  } else {
+    multiply_tile<kVectors, kLayout>(a, a_stride, b, depth, tile, kVectors * kLanes, false);
+  }
   for (int64_t i = 0; i < rows; ++i) {
     float* out = c + i * c_stride;
     const float* in = tile + i * kVectors * kLanes;
@@ -177,9 +240,9 @@ void multiply_edge(const float* a,
   }
 }
 
-/// All rows of packed A times one panel of packed B.
-template <int64_t kVectors>
-void multiply_panel(const float* a,
+/// All rows of the left factor times one panel of packed B.
+template <int64_t kVectors, LeftLayout kLayout>
+void multiply_panel(const LeftFactor& a,
                     const float* b,
                     int64_t rows,
                     int64_t columns,
@@ -188,20 +251,28 @@ void multiply_panel(const float* a,
                     int64_t c_stride,
                     bool accumulate) {
   for (int64_t i = 0; i < rows; i += kTileRows) {
-    const float* tile_a = a + i / kLanes * kLanes * depth + i % kLanes;
+    const float* tile_a = tile_of<kLayout>(a, i);
     float* tile_c = c + i * c_stride;
     if (rows - i >= kTileRows && columns == kVectors * kLanes) {
-      multiply_tile<kVectors>(tile_a, b, depth, tile_c, c_stride, accumulate);
+      multiply_tile<kVectors, kLayout>(tile_a, a.stride, b, depth, tile_c, c_stride, accumulate);
     } else {
-      const int64_t tile_rows = rows - i < kTileRows ? rows - i : kTileRows;
-      multiply_edge<kVectors>(tile_a, b, depth, tile_c, c_stride, accumulate, tile_rows, columns);
+      const int64_t tile_rows = lesser(rows - i, kTileRows);
+      multiply_edge<kVectors, kLayout>(
+          tile_a, a.stride, b, depth, tile_c, c_stride, accumulate, tile_rows, columns);
     }
   }
 }
 
-/// Packed A [rows, depth] times packed B [depth, columns].
-void multiply_packed(const float* a,
-                     const float* b,
+/// B packed by pack_columns, `packed_depth` deep; products may use fewer.
+struct RightFactor {
+  const float* data;
+  int64_t packed_depth;
+};
+
+/// The left factor [rows, depth] times B [depth, columns].
+template <LeftLayout kLayout = LeftLayout::kPanels>
+void multiply_packed(const LeftFactor& a,
+                     RightFactor b,
                      int64_t rows,
                      int64_t columns,
                      int64_t depth,
@@ -210,12 +281,12 @@ void multiply_packed(const float* a,
                      bool accumulate) {
   while (columns > 0) {
     const int64_t vectors = panel_vectors(columns);
-    const int64_t width = columns < vectors * kLanes ? columns : vectors * kLanes;
-    const auto multiply = vectors == 3   ? multiply_panel<3>
-                          : vectors == 2 ? multiply_panel<2>
-                                         : multiply_panel<1>;
-    multiply(a, b, rows, width, depth, c, c_stride, accumulate);
-    b += vectors * kLanes * depth;
+    const int64_t width = lesser(columns, vectors * kLanes);
+    const auto multiply = vectors == 3   ? multiply_panel<3, kLayout>
+                          : vectors == 2 ? multiply_panel<2, kLayout>
+                                         : multiply_panel<1, kLayout>;
+    multiply(a, b.data, rows, width, depth, c, c_stride, accumulate);
+    b.data += vectors * kLanes * b.packed_depth;
     c += width;
     columns -= width;
   }
@@ -235,15 +306,11 @@ void pack_columns(const Factor& b, int64_t columns, int64_t depth, float* out) {
   }
 }
 
-inline int64_t lesser(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 void gemm(const GemmProblem& p, float* workspace) {
   const Factor a{p.a, p.a_stride, !p.a_transposed};
   const Factor b{p.b, p.b_stride, p.b_transposed};
-  float* packed_a = workspace;
-  float* packed_b = workspace + kGemmBlockM * kGemmBlockK;
+  float* packed_b = workspace;
+  float* packed_a = workspace + padded(lesser(p.n, kGemmBlockN)) * lesser(p.k, kGemmBlockK);
   if (p.k == 0 && !p.accumulate) {
     for (int64_t i = 0; i < p.m; ++i) {
       __builtin_memset(p.c + i * p.c_stride, 0, static_cast<size_t>(p.n) * sizeof(float));
@@ -257,8 +324,8 @@ void gemm(const GemmProblem& p, float* workspace) {
       for (int64_t m = 0; m < p.m; m += kGemmBlockM) {
         const int64_t rows = lesser(kGemmBlockM, p.m - m);
         pack_rows(a.at(m, k), rows, depth, packed_a);
-        multiply_packed(packed_a,
-                        packed_b,
+        multiply_packed(packed_rows(packed_a, depth),
+                        {packed_b, depth},
                         rows,
                         columns,
                         depth,

@@ -1,4 +1,4 @@
-#include "trainer/commands/run_together.h"
+#include "collectives/run_together.h"
 
 #include <charconv>
 #include <exception>
