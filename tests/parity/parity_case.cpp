@@ -67,12 +67,12 @@ ParityCase without_labels(ParityCase parity_case) {
 ParityCase with_one_favorite(ParityCase parity_case) {
   for (auto& [name, tensor] : parity_case.parameters) {
     if (name == "model.embed_tokens.weight") {
-      tensor.select(1, 0).fill_(4.0);
+      tensor.select(1, 0).fill_(12.0);
     } else if (name.find("post_attention_layernorm") != std::string::npos) {
       tensor.fill_(1.0);
     } else if (name.find(".mlp.gate.weight") != std::string::npos) {
-      tensor.mul_(0.25).select(1, 0).fill_(0.0);
-      tensor[0][0] = 2.0;
+      tensor.mul_(0.1).select(1, 0).fill_(0.0);
+      tensor[0][0] = 0.8;
     }
   }
   return parity_case;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,11 @@ struct ParityCase {
   /// Where training starts: float64 tensors of values that float32 holds exactly.
   NamedTensors parameters;
 };
+
+/// For GoogleTest's messages.
+inline void PrintTo(const ParityCase& parity_case, std::ostream* out) {
+  *out << parity_case.name;
+}
 
 /// What most cases use: two MoE layers of eight experts, two per token, on sizes that no vector
 /// width divides, with aux and z loss and clipping in force.

@@ -108,4 +108,18 @@ std::vector<std::string> compare_layout(const std::string& what,
   return all;
 }
 
+std::vector<std::string> differing_bits(const std::vector<ParityStep>& a,
+                                        const std::vector<ParityStep>& b) {
+  std::vector<std::string> names;
+  for (size_t s = 0; s < a.size(); ++s) {
+    const NamedTensors others = values_of(b.at(s));
+    for (const auto& [name, value] : values_of(a[s])) {
+      if (!value.equal(others.at(name))) {
+        names.push_back(title_of("differs in", s) + " " + name);
+      }
+    }
+  }
+  return names;
+}
+
 }  // namespace enodia

@@ -30,4 +30,8 @@ std::vector<std::string> compare_layout(const std::string& what,
                                         const ReferenceRun& reference,
                                         ParityType type);
 
+/// The names of all values in which two runs are not the same bits, each with its step.
+std::vector<std::string> differing_bits(const std::vector<ParityStep>& a,
+                                        const std::vector<ParityStep>& b);
+
 }  // namespace enodia

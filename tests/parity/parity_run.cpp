@@ -6,6 +6,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "collectives/loopback/loopback.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "parallel/tensor_view.h"
@@ -152,6 +153,20 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                      gather("master")});
     check_copies(observer, decoder.registry(), steps.back().updated);
   }
+  return steps;
+}
+
+std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
+                                                   int world_size,
+                                                   int ep,
+                                                   ParityType type) {
+  std::vector<ParityStep> steps;
+  run_loopback(world_size, [&](Communicator& world) {
+    std::vector<ParityStep> mine = run_parity_case(world, world, parity_case, ep, type);
+    if (world.rank() == 0) {
+      steps = std::move(mine);
+    }
+  });
   return steps;
 }
 

@@ -32,4 +32,10 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                                         int ep,
                                         ParityType type);
 
+/// The same on ranks that are threads of this process.
+std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
+                                                   int world_size,
+                                                   int ep,
+                                                   ParityType type);
+
 }  // namespace enodia
