@@ -67,8 +67,7 @@ RunData open_data(const TrainConfig& config) {
     data.valid.emplace(open_prepared(config.data.valid));
     if (data.valid->tokenizer_hash != data.train.tokenizer_hash) {
       throw FileError(config.data.valid + " was prepared with another tokenizer than " +
-                      config.data.train + "; prepare it with --tokenizer " + config.data.train +
-                      ".model");
+                      config.data.train + "; prepare it with the same --tokenizer");
     }
   }
   return data;
@@ -174,6 +173,14 @@ bool is_due(int64_t step, int64_t interval, int64_t last) {
   return step == last || (interval > 0 && step % interval == 0);
 }
 
+/// While steps are being skipped nothing is saved but the end of the run: a run that diverges would
+/// replace its last good checkpoints by bad ones. A resumed run has therefore always skipped none.
+bool must_save(const StepRecord& record, const TrainConfig& config) {
+  const int64_t last = config.train.steps;
+  return is_due(record.step, config.checkpoint.interval, last) &&
+         (record.update.applied || record.step == last);
+}
+
 }  // namespace
 
 void train(Communicator& world, const TrainArguments& arguments) {
@@ -219,7 +226,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
                             "resume from the last checkpoint",
                         ExitCode::kDiverged);
     }
-    if (is_due(record.step, config.checkpoint.interval, num_steps)) {
+    if (must_save(record, config)) {
       run.save(record.step);
     }
   }
