@@ -1,0 +1,249 @@
+"""Stops `enodia train` in every bad way and starts it again."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from program_testing import TIMEOUT, TIMES, ProgramTest
+
+
+class Killed(ProgramTest):
+    """kill -9 of one rank ends the job; the same command goes on and ends with the same bits."""
+
+    STEPS = 30
+
+    def arguments(self, folder, interval):
+        return self.train_arguments(folder, train__steps=self.STEPS,
+                                    checkpoint__interval=interval)
+
+    def kill_when(self, is_time, arguments, rank):
+        """Starts the run on 2 ranks, waits until is_time(job) returns, and kills one of them."""
+        with subprocess.Popen(self.command(*arguments, ranks=2), cwd=self.folder,
+                              env=self.environment(), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+            try:
+                victims = self.wait_for_ranks(job)
+                moment = is_time(job)
+                os.kill(victims[rank], signal.SIGKILL)
+                killed_at = time.monotonic()
+                _, err = job.communicate(timeout=TIMEOUT)
+            except BaseException:
+                job.terminate()  # enodia-run ends its ranks
+                raise
+        self.assertEqual(job.returncode, 137, err.decode())
+        print(f"rank {rank} killed {moment}: the job ended after "
+              f"{time.monotonic() - killed_at:.1f} s")
+        self.assert_no_process_left()
+
+    def wait_for_ranks(self, job):
+        while len(ranks := self.ranks_running()) < 2:
+            self.assertIsNone(job.poll(), "the job ended before it began")
+        return ranks
+
+    @staticmethod
+    def after_step(step):
+        def wait(job):
+            for line in job.stdout:
+                if f'"step":{step},' in line.decode():
+                    return f"after step {step}"
+            raise AssertionError(f"step {step} was never reached")
+        return wait
+
+    def while_saving(self, folder, step):
+        """While step_N.tmp is there, N the step or a later one. A busy machine may look too late
+        again and again; then it is some other moment."""
+        def saving():
+            names = os.listdir(place) if place.exists() else []
+            return [name for name in names if name.endswith(".tmp") and name.startswith("step_")
+                    and int(name[len("step_"):-len(".tmp")]) >= step]
+
+        def wait(job):
+            while not (place / f"step_{step + 3}").exists():
+                if seen := saving():
+                    return f"with {seen[0]} there"
+                self.assertIsNone(job.poll(), "the job ended before it was killed")
+            return f"after step {step + 3}"
+
+        place = self.folder / folder / "checkpoints"
+        return wait
+
+    def resumed_from(self, result):
+        found = re.search(r"resumed from \S+ after step (\d+)", result.err)
+        return int(found.group(1)) if found else 0
+
+    def undisturbed(self):
+        self.succeed(*self.arguments("undisturbed", 0), ranks=2)
+
+    def test_either_rank_at_any_step(self):
+        self.undisturbed()
+        killed = self.arguments("killed", 3)
+        self.kill_when(self.after_step(2), killed, rank=0)  # before the first checkpoint
+        self.kill_when(self.after_step(5), killed, rank=1)
+        self.kill_when(self.after_step(10), killed, rank=0)
+        result = self.succeed(*killed, ranks=2)
+        self.assertGreaterEqual(self.resumed_from(result), 9)
+        self.assert_same_run("undisturbed", "killed")
+
+    def test_while_checkpoints_are_written(self):
+        self.undisturbed()
+        killed = self.arguments("killed_saving", 1)
+        for rank, step in ((0, 2), (1, 5), (0, 9), (1, 12)):
+            self.kill_when(self.while_saving("killed_saving", step), killed, rank)
+        result = self.succeed(*killed, ranks=2)
+        self.assertGreaterEqual(self.resumed_from(result), 11)
+        self.assert_same_run("undisturbed", "killed_saving")
+        self.assertEqual(self.checkpoints("killed_saving"), ["step_29", "step_30"])
+
+
+class Resumed(ProgramTest):
+    """A run goes on with other settings where it can, and says why where it cannot."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.half = dict(train__steps=6, checkpoint__interval=3, optim__decay_samples=240)
+        result = cls.start(*cls.train_arguments("half", **cls.half), ranks=2)
+        if result.code != 0:
+            raise AssertionError(f"cannot train: {result}")
+
+    def copy(self, name):
+        shutil.copytree(self.folder / "half", self.folder / name)
+        return name
+
+    def refuse_to_resume(self, name, code, words, **values):
+        """Refused alike on one rank and on two; nothing in the run directory changes."""
+        before = self.contents(name)
+        for ranks in (0, 2):
+            self.refuse(code, words, *self.train_arguments(name, **{**self.half, **values}),
+                        ranks=ranks)
+        self.assertEqual(self.contents(name), before)
+
+    def contents(self, name):
+        return {path: path.read_bytes() for path in (self.folder / name).rglob("*")
+                if path.is_file()}
+
+    def damage(self, name, file, change):
+        path = self.folder / name / "checkpoints" / file
+        path.write_bytes(change(path.read_bytes()))
+
+    def test_on_another_number_of_ranks(self):
+        whole = {**self.half, "train__steps": 10}
+        self.train("whole", ranks=2, **whole)
+        for ranks in (1, 3):
+            name = self.copy(f"on_{ranks}")
+            result = self.train(name, ranks=ranks, **whole)
+            self.assertIn("after step 6", result.err)
+            self.assertEqual(self.metrics(name, TIMES)[:6], self.metrics("half", TIMES))
+            self.assert_close(self.losses(name), self.losses("whole"), 1e-5)
+
+    def test_parameters_are_the_same_on_another_number_of_ranks(self):
+        """A step with a vanishing learning rate changes none of them, and saves them anew."""
+        before = self.masters("half")
+        for ranks in (1, 3):
+            name = self.copy(f"still_{ranks}")
+            self.train(name, ranks=ranks, **{**self.half, "train__steps": 7, "optim__lr": 1e-30,
+                                             "optim__min_lr": 0})
+            self.assertEqual(self.inspect(name)["step"], 7)
+            self.assertEqual(self.masters(name), before)
+
+    def test_another_model_data_or_seed_is_refused(self):
+        self.succeed("prepare", "--input", "docs/07.txt", "--output", "other/train",
+                     "--tokenizer", "byte")
+        for values, words in (
+                ({"run__seed": 2}, ["run.seed: 1 -> 2"]),
+                ({"model__num_experts": 8}, ["model.num_experts: 4 -> 8"]),
+                ({"data__train": "other/train"}, ["data.train: bytes/train -> other/train"]),
+                ({"train__global_batch_size": 12}, ["train.global_batch_size: 24 -> 12"])):
+            self.refuse_to_resume("half", 2, [*words, "run.dir"], **values)
+
+    def test_other_data_of_the_same_name_is_refused(self):
+        name = self.copy("changed")
+        shutil.copytree(self.folder / "bytes", self.folder / "kept")
+        self.addCleanup(lambda: (shutil.rmtree(self.folder / "bytes"),
+                                 (self.folder / "kept").rename(self.folder / "bytes")))
+        self.succeed("prepare", "--input", "docs/07.txt", "--output", "bytes/train",
+                     "--tokenizer", "byte")
+        self.refuse_to_resume(name, 2, ["40 documents", "bytes/train"])
+
+    def test_a_flipped_bit_is_refused(self):
+        name = self.copy("flipped")
+
+        def flip(data):
+            return data[:5000] + bytes([data[5000] ^ 4]) + data[5001:]
+
+        self.damage(name, "step_6/shard_00001.bin", flip)
+        self.refuse_to_resume(name, 4, ["step_6/shard_00001.bin", "checksum"])
+        self.refuse(4, ["step_6/shard_00001.bin", "checksum"], "inspect", name)
+
+    def assert_falls_back(self, name):
+        result = self.train(name, ranks=2, **self.half)
+        self.assertIn("step_6", result.err)
+        self.assertIn("after step 3", result.err)
+        self.assert_same_run("half", name)
+        self.assertEqual(self.checkpoints(name), ["step_3", "step_6", "step_6.broken"])
+
+    def test_a_cut_file_falls_back_to_the_older_checkpoint(self):
+        name = self.copy("cut")
+        self.damage(name, "step_6/shard_00001.bin", lambda data: data[:-7])
+        self.assert_falls_back(name)
+
+    def test_a_missing_manifest_falls_back_to_the_older_checkpoint(self):
+        name = self.copy("unlisted")
+        (self.folder / name / "checkpoints/step_6/manifest.json").unlink()
+        self.assert_falls_back(name)
+
+    def test_only_damaged_checkpoints_are_refused(self):
+        name = self.copy("hopeless")
+        for step in (3, 6):
+            (self.folder / name / f"checkpoints/step_{step}/manifest.json").unlink()
+        self.refuse_to_resume(name, 4, ["none of the checkpoints", "run.dir"])
+
+
+class FullDisk(ProgramTest):
+    """A run directory that cannot be written to, or not any more."""
+
+    def mounted(self, kilobytes):
+        """A file system of this size in the folder, or the test is skipped."""
+        place = Path(tempfile.mkdtemp(dir=self.folder))
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", place],
+                              capture_output=True, check=False)
+        if done.returncode != 0:
+            self.skipTest("no tmpfs can be mounted here, so no disk can be full: " +
+                          done.stderr.decode().strip())
+        self.addCleanup(subprocess.run, ["umount", place], check=True)
+        return place
+
+    def test_no_room_for_the_first_checkpoint(self):
+        place = self.mounted(300)
+        self.refuse(4, ["cannot save step 6", "No space left on device"],
+                    *self.train_arguments(place / "run"), ranks=2)
+        self.assertEqual(self.checkpoints(place / "run"), [])
+
+    def test_no_room_for_the_second_checkpoint_keeps_the_first(self):
+        place = self.mounted(3000)
+        arguments = self.train_arguments(place / "run", checkpoint__interval=2)
+        self.refuse(4, ["cannot save step 4", "No space left on device"], *arguments)
+        self.assertEqual(self.checkpoints(place / "run"), ["step_2"])
+        self.assertEqual(self.inspect(place / "run")["step"], 2)
+
+    def test_no_room_for_metrics(self):
+        place = self.mounted(12)
+        self.refuse(4, ["metrics.jsonl", "full"],
+                    *self.train_arguments(place / "run", train__steps=60), ranks=2)
+
+    def test_a_folder_of_somebody_else(self):
+        if os.geteuid() == 0:
+            self.skipTest("root may write everywhere")
+        place = self.folder / "locked"
+        place.mkdir(mode=0o500)
+        self.refuse(4, ["locked", "Permission denied"], *self.train_arguments("locked/run"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
