@@ -4,7 +4,8 @@ add_library(enodia::options ALIAS enodia_options)
 target_compile_features(enodia_options INTERFACE cxx_std_20)
 target_include_directories(enodia_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(enodia_options INTERFACE
-  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wconversion -Wno-sign-conversion)
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wconversion -Wno-sign-conversion
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # GCC 12: false alarms in std::string (GCC bug 105651)
 if(ENODIA_WERROR)
   target_compile_options(enodia_options INTERFACE -Werror)
 endif()

@@ -2,6 +2,16 @@
 # enodia_add_mpi_test(name SOURCES ... LIBS ... RANKS 1 2 3 4)    name.np1, name.np2 ... through mpiexec
 include(GoogleTest)
 
+set(ENODIA_MPI_TEST_ENVIRONMENT
+  OMP_NUM_THREADS=1
+  OMPI_ALLOW_RUN_AS_ROOT=1
+  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  OMPI_MCA_rmaps_base_oversubscribe=1
+  OMPI_MCA_hwloc_base_binding_policy=none
+  OMPI_MCA_mpi_yield_when_idle=1
+  OMPI_MCA_pml=ob1
+  OMPI_MCA_btl=self,vader,tcp)
+
 function(enodia_add_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -26,6 +36,6 @@ function(enodia_add_mpi_test name)
       COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.np${ranks} PROPERTIES
       PROCESSORS 2 TIMEOUT ${ARG_TIMEOUT} LABELS "mpi;${ARG_LABELS}"
-      ENVIRONMENT "OMP_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_pml=ob1;OMPI_MCA_btl=self,vader,tcp")
+      ENVIRONMENT "${ENODIA_MPI_TEST_ENVIRONMENT}")
   endforeach()
 endfunction()

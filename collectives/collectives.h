@@ -34,7 +34,7 @@ Work all_gather(Communicator& communicator,
                 const Buffer& receive,
                 const Queue& after = Queue());
 
-/// The root's text on every rank; any length.
+/// The root's text on every rank; any length. What the other ranks pass is ignored.
 std::string broadcast_text(Communicator& communicator, const std::string& text, int root);
 
 /// Every rank's text, in rank order, on every rank.

@@ -35,7 +35,8 @@ class Communicator {
   virtual int world_size() const = 0;
 
   /// Sends and receives a batch of messages. The i-th send from a to b meets the i-th receive of b
-  /// from a; both have the same count and dtype.
+  /// from a, counted over all exchanges; both have the same count and dtype. Messages to oneself
+  /// pair up within one exchange. A UsageError names peers that do not exist and null data.
   virtual Work exchange(std::span<const Message> sends,
                         std::span<const Message> receives,
                         const Queue& after = Queue()) = 0;
@@ -47,8 +48,8 @@ class Communicator {
   virtual Work broadcast(Buffer inout, int root, const Queue& after = Queue()) = 0;
   virtual void barrier() = 0;
 
-  /// Collective: ranks of equal color form a new communicator, ordered by (key, rank). Called at
-  /// start-up only.
+  /// Collective: ranks of equal color (not negative) form a new communicator, ordered by
+  /// (key, rank). Called at start-up only.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
   /// Which node each rank of this communicator lives on: dense ids from 0 in order of first rank.

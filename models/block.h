@@ -28,6 +28,12 @@ struct LossSums {
   double z = 0;              ///< L_z times valid tokens, summed over MoE layers
 };
 
+/// Where the tokens of one MoE layer went.
+struct MoeLoad {
+  std::vector<int64_t> valid_copies;  ///< [E] copies of this rank's valid tokens for each expert
+  int64_t computed_rows = 0;          ///< token copies that this rank's experts computed
+};
+
 /// What a block keeps from forward to backward.
 struct SavedState {
   SavedState() = default;
@@ -50,8 +56,7 @@ struct BlockState {
   at::Tensor grad_hidden;  ///< [T, D] its gradient on the way back
   at::Tensor logits;       ///< [N, V] of the wanted rows
   LossSums losses;
-  /// [MoE layers][E] copies of valid tokens routed to each expert by this rank, first forward only.
-  std::vector<std::vector<int64_t>> load;
+  std::vector<MoeLoad> moe_loads;  ///< [MoE layers]
 
   /// The saved state of block `index`, made on first use. A block always asks for one type.
   template <typename T>

@@ -109,17 +109,20 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
   state.losses.z += z.sum;
   saved.grad_probs = aux.gradient;
   saved.grad_logits = z.gradient;
-  state.load.resize(std::max<size_t>(state.load.size(), wiring_.moe_layer + 1));
-  state.load[wiring_.moe_layer] = std::move(counts);
+  state.moe_loads.resize(wiring_.store->num_layers());
+  state.moe_loads[wiring_.moe_layer].valid_copies = std::move(counts);
 }
 
-void MoeBlock::exchange(BlockState& /*state*/, Saved& saved) {
+void MoeBlock::exchange(BlockState& state, Saved& saved) {
   const int next = (wiring_.moe_layer + 1) % wiring_.store->num_layers();
   const ExchangedCounts counts = exchange_counts(*wiring_.group, saved.route.counts,
                                                  wiring_.store->placement(next).hash());
   const ExpertPlan plan =
       even_plan(wiring_.store->placement(wiring_.moe_layer), counts.totals());
   saved.map = dispatcher_.plan(saved.route.expert_ids, counts, plan);
+  if (!state.moe_loads.empty()) {
+    state.moe_loads[wiring_.moe_layer].computed_rows = saved.map.num_received();
+  }
 }
 
 void MoeBlock::dispatch(BlockState& /*state*/, Saved& saved) {

@@ -1,92 +1,18 @@
 #include "models/ops.h"
 
-#include <algorithm>
 #include <numeric>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 
-#include "common/check.h"
-#include "models/kernels/cpu/cpu_kernels.h"
+#include "models/ops_dispatch.h"
 #include "models/ops_reference.h"
 
 namespace enodia::ops {
-namespace {
 
-constexpr int64_t kGrainElements = 32768;  // less is not worth waking a thread for
-constexpr int64_t kChunkRows = 128;  // of sums over rows: fixed, so that threads change no bit
-
-bool is_kernel_operand(const at::Tensor& x) {
-  return !x.defined() ||
-         (x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous());
-}
-
-/// Whether the float32 kernels take these operands; undefined ones are no obstacle.
-template <typename... Tensors>
-bool use_kernels(const Tensors&... operands) {
-  return (is_kernel_operand(operands) && ...);
-}
-
-float* floats(const at::Tensor& x) {
-  return x.defined() ? x.data_ptr<float>() : nullptr;
-}
-const int64_t* indices(const at::Tensor& x) {
-  return x.const_data_ptr<int64_t>();
-}
-
-/// fn(first_row, rows) on ranges of rows, each row of `row_elements` elements.
-template <typename Fn>
-void for_row_ranges(int64_t rows, int64_t row_elements, Fn fn) {
-  const int64_t grain = std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, row_elements));
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) { fn(begin, end - begin); });
-}
-
-/// fn(begin, end) on ranges of columns, whole cache lines each, of a matrix of `rows` rows.
-template <typename Fn>
-void for_column_ranges(int64_t columns, int64_t rows, Fn fn) {
-  constexpr int64_t kLine = 16;
-  for_row_ranges((columns + kLine - 1) / kLine, rows * kLine, [&](int64_t line, int64_t lines) {
-    fn(line * kLine, std::min(columns, (line + lines) * kLine));
-  });
-}
-
-int64_t chunks_of(int64_t rows) {
-  return (rows + kChunkRows - 1) / kChunkRows;
-}
-
-/// fn(chunk, first_row, rows) for every chunk of kChunkRows rows.
-template <typename Fn>
-void for_chunks(int64_t rows, Fn fn) {
-  at::parallel_for(0, chunks_of(rows), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      const int64_t first = chunk * kChunkRows;
-      fn(chunk, first, std::min(kChunkRows, rows - first));
-    }
-  });
-}
-
-void check_indices(const at::Tensor& index, int64_t lowest, int64_t limit, const char* what) {
-  ENODIA_CHECK(
-      index.scalar_type() == at::kLong && index.is_contiguous(), what, " must be contiguous int64");
-  const int64_t* values = indices(index);
-  for (int64_t i = 0; i < index.numel(); ++i) {
-    ENODIA_CHECK(values[i] >= lowest && values[i] < limit,
-                 what,
-                 " ",
-                 values[i],
-                 " at ",
-                 i,
-                 " must be at least ",
-                 lowest,
-                 " and below ",
-                 limit);
-  }
-}
-
-}  // namespace
+using namespace detail;  // NOLINT(google-build-using-namespace): private to these sources
 
 RmsNormResult rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps) {
   if (!use_kernels(x_TD, w_D)) {
@@ -130,21 +56,6 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD,
   });
   cpu_kernels().column_sums(floats(partial), floats(grad_w_D), partial.size(0), dim, 0, dim);
   return grad_x;
-}
-
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
-  return reference::linear(x, w, bias);
-}
-
-at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) {
-  return reference::linear_backward_input(grad_y, w);
-}
-
-void linear_backward_weight(const at::Tensor& grad_y,
-                            const at::Tensor& x,
-                            at::Tensor grad_w,
-                            at::Tensor grad_bias) {
-  reference::linear_backward_weight(grad_y, x, grad_w, grad_bias);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up, const at::Tensor& row_weight) {
@@ -196,9 +107,7 @@ RotaryTable rotary_table(const SequenceLayout& layout,
 }
 
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse) {
-  const bool rows_are_dense = x.dim() == 2 && (x.stride(1) == 1 || x.numel() == 0);
-  if (!rows_are_dense || x.scalar_type() != at::kFloat || !x.device().is_cpu() ||
-      !use_kernels(table.cos, table.sin)) {
+  if (!has_kernel_rows(x) || !use_kernels(table.cos, table.sin)) {
     return reference::rotate(x, table, heads, inverse);
   }
   const int64_t half = table.cos.size(1);
@@ -214,24 +123,6 @@ void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse)
                          half,
                          inverse ? -1.0F : 1.0F);
   });
-}
-
-AttentionResult attention(const at::Tensor& qkv,
-                          const SequenceLayout& layout,
-                          int64_t heads,
-                          int64_t kv_heads,
-                          int64_t head_dim) {
-  return reference::attention(qkv, layout, heads, kv_heads, head_dim);
-}
-
-at::Tensor attention_backward(const at::Tensor& grad_out,
-                              const at::Tensor& qkv,
-                              const AttentionResult& forward,
-                              const SequenceLayout& layout,
-                              int64_t heads,
-                              int64_t kv_heads,
-                              int64_t head_dim) {
-  return reference::attention_backward(grad_out, qkv, forward, layout, heads, kv_heads, head_dim);
 }
 
 double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) {

@@ -4,21 +4,23 @@
 #
 #   sudo scripts/bare_machine.sh FOLDER [COMMAND...]      default: scripts/setup.sh, then again offline
 #
-# Needs debootstrap. Started again it goes on with the same FOLDER; remove that for a fresh machine.
+# Needs debootstrap. Started again it takes a new clone into the same machine; remove FOLDER for a
+# fresh one.
 set -euo pipefail
-(($# > 0)) || { sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+(($# > 0)) || { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$1
 shift
 
-if [[ ! -e $folder/root/enodia ]]; then
+if [[ ! -e $folder/etc/debian_version ]]; then
   debootstrap --variant=minbase bookworm "$folder"
   # This machine's mirrors and certificates, for networks that need their own.
   for path in /etc/hosts /etc/resolv.conf /etc/pip.conf /etc/apt/apt.conf.d /usr/local/share/ca-certificates; do
     [[ ! -e $path ]] || cp -rT "$path" "$folder$path"
   done
-  git clone --quiet --no-hardlinks . "$folder/root/enodia"
 fi
+rm -rf "$folder/root/enodia"
+git clone --quiet --no-hardlinks . "$folder/root/enodia"
 
 # run NAMESPACES COMMAND: in the bare machine; its mounts end with it.
 run() {

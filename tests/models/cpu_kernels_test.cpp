@@ -1,12 +1,15 @@
 #include "models/kernels/cpu/cpu_kernels.h"
 
+#include <array>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
@@ -36,13 +39,16 @@ class Operand {
   float* data() const { return inside_.data_ptr<float>(); }
   at::Tensor wide() const { return inside_.to(at::kDouble); }
 
-  void expect_near(const at::Tensor& expected, const char* what) const {
+  void expect_near(const at::Tensor& expected, const char* what, double tolerance = 2e-6) const {
     const double norm = expected.norm().item<double>();
     const double error = (wide() - expected).norm().item<double>();
-    EXPECT_LE(error, 2e-6 * norm + 1e-30) << what;
-    EXPECT_EQ(storage_[0].item<float>(), kCanary) << what << " wrote before its begin";
-    EXPECT_TRUE(storage_.slice(0, 1 + inside_.numel()).eq(kCanary).all().item<bool>())
-        << what << " wrote behind its end";
+    EXPECT_LE(error, tolerance * norm + 1e-30) << what;
+    SCOPED_TRACE(what);
+    expect_untouched_outside();
+  }
+  void expect_untouched_outside() const {
+    EXPECT_EQ(storage_[0].item<float>(), kCanary);
+    EXPECT_TRUE(storage_.slice(0, 1 + inside_.numel()).eq(kCanary).all().item<bool>());
   }
 
  private:
@@ -62,6 +68,11 @@ class CpuKernelsTest : public testing::TestWithParam<InstructionSet> {
     return Operand(at::randn(shape, generator_, at::kFloat));
   }
   static Operand zeros(at::IntArrayRef shape) { return Operand(at::zeros(shape, at::kFloat)); }
+  /// The rows of a matrix, each followed by `gap` elements of noise.
+  Operand strided(const at::Tensor& matrix, int64_t gap) {
+    const at::Tensor noise = random({matrix.size(0), gap}).wide();
+    return Operand(at::cat({matrix, noise}, 1));
+  }
   at::Tensor indices(int64_t low, int64_t high, at::IntArrayRef shape) {
     return at::randint(low, high, shape, generator_, at::kLong);
   }
@@ -197,38 +208,155 @@ TEST_P(CpuKernelsTest, ColumnSums) {
   }
 }
 
-TEST_P(CpuKernelsTest, AdamwFollowsTheFormula) {
-  const AdamwCoefficients c{.keep = 0.99F,
-                            .step = 0.01F,
-                            .beta1 = 0.9F,
-                            .rest1 = 0.1F,
-                            .beta2 = 0.95F,
-                            .rest2 = 0.05F,
-                            .inv_sqrt_bias2 = 3.0F,
-                            .eps = 1e-8F,
-                            .grad_scale = 0.5F};
-  for (const int64_t n : sizes_) {
-    const Operand value = random({n}), grad = random({n}), m = random({n});
-    const Operand v(random({n}).wide().square());
-    const at::Tensor g = grad.wide() * c.grad_scale;
-    const at::Tensor expected_m = m.wide() * c.beta1 + g * c.rest1;
-    const at::Tensor expected_v = v.wide() * c.beta2 + g * g * c.rest2;
-    const at::Tensor expected =
-        value.wide() * c.keep -
-        expected_m / (expected_v.sqrt() * c.inv_sqrt_bias2 + c.eps) * c.step;
-    kernels().adamw(value.data(), grad.data(), m.data(), v.data(), n, c);
-    m.expect_near(expected_m, "exp_avg");
-    v.expect_near(expected_v, "exp_avg_sq");
-    value.expect_near(expected, "value");
+struct GemmSize {
+  int64_t m, n, k;
+};
+
+/// Tiles, their edges, and blocks of every dimension crossed.
+const std::vector<GemmSize> kGemmSizes = {{1, 1, 1},
+                                          {3, 5, 7},
+                                          {4, 12, 9},
+                                          {8, 48, 33},
+                                          {9, 49, 1},
+                                          {17, 64, 40},
+                                          {70, 100, 50},
+                                          {kGemmBlockM + 5, 30, 20},
+                                          {5, kGemmBlockN + 19, 12},
+                                          {6, 10, 2 * kGemmBlockK + 3}};
+
+TEST_P(CpuKernelsTest, Gemm) {
+  for (const auto [m, n, k] : kGemmSizes) {
+    const Operand workspace = zeros({gemm_workspace(m, n, k)});
+    for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
+      const bool a_transposed = (flags & 1) != 0, b_transposed = (flags & 2) != 0;
+      const bool accumulate = (flags & 4) != 0;
+      const at::Tensor a_wide = random({m, k}).wide(), b_wide = random({k, n}).wide();
+      // Rows of a and b lie 2, those of c 3 elements further apart than they are long.
+      const Operand a = strided(a_transposed ? a_wide.t() : a_wide, 2);
+      const Operand b = strided(b_transposed ? b_wide.t() : b_wide, 2);
+      const Operand c = random({m, n + 3});
+      const at::Tensor expected = c.wide();
+      const at::Tensor product = at::mm(a_wide, b_wide);
+      at::Tensor inside = expected.slice(1, 0, n);
+      inside.copy_(accumulate ? inside + product : product);
+      kernels().gemm({m,
+                      n,
+                      k,
+                      a.data(),
+                      (a_transposed ? m : k) + 2,
+                      a_transposed,
+                      b.data(),
+                      (b_transposed ? k : n) + 2,
+                      b_transposed,
+                      c.data(),
+                      n + 3,
+                      accumulate},
+                     workspace.data());
+      SCOPED_TRACE(testing::Message() << m << " " << n << " " << k << " flags " << flags);
+      c.expect_near(expected, "c");
+      workspace.expect_untouched_outside();
+    }
   }
 }
 
-TEST_P(CpuKernelsTest, SumOfSquaresIsExactToDouble) {
-  for (const int64_t n : sizes_) {
-    const Operand x(random({n}).wide() * 1e20);  // the squares overflow float32
-    const double expected = x.wide().square().sum().item<double>();
-    EXPECT_NEAR(kernels().sum_of_squares(x.data(), n), expected, 1e-14 * expected);
+TEST_P(CpuKernelsTest, GemmHasTheSameBitsInAnyShare) {
+  const Operand workspace = zeros({gemm_workspace(61, 131, 400)});
+  const Operand a = random({61, 400}), b = random({400, 131});
+  const Operand whole = zeros({61, 131}), parts = zeros({61, 131});
+  kernels().gemm(
+      {61, 131, 400, a.data(), 400, false, b.data(), 131, false, whole.data(), 131, false},
+      workspace.data());
+  for (const auto [m, n, rows, columns] :
+       std::vector<std::array<int64_t, 4>>{{0, 0, 61, 7}, {0, 7, 30, 124}, {30, 7, 31, 124}}) {
+    kernels().gemm({rows,
+                    columns,
+                    400,
+                    a.data() + m * 400,
+                    400,
+                    false,
+                    b.data() + n,
+                    131,
+                    false,
+                    parts.data() + m * 131 + n,
+                    131,
+                    false},
+                   workspace.data());
   }
+  EXPECT_TRUE(whole.wide().equal(parts.wide()));
+}
+
+TEST_P(CpuKernelsTest, GemmOfNoDepthIsZeroAndOfNoRowsIsNothing) {
+  const Operand workspace = zeros({1}), c = random({3, 4});
+  const at::Tensor before = c.wide();
+  GemmProblem problem{3, 4, 0, nullptr, 0, false, nullptr, 4, false, c.data(), 4, true};
+  kernels().gemm(problem, workspace.data());
+  EXPECT_TRUE(c.wide().equal(before));
+  problem.accumulate = false;
+  kernels().gemm(problem, workspace.data());
+  EXPECT_TRUE(c.wide().equal(at::zeros({3, 4}, at::kDouble)));
+  kernels().gemm({0, 0, 3, nullptr, 3, false, nullptr, 0, false, nullptr, 0, false},
+                 workspace.data());
+}
+
+TEST_P(CpuKernelsTest, Attention) {
+  struct Case {
+    int64_t length, group, dim;
+  };
+  for (const auto [length, group, dim] : std::vector<Case>{
+           {1, 1, 2}, {5, 3, 20}, {48, 1, 32}, {49, 2, 16}, {131, 1, 64}, {97, 2, 7}}) {
+    SCOPED_TRACE(testing::Message() << length << " " << group << " " << dim);
+    const SequenceLayout layout{{0, static_cast<int32_t>(length)}, {}, {}};
+    const int64_t width = (group + 2) * dim;
+    const Operand qkv = random({length, width}), grad_out = random({length, group * dim});
+    const Operand out = random({length, group * dim}), logsumexp = random({length, group});
+    const Operand grad_qkv = random({length, width});
+    const Operand workspace = zeros({attention_workspace(length, dim)});
+    const AttentionProblem problem{length,
+                                   group,
+                                   dim,
+                                   qkv.data(),
+                                   qkv.data() + group * dim,
+                                   qkv.data() + (group + 1) * dim,
+                                   width,
+                                   out.data(),
+                                   group * dim,
+                                   logsumexp.data(),
+                                   group};
+    kernels().attention(problem, workspace.data());
+    const auto expected = twin::attention(qkv.wide(), layout, group, 1, dim);
+    out.expect_near(expected.out, "out");
+    logsumexp.expect_near(expected.logsumexp, "logsumexp");
+
+    kernels().attention_backward(problem,
+                                 {grad_out.data(),
+                                  grad_qkv.data(),
+                                  grad_qkv.data() + group * dim,
+                                  grad_qkv.data() + (group + 1) * dim},
+                                 workspace.data());
+    const at::Tensor expected_grad =
+        twin::attention_backward(grad_out.wide(), qkv.wide(), expected, layout, group, 1, dim);
+    grad_qkv.expect_near(expected_grad, "grad_qkv");
+    workspace.expect_untouched_outside();
+  }
+}
+
+TEST_P(CpuKernelsTest, AttentionSurvivesLargeScores) {
+  const Operand qkv(random({60, 12}).wide() * 1000);
+  const Operand out = zeros({60, 4}), logsumexp = zeros({60, 1});
+  const Operand workspace = zeros({attention_workspace(60, 4)});
+  kernels().attention({60,
+                       1,
+                       4,
+                       qkv.data(),
+                       qkv.data() + 4,
+                       qkv.data() + 8,
+                       12,
+                       out.data(),
+                       4,
+                       logsumexp.data(),
+                       1},
+                      workspace.data());
+  out.expect_near(twin::attention(qkv.wide(), {{0, 60}, {}, {}}, 1, 1, 4).out, "out", 1e-2);
 }
 
 TEST_P(CpuKernelsTest, ZeroRowsTouchNothing) {
@@ -236,7 +364,6 @@ TEST_P(CpuKernelsTest, ZeroRowsTouchNothing) {
   kernels().swiglu(nullptr, nullptr, nullptr, 0, 8);
   kernels().gather_sum(nullptr, nullptr, nullptr, 0, 2, 8);
   EXPECT_EQ(kernels().cross_entropy(nullptr, nullptr, 0, 8, 1.0F), 0);
-  EXPECT_EQ(kernels().sum_of_squares(nullptr, 0), 0);
 }
 
 TEST(CpuKernels, TheFastestSetOfTheMachineIsChosen) {

@@ -8,7 +8,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/tensor.h>
 
 namespace enodia {
 namespace {
@@ -109,19 +108,6 @@ std::vector<std::string> parity_violations(const std::string& what,
     return parity_bound(comparable ? parity_error(one->second, wanted) : 0.0, type);
   };
   return compare(what, layout, reference, bound_of);
-}
-
-std::vector<std::string> parity_violations(
-    const std::string& what, double layout, double one_rank, double reference, ParityType type) {
-  const auto as_tensor = [](double value) { return at::tensor(value, at::kDouble); };
-  const double one_rank_error = parity_error(as_tensor(one_rank), as_tensor(reference));
-  std::vector<std::string> violations;
-  compare_tensor(what,
-                 as_tensor(layout),
-                 as_tensor(reference),
-                 parity_bound(one_rank_error, type),
-                 violations);
-  return violations;
 }
 
 std::vector<std::string> one_rank_violations(const std::string& what,

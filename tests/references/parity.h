@@ -33,10 +33,6 @@ std::vector<std::string> parity_violations(const std::string& what,
                                            const NamedTensors& reference,
                                            ParityType type);
 
-/// The same for one number, such as a loss.
-std::vector<std::string> parity_violations(
-    const std::string& what, double layout, double one_rank, double reference, ParityType type);
-
 /// One rank has nobody to be measured by but the reference: each tensor's error must be at most
 /// 1e-4 in float32 and 1e-9 in float64, and exact zeros must be exact zeros.
 std::vector<std::string> one_rank_violations(const std::string& what,

@@ -321,6 +321,22 @@ TEST(ReferenceModel, MicroBatchesOfOneStepAddUp) {
   }
 }
 
+TEST(ReferenceModel, AMicroBatchWeighsWhatItsValidTokensWeigh) {
+  const ReferenceOptions options = full_options();
+  const NamedTensors parameters = random_parameters(options, 29);
+  const ReferenceMicroBatch a = random_micro_batch(options, {3}, 30);  // 2 valid tokens
+  const ReferenceMicroBatch b = random_micro_batch(options, {7}, 31);  // 6
+  const ReferenceStep of_a = reference_step(options, parameters, {a});
+  const ReferenceStep of_b = reference_step(options, parameters, {b});
+  const ReferenceStep both = reference_step(options, parameters, {a, b});
+  const auto mean = [](double x, double y) { return (2.0 * x + 6.0 * y) / 8.0; };
+  EXPECT_NEAR(both.loss, mean(of_a.loss, of_b.loss), 1e-12);
+  EXPECT_NEAR(both.aux_loss, mean(of_a.aux_loss, of_b.aux_loss), 1e-12);
+  EXPECT_NEAR(both.z_loss, mean(of_a.z_loss, of_b.z_loss), 1e-12);
+  EXPECT_NEAR(both.objective, mean(of_a.objective, of_b.objective), 1e-12);
+  EXPECT_GT(std::abs(of_a.aux_loss - of_b.aux_loss), 1e-3);
+}
+
 TEST(ReferenceModel, AStepWithoutValidTokensHasNoGradient) {
   const ReferenceOptions options = full_options();
   const NamedTensors parameters = random_parameters(options, 17);

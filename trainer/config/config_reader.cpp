@@ -140,6 +140,9 @@ class ConfigReader {
   }
 
   void read_section(const YamlNode& section) {
+    if (section.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
     const bool known = std::any_of(keys_.begin(), keys_.end(), [&](const ConfigKey& key) {
       return key.section == section.key;
     });
@@ -152,13 +155,16 @@ class ConfigReader {
       for (const YamlNode& item : section.items) {
         read_item(section.key + "." + item.key, item);
       }
-    } else if (section.kind != YamlNode::Kind::kRefused) {
+    } else {
       report(place_of(section), section.key + " is a section and must be a mapping of keys");
     }
   }
 
   void read_item(const std::string& path, const YamlNode& item) {
     const ConfigKey* key = find_key(path);
+    if (key == nullptr && item.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
     if (key == nullptr) {
       report(place_of_key(item), explain_unknown_path(path, keys_));
       return;
@@ -200,7 +206,10 @@ class ConfigReader {
 /// run.name and run.dir follow from the file's name unless they were written.
 void derive_names(TrainConfig& config) {
   if (config.run.name.empty()) {
-    const std::string stem = std::filesystem::path(config.file_name).stem().string();
+    std::string stem = std::filesystem::path(config.file_name).stem().string();
+    for (char& c : stem) {
+      c = c < ' ' || c == 0x7f ? '_' : c;  // file names can hold any bytes, run.name is plain text
+    }
     config.run.name = stem.empty() ? "run" : stem;
   }
   if (config.run.dir.empty()) {

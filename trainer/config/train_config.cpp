@@ -8,7 +8,7 @@
 namespace enodia {
 namespace {
 
-/// For a comment: nothing in it may end the line.
+/// For a comment: nothing in it may end the line or be anything but text.
 std::string describe_source(const TrainConfig& config, const std::string& path) {
   const auto found = config.sources.find(path);
   if (found == config.sources.end()) {
@@ -20,7 +20,7 @@ std::string describe_source(const TrainConfig& config, const std::string& path) 
   }
   std::string text = detail::concat(source.origin, ":", source.line);
   for (char& c : text) {
-    c = static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+    c = c < ' ' || c == 0x7f ? '?' : c;
   }
   return text;
 }

@@ -8,6 +8,7 @@
 
 #include "models/model_options.h"
 #include "optim/optim_options.h"
+#include "trainer/data/sample_order.h"
 
 namespace enodia {
 
@@ -25,8 +26,6 @@ struct ParallelOptions {
   int64_t dp = 0;  ///< data parallel ranks; 0 = auto, all ranks
   int64_t ep = 0;  ///< ranks over which the experts of a layer are spread; 0 = auto, all ranks
 };
-
-enum class SampleOrder : uint8_t { kShuffled, kSequential };
 
 /// Prefixes of Megatron .bin/.idx pairs, relative to the current directory.
 struct DataOptions {

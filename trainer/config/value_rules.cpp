@@ -118,9 +118,7 @@ std::optional<double> parse_real(const YamlNode& node, std::string& hint) {
   if (end != text.data() + text.size()) {
     return std::nullopt;
   }
-  const std::string mantissa = text.substr(0, text.find_first_of("eE"));
-  const bool vanished = value == 0 && mantissa.find_first_of("123456789") != std::string::npos;
-  if (error != std::errc{} || !std::isfinite(value) || vanished) {
+  if (error != std::errc{} || !std::isfinite(value)) {  // from_chars tells underflow too
     hint = "double precision reaches from about 5e-324 to 1.8e308";
     return std::nullopt;
   }

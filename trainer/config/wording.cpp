@@ -12,8 +12,12 @@ namespace enodia {
 std::string quote(std::string_view text) {
   constexpr size_t kLongest = 60;
   constexpr std::string_view kHex = "0123456789abcdef";
+  size_t length = std::min(text.size(), kLongest);
+  while (length < text.size() && length > 0 && (text[length] & 0xc0) == 0x80) {
+    --length;  // not within a UTF-8 character
+  }
   std::string quoted = "'";
-  for (const char c : text.substr(0, kLongest)) {
+  for (const char c : text.substr(0, length)) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f) {
       quoted += std::string("\\x") + kHex[byte >> 4] + kHex[byte & 15];
@@ -21,7 +25,7 @@ std::string quote(std::string_view text) {
       quoted += c;
     }
   }
-  return quoted + (text.size() > kLongest ? "...'" : "'");
+  return quoted + (length < text.size() ? "...'" : "'");
 }
 
 int edit_distance(std::string_view a, std::string_view b) {

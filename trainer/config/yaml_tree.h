@@ -5,7 +5,7 @@
 
 namespace enodia {
 
-/// A node of a YAML document with its place. Lines and columns count from 1.
+/// A node of a YAML document with its place. Lines and columns (in bytes) count from 1.
 struct YamlNode {
   enum class Kind { kNull, kScalar, kList, kMap, kRefused };  ///< refused: reported already
 
@@ -35,8 +35,8 @@ struct YamlTree {
 
 /// Parses one YAML document of at most 1 MiB. Refused with a sentence: bytes that are not UTF-8
 /// text, tabs as indentation, nesting deeper than 16, several documents, anchors, aliases, tags,
-/// merge keys, keys that are not plain text, duplicate keys, and whatever YAML itself forbids.
-/// Never throws but for lack of memory, whatever the bytes are.
+/// merge keys, keys that are not plain text, duplicate keys, quotes left open, and whatever YAML
+/// itself forbids. Never throws but for lack of memory, whatever the bytes are.
 YamlTree parse_yaml(const std::string& text);
 
 }  // namespace enodia

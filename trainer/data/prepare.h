@@ -13,10 +13,10 @@ namespace enodia {
 
 /// The arguments of `enodia prepare`.
 struct PrepareOptions {
-  std::vector<std::filesystem::path> inputs;
-  std::string output;      ///< PREFIX
-  std::string tokenizer;   ///< "byte" or a model file; empty: train one and write PREFIX.model
-  int64_t vocab_size = 0;  ///< of the trained tokenizer; 0 means kDefaultVocabSize
+  std::vector<std::filesystem::path> inputs{};
+  std::string output{};     ///< PREFIX
+  std::string tokenizer{};  ///< "byte" or a model file; empty: train one and write PREFIX.model
+  int64_t vocab_size = 0;   ///< of the trained tokenizer; 0 means kDefaultVocabSize
 
   static constexpr int64_t kDefaultVocabSize = 4096;
 };

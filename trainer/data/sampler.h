@@ -4,10 +4,9 @@
 
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/micro_batch.h"
+#include "trainer/data/sample_order.h"
 
 namespace enodia {
-
-enum class SampleOrder { kShuffled, kSequential };
 
 struct SamplerOptions {
   SampleOrder order = SampleOrder::kShuffled;

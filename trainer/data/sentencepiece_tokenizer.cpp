@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <unordered_map>
 
 #include "common/check.h"
@@ -19,12 +20,12 @@ namespace {
 constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";    // U+2581 stands for a space in pieces
 constexpr std::string_view kUnknownSymbol = "\xE2\x96\x85";  // U+2585 is reserved in training
 
-/// Where to cut before a space that follows something else, at least `at_least` bytes in; the end
-/// when there is no such place. A piece never crosses it (checked for each model), so the ids of
-/// the parts, put together, are the ids of the whole.
+/// Where to cut, at least `at_least` bytes in: before a newline, or before a space that follows
+/// something else; the end when there is no such place. No piece crosses it (checked for each
+/// model), so the ids of the parts, put together, are the ids of the whole.
 size_t part_length(std::string_view text, size_t at_least) {
   for (size_t i = std::max<size_t>(at_least, 1); i < text.size(); ++i) {
-    if (text[i] == ' ' && text[i - 1] != ' ') {
+    if (text[i] == '\n' || (text[i] == ' ' && text[i - 1] != ' ')) {
       return i;
     }
   }
@@ -126,7 +127,8 @@ class SentencePieceTokenizer : public Tokenizer {
       while (piece.compare(start, kSpaceSymbol.size(), kSpaceSymbol) == 0) {
         start += kSpaceSymbol.size();
       }
-      if (piece.find(kSpaceSymbol, start) != std::string::npos) {
+      if (piece.find(kSpaceSymbol, start) != std::string::npos ||
+          piece.find('\n') != std::string::npos) {
         return false;
       }
     }
@@ -179,15 +181,16 @@ class TrainingText : public sentencepiece::SentenceIterator {
 
   void add_line(std::string_view line) {
     while (!line.empty()) {
-      size_t length = std::min(line.find(kSpaceSymbol), line.find(kUnknownSymbol));
+      const std::string_view head = line.substr(0, kMaxSentenceBytes);
+      size_t length = std::min({head.find(kSpaceSymbol), head.find(kUnknownSymbol), head.size()});
       if (length == 0) {
-        line.remove_prefix(kSpaceSymbol.size());
+        line.remove_prefix(kSpaceSymbol.size());  // both symbols have three bytes
         continue;
       }
-      length = std::min(length, line.size());
-      const size_t cut =
-          std::min(length, part_length(line.substr(0, length), kMaxSentenceBytes / 2));
-      length = cut <= kMaxSentenceBytes ? cut : character_start(line, kMaxSentenceBytes);
+      if (length == head.size() && length < line.size()) {
+        length = part_length(head, kMaxSentenceBytes / 2);
+        length = length < head.size() ? length : character_start(line, length);
+      }
       sentences_.emplace_back(line.substr(0, length));
       line.remove_prefix(length);
     }
@@ -229,6 +232,23 @@ std::unordered_map<std::string, std::string> training_options(int64_t vocab_size
   };
 }
 
+[[noreturn]] void throw_training_failed(int64_t vocab_size, const std::string& reason) {
+  // "Vocabulary size is smaller than required_chars. 100 vs 319. ..." names what is needed.
+  const std::string marker = detail::concat("required_chars. ", vocab_size, " vs ");
+  const size_t found = reason.find(marker);
+  if (found == std::string::npos) {
+    throw ConfigError(detail::concat("cannot train a tokenizer of vocab_size ",
+                                     vocab_size,
+                                     " on this text; SentencePiece says: ",
+                                     reason));
+  }
+  throw ConfigError(detail::concat("vocab_size (",
+                                   vocab_size,
+                                   ") has no room for the 256 bytes and the characters of this "
+                                   "text; set it to at least ",
+                                   std::atoll(reason.c_str() + found + marker.size())));
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_sentencepiece(std::string model, const std::string& source) {
@@ -244,10 +264,7 @@ std::string train_sentencepiece(std::span<const std::filesystem::path> files, in
   const auto status =
       sentencepiece::SentencePieceTrainer::Train(training_options(vocab_size), &text, &model);
   if (!status.ok()) {
-    throw ConfigError(detail::concat("cannot train a tokenizer of vocab_size ",
-                                     vocab_size,
-                                     " on this text; SentencePiece says: ",
-                                     status.ToString()));
+    throw_training_failed(vocab_size, status.ToString());
   }
   const auto tokenizer = make_sentencepiece(model, "the trained tokenizer");
   if (tokenizer->vocab_size() < vocab_size) {

@@ -18,8 +18,8 @@ class Tokenizer {
 
   virtual ~Tokenizer() = default;
 
-  /// Hands the ids of `text` to `sink` in order, a bounded number at a time, so that a long
-  /// document is never held as ids. Adds no BOS or EOS.
+  /// Hands the ids of `text` to `sink` in order, some at a time, so that a long document is never
+  /// held as ids. Adds no BOS or EOS.
   virtual void encode_to(std::string_view text, const IdSink& sink) const = 0;
 
   /// The text of the ids; EOS and other control ids give none. Throws UsageError on an id outside

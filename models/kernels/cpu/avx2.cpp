@@ -3,6 +3,6 @@
 namespace enodia {
 
 extern const CpuKernels kAvx2Kernels;
-constexpr CpuKernels kAvx2Kernels = make_table("avx2");
+constexpr CpuKernels kAvx2Kernels = make_table("avx2", /*gemm_beats_aten=*/false);
 
 }  // namespace enodia

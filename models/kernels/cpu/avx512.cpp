@@ -3,6 +3,6 @@
 namespace enodia {
 
 extern const CpuKernels kAvx512Kernels;
-constexpr CpuKernels kAvx512Kernels = make_table("avx512");
+constexpr CpuKernels kAvx512Kernels = make_table("avx512", /*gemm_beats_aten=*/true);
 
 }  // namespace enodia

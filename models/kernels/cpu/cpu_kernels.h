@@ -4,18 +4,57 @@
 
 namespace enodia {
 
-/// Coefficients of one AdamW update, rounded from double by the caller (1 - 0.999F is not 0.001F):
-/// with g = grad_scale * grad, m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * g^2,
-/// p = p * keep - step * m / (sqrt(v) * inv_sqrt_bias2 + eps).
-struct AdamwCoefficients {
-  float keep;            ///< 1 - lr * weight_decay
-  float step;            ///< lr / (1 - beta1^t)
-  float beta1, rest1;    ///< rest1 = 1 - beta1
-  float beta2, rest2;    ///< rest2 = 1 - beta2
-  float inv_sqrt_bias2;  ///< 1 / sqrt(1 - beta2^t)
-  float eps;
-  float grad_scale;  ///< of clipping; 1 = none
+/// C [m, n] = A B, or += with `accumulate`. A is [m, k], stored as [k, m] when transposed; B is
+/// [k, n], stored as [n, k] when transposed. Strides are those of stored rows.
+struct GemmProblem {
+  int64_t m, n, k;
+  const float* a;
+  int64_t a_stride;
+  bool a_transposed;
+  const float* b;
+  int64_t b_stride;
+  bool b_transposed;
+  float* c;
+  int64_t c_stride;
+  bool accumulate;
 };
+
+/// Blocks of a product that are packed at once; all are multiples of every tile.
+constexpr int64_t kGemmBlockM = 240;
+constexpr int64_t kGemmBlockN = 960;
+constexpr int64_t kGemmBlockK = 512;
+
+/// Floats of workspace for a product.
+constexpr int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
+  const auto padded = [](int64_t size, int64_t block) {
+    return size < block ? (size + 15) / 16 * 16 : block;
+  };
+  return (padded(m, kGemmBlockM) + padded(n, kGemmBlockN)) * (k < kGemmBlockK ? k : kGemmBlockK);
+}
+
+/// Causal attention of the `group` query heads that share one key/value head, within one segment of
+/// `length` tokens. Pointers are at the segment's first token and the group's first head; heads
+/// follow each other in a row.
+struct AttentionProblem {
+  int64_t length, group, head_dim;
+  const float *q, *k, *v;
+  int64_t qkv_stride;  ///< between tokens, also of grad_q, grad_k and grad_v
+  float* out;
+  int64_t out_stride;  ///< also of grad_out
+  float* logsumexp;
+  int64_t logsumexp_stride;
+};
+struct AttentionGradients {
+  const float* grad_out;
+  float *grad_q, *grad_k, *grad_v;  ///< overwritten
+};
+
+/// Floats of workspace for attention over segments of up to `length` tokens, either direction.
+constexpr int64_t attention_workspace(int64_t length, int64_t head_dim) {
+  const int64_t tokens = (length + 47) / 48 * 48;
+  const int64_t dim = (head_dim + 15) / 16 * 16;
+  return 3 * tokens * dim + 2 * tokens * 48 + 4 * 48 * dim;
+}
 
 /// The float32 kernels of one instruction set: raw pointers, rows contiguous unless a stride is
 /// given, any alignment, any count including zero. They run on the calling thread, allocate
@@ -23,6 +62,7 @@ struct AdamwCoefficients {
 /// order.
 struct CpuKernels {
   const char* name;
+  bool gemm_beats_aten;  ///< measured by tests/bench/bench_kernels
 
   void (*rms_norm)(
       const float* x, const float* w, float* y, float* rstd, int64_t rows, int64_t dim, float eps);
@@ -74,13 +114,15 @@ struct CpuKernels {
   void (*column_sums)(
       const float* x, float* out, int64_t rows, int64_t dim, int64_t begin, int64_t end);
 
-  void (*adamw)(float* value,
-                const float* grad,
-                float* exp_avg,
-                float* exp_avg_sq,
-                int64_t n,
-                const AdamwCoefficients& coefficients);
-  double (*sum_of_squares)(const float* x, int64_t n);
+  /// `workspace` holds gemm_workspace floats.
+  void (*gemm)(const GemmProblem& problem, float* workspace);
+
+  /// `workspace` holds attention_workspace floats. The backward reads out and logsumexp of the
+  /// forward and computes the probabilities again.
+  void (*attention)(const AttentionProblem& problem, float* workspace);
+  void (*attention_backward)(const AttentionProblem& problem,
+                             const AttentionGradients& gradients,
+                             float* workspace);
 };
 
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };

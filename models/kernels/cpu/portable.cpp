@@ -3,6 +3,6 @@
 namespace enodia {
 
 extern const CpuKernels kPortableKernels;
-constexpr CpuKernels kPortableKernels = make_table("portable");
+constexpr CpuKernels kPortableKernels = make_table("portable", /*gemm_beats_aten=*/false);
 
 }  // namespace enodia

@@ -1,0 +1,196 @@
+#include "tests/parity/parity_case.h"
+
+#include <array>
+#include <utility>
+
+#include <ATen/ops/full.h>
+
+#include "tests/references/reference_problem.h"
+
+namespace enodia {
+namespace {
+
+constexpr int kSteps = 2;  // the second computes with what the first has updated and sent around
+
+std::vector<int64_t> segment_lengths(int64_t micro_batch) {
+  static const std::array<std::vector<int64_t>, 5> kLengths{
+      {{7, 4}, {9}, {3, 5, 2}, {12, 1}, {2, 2, 2, 6}}};
+  return kLengths.at(static_cast<size_t>(micro_batch) % kLengths.size());
+}
+
+// Small enough that float32 keeps seven digits through the layers; the router stays decided.
+NamedTensors start_parameters(const ReferenceOptions& options) {
+  NamedTensors parameters = random_parameters(options, 20);
+  for (auto& [name, tensor] : parameters) {
+    const bool is_norm = name.find("norm.weight") != std::string::npos;
+    const bool is_router = name.find(".mlp.gate.weight") != std::string::npos;
+    tensor = tensor.mul(is_norm || is_router ? 1.0 : 0.4).to(at::kFloat).to(at::kDouble);
+  }
+  return parameters;
+}
+
+ParityCase with_masks(ParityCase parity_case) {
+  int64_t token = 0;
+  for (auto& step : parity_case.steps) {
+    for (ReferenceMicroBatch& batch : step) {
+      for (int64_t& label : batch.labels) {
+        label = ++token % 3 == 0 ? -1 : label;
+      }
+    }
+  }
+  return parity_case;
+}
+
+// The ranks listed get no tokens in any step.
+ParityCase without_tokens(ParityCase parity_case, const std::vector<int>& ranks) {
+  for (auto& step : parity_case.steps) {
+    for (size_t m = 0; m < step.size(); ++m) {
+      for (const int rank : ranks) {
+        if (static_cast<int>(m) % parity_case.world_size == rank) {
+          step[m] = {};
+        }
+      }
+    }
+  }
+  return parity_case;
+}
+
+// Rank 0 has tokens but nothing to predict: it routes and serves, and adds nothing.
+ParityCase without_labels(ParityCase parity_case) {
+  for (auto& step : parity_case.steps) {
+    step[0].labels.assign(step[0].labels.size(), -1);
+  }
+  return parity_case;
+}
+
+// One entry of the residual stream is large for every token, and expert 0 alone listens to it.
+ParityCase with_one_favorite(ParityCase parity_case) {
+  for (auto& [name, tensor] : parity_case.parameters) {
+    if (name == "model.embed_tokens.weight") {
+      tensor.select(1, 0).fill_(12.0);
+    } else if (name.find("post_attention_layernorm") != std::string::npos) {
+      tensor.fill_(1.0);
+    } else if (name.find(".mlp.gate.weight") != std::string::npos) {
+      tensor.mul_(0.1).select(1, 0).fill_(0.0);
+      tensor[0][0] = 0.8;
+    }
+  }
+  return parity_case;
+}
+
+ReferenceOptions experts(int64_t count, int64_t per_token) {
+  ReferenceOptions options = parity_options();
+  options.num_experts = count;
+  options.num_experts_per_tok = per_token;
+  return options;
+}
+
+// One expert a token with a raw weight: a renormalized one would be 1 and teach the router nothing.
+ReferenceOptions one_expert_a_token() {
+  ReferenceOptions options = experts(8, 1);
+  options.norm_topk_prob = false;
+  return options;
+}
+
+ReferenceOptions shared_and_dense() {
+  ReferenceOptions options = parity_options();
+  options.num_hidden_layers = 3;
+  options.num_shared_experts = 2;
+  options.first_k_dense_replace = 1;
+  return options;
+}
+
+ReferenceOptions deepseek_like() {
+  ReferenceOptions options = shared_and_dense();
+  options.norm_topk_prob = false;
+  options.use_qk_norm = false;
+  options.num_key_value_heads = options.num_attention_heads;
+  return options;
+}
+
+ReferenceOptions tied_with_biases() {
+  ReferenceOptions options = parity_options();
+  options.tie_word_embeddings = true;
+  options.attention_bias = true;
+  return options;
+}
+
+ReferenceOptions dense() {
+  ReferenceOptions options = parity_options();
+  options.num_experts = 0;
+  return options;
+}
+
+}  // namespace
+
+ReferenceOptions parity_options() {
+  ReferenceOptions options;
+  options.vocab_size = 37;
+  options.hidden_size = 22;
+  options.num_hidden_layers = 2;
+  options.num_attention_heads = 4;
+  options.num_key_value_heads = 2;
+  options.head_dim = 6;
+  options.intermediate_size = 19;
+  options.moe_intermediate_size = 9;
+  options.num_experts = 8;
+  options.num_experts_per_tok = 2;
+  options.routed_scaling_factor = 1.5;
+  options.aux_loss_coef = 0.05;
+  options.z_loss_coef = 0.01;
+  options.lr = 0.02;
+  options.eps = 1e-3;  // the default turns rounding of a tiny gradient into a whole step
+  options.weight_decay = 0.3;
+  options.clip_norm = 0.5;
+  return options;
+}
+
+ParityCase make_parity_case(const std::string& name,
+                            const ReferenceOptions& options,
+                            int world_size,
+                            int ep,
+                            int accumulation) {
+  ParityCase parity_case{name, options, world_size, ep, {}, start_parameters(options)};
+  uint64_t seed = 1;
+  for (int step = 0; step < kSteps; ++step) {
+    parity_case.steps.emplace_back();
+    for (int m = 0; m < world_size * accumulation; ++m, ++seed) {
+      parity_case.steps.back().push_back(
+          random_micro_batch(options, segment_lengths(step + m), seed));
+    }
+  }
+  return parity_case;
+}
+
+std::vector<ParityCase> parity_cases() {
+  const ReferenceOptions base = parity_options();
+  return {
+      make_parity_case("W1", base, 1, 1),
+      make_parity_case("W1Accumulation3", base, 1, 1, 3),
+      make_parity_case("W2Ep1", base, 2, 1),
+      make_parity_case("W3Ep1", base, 3, 1),
+      make_parity_case("W2Ep2", base, 2, 2),
+      make_parity_case("W3Ep3", base, 3, 3),
+      make_parity_case("W4Ep4", base, 4, 4),
+      make_parity_case("W4Ep2", base, 4, 2),
+      make_parity_case("W4Ep4SixExperts", experts(6, 2), 4, 4),
+      make_parity_case("W4Ep4TwoExperts", experts(2, 1), 4, 4),
+      make_parity_case("W4Ep2TwoExpertsBothChosen", experts(2, 2), 4, 2),
+      make_parity_case("W2Ep2Accumulation3", base, 2, 2, 3),
+      make_parity_case("W4Ep2Accumulation3", base, 4, 2, 3),
+      with_masks(make_parity_case("W3Ep3Masks", base, 3, 3)),
+      with_masks(make_parity_case("W4Ep2Masks", base, 4, 2)),
+      without_labels(make_parity_case("W2Ep2RankWithoutLabels", base, 2, 2)),
+      make_parity_case("W3Ep3SharedAndFirstDense", shared_and_dense(), 3, 3),
+      make_parity_case("W4Ep2DeepSeekLike", deepseek_like(), 4, 2),
+      make_parity_case("W2Ep2TiedWithBiases", tied_with_biases(), 2, 2),
+      make_parity_case("W3Ep1Dense", dense(), 3, 1),
+      without_tokens(make_parity_case("W3Ep3RankWithoutTokens", base, 3, 3), {1}),
+      without_tokens(make_parity_case("W4Ep2GroupWithoutTokens", base, 4, 2), {2, 3}),
+      without_tokens(make_parity_case("W4Ep4OneRankHasAllTokens", base, 4, 4), {0, 1, 3}),
+      with_one_favorite(make_parity_case("W3Ep1AllToOneExpert", one_expert_a_token(), 3, 1)),
+      with_one_favorite(make_parity_case("W4Ep4AllToOneExpert", one_expert_a_token(), 4, 4)),
+  };
+}
+
+}  // namespace enodia

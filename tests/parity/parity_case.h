@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "tests/references/reference_model.h"
+
+namespace enodia {
+
+/// A problem and the layout that must solve it as the reference does.
+struct ParityCase {
+  std::string name;
+  ReferenceOptions options;
+  int world_size = 1;
+  int ep = 1;
+  /// [step][micro-batch]; the m-th is the one with number m / world_size of rank m % world_size.
+  std::vector<std::vector<ReferenceMicroBatch>> steps;
+  /// Where training starts: float64 tensors of values that float32 holds exactly.
+  NamedTensors parameters;
+};
+
+/// For GoogleTest's messages.
+inline void PrintTo(const ParityCase& parity_case, std::ostream* out) {
+  *out << parity_case.name;
+}
+
+/// What most cases use: two MoE layers of eight experts, two per token, on sizes that no vector
+/// width divides, with aux and z loss and clipping in force.
+ReferenceOptions parity_options();
+
+/// A case of two steps with several documents a micro-batch, of other lengths on each rank.
+ParityCase make_parity_case(const std::string& name,
+                            const ReferenceOptions& options,
+                            int world_size,
+                            int ep,
+                            int accumulation = 1);
+
+/// Every layout and kind of problem of invariant 1.
+std::vector<ParityCase> parity_cases();
+
+}  // namespace enodia

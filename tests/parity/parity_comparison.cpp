@@ -1,0 +1,125 @@
+#include "tests/parity/parity_comparison.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <numeric>
+
+#include <ATen/ops/tensor.h>
+
+namespace enodia {
+namespace {
+
+double imbalance_of(const std::vector<int64_t>& load, int64_t num_experts) {
+  if (load.empty()) {
+    return 1.0;  // a dense model
+  }
+  double sum = 0.0;
+  for (auto first = load.begin(); first != load.end(); first += num_experts) {
+    const auto last = first + num_experts;
+    const auto total = static_cast<double>(std::accumulate(first, last, int64_t{0}));
+    const auto largest = static_cast<double>(*std::max_element(first, last));
+    sum += largest * static_cast<double>(num_experts) / total;
+  }
+  return sum * static_cast<double>(num_experts) / static_cast<double>(load.size());
+}
+
+// All that a step has computed, as one list.
+NamedTensors values_of(const ParityStep& step) {
+  const auto number = [](double value) { return at::tensor({value}, at::kDouble); };
+  NamedTensors values{{"loss", number(step.loss)},
+                      {"aux loss", number(step.aux_loss)},
+                      {"z loss", number(step.z_loss)},
+                      {"imbalance", number(step.imbalance)},
+                      {"gradient norm", number(step.grad_norm)}};
+  for (const auto& [name, tensor] : step.gradients) {
+    values["gradient of " + name] = tensor;
+  }
+  for (const auto& [name, tensor] : step.updated) {
+    values["updated " + name] = tensor;
+  }
+  return values;
+}
+
+std::string title_of(const std::string& what, size_t step) {
+  return what + " step " + std::to_string(step + 1) + ":";
+}
+
+void append(std::vector<std::string>& all, std::vector<std::string> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(all));
+}
+
+}  // namespace
+
+ReferenceRun run_reference(const ParityCase& parity_case) {
+  ReferenceRun run{{}, std::numeric_limits<double>::infinity()};
+  NamedTensors parameters = parity_case.parameters;
+  NamedTensors exp_avg, exp_avg_sq;
+  for (const auto& batches : parity_case.steps) {
+    const bool first = run.steps.empty();
+    const ReferenceStep step = reference_step(parity_case.options,
+                                              parameters,
+                                              batches,
+                                              static_cast<int64_t>(run.steps.size()) + 1,
+                                              first ? nullptr : &exp_avg,
+                                              first ? nullptr : &exp_avg_sq);
+    run.steps.push_back({step.loss,
+                         step.aux_loss,
+                         step.z_loss,
+                         imbalance_of(step.load, parity_case.options.num_experts),
+                         step.grad_norm,
+                         step.gradients,
+                         step.updated});
+    run.smallest_margin = std::min(run.smallest_margin, step.smallest_margin);
+    parameters = step.updated;
+    exp_avg = step.exp_avg;
+    exp_avg_sq = step.exp_avg_sq;
+  }
+  return run;
+}
+
+std::vector<std::string> compare_one_rank(const std::string& what,
+                                          const std::vector<ParityStep>& one_rank,
+                                          const ReferenceRun& reference,
+                                          ParityType type) {
+  std::vector<std::string> all;
+  for (size_t s = 0; s < reference.steps.size(); ++s) {
+    append(all,
+           one_rank_violations(
+               title_of(what, s), values_of(one_rank.at(s)), values_of(reference.steps[s]), type));
+  }
+  return all;
+}
+
+std::vector<std::string> compare_layout(const std::string& what,
+                                        const std::vector<ParityStep>& layout,
+                                        const std::vector<ParityStep>& one_rank,
+                                        const ReferenceRun& reference,
+                                        ParityType type) {
+  std::vector<std::string> all;
+  for (size_t s = 0; s < reference.steps.size(); ++s) {
+    append(all,
+           parity_violations(title_of(what, s),
+                             values_of(layout.at(s)),
+                             values_of(one_rank.at(s)),
+                             values_of(reference.steps[s]),
+                             type));
+  }
+  return all;
+}
+
+std::vector<std::string> differing_bits(const std::vector<ParityStep>& a,
+                                        const std::vector<ParityStep>& b) {
+  std::vector<std::string> names;
+  for (size_t s = 0; s < a.size(); ++s) {
+    const NamedTensors others = values_of(b.at(s));
+    for (const auto& [name, value] : values_of(a[s])) {
+      if (!value.equal(others.at(name))) {
+        names.push_back(title_of("differs in", s) + " " + name);
+      }
+    }
+  }
+  return names;
+}
+
+}  // namespace enodia

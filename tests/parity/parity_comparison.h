@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/parity/parity_case.h"
+#include "tests/parity/parity_run.h"
+#include "tests/references/parity.h"
+
+namespace enodia {
+
+/// The steps of a case as the reference computes them.
+struct ReferenceRun {
+  std::vector<ParityStep> steps;
+  double smallest_margin = 0.0;  ///< of all decisions of the router, see ReferenceStep
+};
+ReferenceRun run_reference(const ParityCase& parity_case);
+
+/// Compares the steps of one rank with the reference's: losses, imbalance, norm, every gradient and
+/// every updated parameter. Sentences as in parity.h, each beginning with `what` and the step.
+std::vector<std::string> compare_one_rank(const std::string& what,
+                                          const std::vector<ParityStep>& one_rank,
+                                          const ReferenceRun& reference,
+                                          ParityType type);
+
+/// The same for a layout, for which one rank's errors are the measure.
+std::vector<std::string> compare_layout(const std::string& what,
+                                        const std::vector<ParityStep>& layout,
+                                        const std::vector<ParityStep>& one_rank,
+                                        const ReferenceRun& reference,
+                                        ParityType type);
+
+/// The names of all values in which two runs are not the same bits, each with its step.
+std::vector<std::string> differing_bits(const std::vector<ParityStep>& a,
+                                        const std::vector<ParityStep>& b);
+
+}  // namespace enodia

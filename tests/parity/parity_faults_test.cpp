@@ -1,0 +1,229 @@
+// Parity must fail for each fault listed here, or it proves nothing. The faults of communication
+// are told by a lying communicator under the product; those of mathematics and data by giving the
+// product another problem than the reference. All on w4 ep2, where experts have replicas and tokens
+// travel: two MoE layers, one micro-batch a rank, two steps.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+
+#include "collectives/loopback/loopback.h"
+#include "tests/parity/lying_communicator.h"
+#include "tests/parity/parity_comparison.h"
+
+namespace enodia {
+namespace {
+
+using testing::IsEmpty;
+using testing::Not;
+
+// The token exchanges of a micro-batch, layer by layer forward and then layer by layer backward.
+enum TokenExchange { kDispatch, kWeights, kCombine, kGradients, kInputGradients, kWeightGradients };
+constexpr int64_t kLayers = 2;
+constexpr int64_t kTokenExchanges = 6 * kLayers;
+
+bool is_token_exchange(const CompletedCall& call, TokenExchange exchange) {
+  const int64_t place = call.number % kTokenExchanges;
+  const int64_t pass = place < 3 * kLayers ? 0 : 3;  // forward, backward
+  return call.kind == CallKind::kTokens && place % 3 + pass == exchange;
+}
+
+// The expert exchanges: every layer's weights to the replicas when the masters are set; then, each
+// step, every layer's gradients home and every layer's weights out.
+bool is_gradient_home(const CompletedCall& call) {
+  return call.kind == CallKind::kExperts && call.number % (2 * kLayers) >= kLayers;
+}
+
+bool is_refresh_after_step(const CompletedCall& call) {
+  return call.kind == CallKind::kExperts && !is_gradient_home(call) && call.number >= kLayers;
+}
+
+// The reductions of a step: dense gradients, losses, norm.
+enum Reduction { kDenseGradients, kLosses, kNorm, kReductions };
+
+bool is_reduction(const CompletedCall& call, Reduction reduction) {
+  return call.kind == CallKind::kReduce && call.number % kReductions == reduction;
+}
+
+template <typename Change>
+void for_each_value(const CompletedCall& call, Change change) {
+  for (const Buffer& buffer : call.received) {
+    for (int64_t i = 0; i < buffer.count; ++i) {
+      if (buffer.dtype == DType::kFloat64) {
+        change(static_cast<double*>(buffer.data)[i]);
+      } else {
+        change(static_cast<float*>(buffer.data)[i]);
+      }
+    }
+  }
+}
+
+void lose(const CompletedCall& call) {
+  for_each_value(call, [](auto& value) { value = 0; });
+}
+
+void double_all(const CompletedCall& call) {
+  for_each_value(call, [](auto& value) { value *= 2; });
+}
+
+// The first and the last row of each message change places.
+void swap_rows(const CompletedCall& call) {
+  for (const Buffer& buffer : call.received) {
+    const int64_t row = buffer.bytes() / buffer.count * parity_options().hidden_size;
+    auto* first = static_cast<std::byte*>(buffer.data);
+    std::swap_ranges(first, first + row, first + buffer.bytes() - row);
+  }
+}
+
+void average_over_four(const CompletedCall& call) {
+  for_each_value(call, [](auto& value) { value /= 4; });
+}
+
+void keep_own_contribution(const CompletedCall& call) {
+  std::memcpy(call.received[0].data, call.contributed.data(), call.contributed.size());
+}
+
+struct Fault {
+  std::string name;
+  std::function<bool(const CompletedCall&)> applies = {};
+  Lie lie = {};
+  std::function<void(ParityCase&)> mistake = {};
+};
+
+Fault token_fault(const std::string& name, TokenExchange exchange, const Lie& lie) {
+  return {name, [exchange](const auto& call) { return is_token_exchange(call, exchange); }, lie};
+}
+
+Fault reduction_fault(const std::string& name, Reduction reduction, const Lie& lie) {
+  return {name, [reduction](const auto& call) { return is_reduction(call, reduction); }, lie};
+}
+
+Fault mistake(const std::string& name, const std::function<void(ReferenceMicroBatch&)>& change) {
+  return {name, {}, {}, [change](ParityCase& parity_case) {
+            for (auto& step : parity_case.steps) {
+              std::for_each(step.begin(), step.end(), change);
+            }
+          }};
+}
+
+void join_documents(ReferenceMicroBatch& batch) {
+  batch.segment_lengths = {static_cast<int64_t>(batch.tokens.size())};
+}
+
+void count_masked_tokens(ReferenceMicroBatch& batch) {
+  std::replace(batch.labels.begin(), batch.labels.end(), int64_t{-1}, int64_t{0});
+}
+
+std::vector<Fault> faults() {
+  return {
+      token_fault("TokensAreLostOnTheWayToExperts", kDispatch, lose),
+      token_fault("TokensReachEachOthersExperts", kDispatch, swap_rows),
+      token_fault("RoutingWeightsAreDoubled", kWeights, double_all),
+      token_fault("OutputsAreLostOnTheWayBack", kCombine, lose),
+      token_fault("OutputsReturnToEachOthersTokens", kCombine, swap_rows),
+      token_fault("GradientsOfOutputsAreLost", kGradients, lose),
+      token_fault("GradientsOfInputsAreLost", kInputGradients, lose),
+      token_fault("GradientsOfRoutingWeightsAreLost", kWeightGradients, lose),
+      {"GradientsOfReplicasDoNotComeHome", is_gradient_home, lose},
+      {"GradientsOfReplicasCountTwice", is_gradient_home, double_all},
+      {"ReplicasMissTheUpdate", is_refresh_after_step, lose},
+      reduction_fault("DenseGradientsAreAveraged", kDenseGradients, average_over_four),
+      reduction_fault("DenseGradientsStayLocal", kDenseGradients, keep_own_contribution),
+      reduction_fault("EachRankLogsItsOwnLoss", kLosses, keep_own_contribution),
+      reduction_fault("EachRankClipsByItsOwnNorm", kNorm, keep_own_contribution),
+      mistake("DocumentsLeak", join_documents),
+      mistake("MaskedTokensCount", count_masked_tokens),
+      {"WeightsAreNotRenormalized", {}, {}, [](auto& c) { c.options.norm_topk_prob = false; }},
+      {"AuxLossIsForgotten", {}, {}, [](auto& c) { c.options.aux_loss_coef = 0.0; }},
+      {"ClippingIsForgotten", {}, {}, [](auto& c) { c.options.clip_norm = 0.0; }},
+  };
+}
+
+ParityCase masked_case() {
+  for (ParityCase& parity_case : parity_cases()) {
+    if (parity_case.name == "W4Ep2Masks") {
+      return parity_case;
+    }
+  }
+  throw std::logic_error("there is no case W4Ep2Masks");
+}
+
+// The case as four lying ranks of the product compute it.
+std::vector<ParityStep> run_lying(const ParityCase& parity_case, ParityType type, const Lie& lie) {
+  std::vector<ParityStep> steps;
+  run_loopback(4, [&](Communicator& world) {
+    const auto lying = make_lying(world, lie);
+    std::vector<ParityStep> mine = run_parity_case(*lying, world, parity_case, 2, type);
+    if (world.rank() == 0) {
+      steps = std::move(mine);
+    }
+  });
+  return steps;
+}
+
+// What the faults are compared with.
+struct Truth {
+  ParityCase parity_case = masked_case();
+  ReferenceRun reference = run_reference(parity_case);
+};
+
+// The violations of the layout with this fault; an exception counts as one.
+std::vector<std::string> violations(const Fault& fault, const Truth& truth, ParityType type) {
+  const auto one_rank = run_parity_case_on_threads(truth.parity_case, 1, 1, type);
+  ParityCase given = truth.parity_case;
+  if (fault.mistake) {
+    fault.mistake(given);
+  }
+  std::atomic<int> told = 0;
+  const Lie lie = [&](const CompletedCall& call) {
+    if (fault.applies && fault.applies(call) && !call.received.empty()) {
+      fault.lie(call);
+      ++told;
+    }
+  };
+  try {
+    const std::vector<ParityStep> steps = run_lying(given, type, lie);
+    EXPECT_EQ(told > 0, static_cast<bool>(fault.applies)) << "the fault never happened";
+    return compare_layout(fault.name, steps, one_rank, truth.reference, type);
+  } catch (const std::logic_error& error) {
+    return {error.what()};
+  }
+}
+
+class ParityFaults : public testing::TestWithParam<Fault> {};
+
+TEST_P(ParityFaults, AreFound) {
+  const Truth truth;
+  EXPECT_THAT(violations(GetParam(), truth, ParityType::kFloat32), Not(IsEmpty()));
+  EXPECT_THAT(violations(GetParam(), truth, ParityType::kFloat64), Not(IsEmpty()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Faults, ParityFaults, testing::ValuesIn(faults()), [](const auto& test) {
+  return test.param.name;
+});
+
+TEST_F(ParityFaults, TheTruthPassesThroughALyingCommunicator) {
+  const Truth truth;
+  EXPECT_THAT(violations({"truth"}, truth, ParityType::kFloat32), IsEmpty());
+  EXPECT_THAT(violations({"truth"}, truth, ParityType::kFloat64), IsEmpty());
+}
+
+// The functions above name operations by their number. Who changes the order of operations changes
+// these numbers and those functions.
+TEST_F(ParityFaults, OperationsHaveTheNumbersThatTheFaultsAssume) {
+  std::array<std::atomic<int64_t>, 3> calls{};
+  run_lying(masked_case(), ParityType::kFloat32, [&calls](const CompletedCall& call) {
+    ++calls.at(static_cast<size_t>(call.kind));
+  });
+  constexpr int64_t kRanks = 4, kSteps = 2;
+  EXPECT_EQ(calls[0], kRanks * kSteps * kTokenExchanges);
+  EXPECT_EQ(calls[1], kRanks * (kLayers + kSteps * 2 * kLayers));
+  EXPECT_EQ(calls[2], kRanks * kSteps * kReductions);
+}
+
+}  // namespace
+}  // namespace enodia

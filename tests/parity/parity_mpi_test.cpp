@@ -1,0 +1,59 @@
+// A sample of the layouts over MPI. The world has as many ranks as mpirun started; each case with
+// that many ranks in the sample runs. Must give the bits that loopback gives.
+#include <set>
+
+#include <gmock/gmock.h>
+
+#include "tests/mpi_main.h"
+#include "tests/parity/parity_comparison.h"
+
+namespace enodia {
+namespace {
+
+using testing::IsEmpty;
+
+std::vector<ParityCase> sample_of(int world_size) {
+  const std::set<std::string> sample = {"W1Accumulation3",
+                                        "W2Ep2Accumulation3",
+                                        "W2Ep2TiedWithBiases",
+                                        "W3Ep1",
+                                        "W3Ep3RankWithoutTokens",
+                                        "W4Ep2Masks",
+                                        "W4Ep4SixExperts",
+                                        "W4Ep4AllToOneExpert"};
+  std::vector<ParityCase> cases;
+  for (ParityCase& parity_case : parity_cases()) {
+    if (sample.count(parity_case.name) > 0 && parity_case.world_size == world_size) {
+      cases.push_back(std::move(parity_case));
+    }
+  }
+  return cases;
+}
+
+// All ranks take part in the run; rank 0 judges.
+void expect_parity(Communicator& world, const ParityCase& parity_case, ParityType type) {
+  const auto over_mpi = run_parity_case(world, world, parity_case, parity_case.ep, type);
+  if (world.rank() > 0) {
+    return;
+  }
+  const ReferenceRun reference = run_reference(parity_case);
+  const auto one_rank = run_parity_case_on_threads(parity_case, 1, 1, type);
+  EXPECT_THAT(compare_layout("mpi", over_mpi, one_rank, reference, type), IsEmpty());
+  const auto over_threads =
+      run_parity_case_on_threads(parity_case, parity_case.world_size, parity_case.ep, type);
+  EXPECT_THAT(differing_bits(over_mpi, over_threads), IsEmpty());
+}
+
+TEST(ParityOverMpi, ComputesWhatTheReferenceComputesAndLoopbackBitForBit) {
+  Communicator& world = test_world().communicator();
+  const std::vector<ParityCase> cases = sample_of(world.world_size());
+  EXPECT_FALSE(cases.empty()) << "no case for " << world.world_size() << " ranks";
+  for (const ParityCase& parity_case : cases) {
+    SCOPED_TRACE(parity_case.name);
+    expect_parity(world, parity_case, ParityType::kFloat32);
+    expect_parity(world, parity_case, ParityType::kFloat64);
+  }
+}
+
+}  // namespace
+}  // namespace enodia

@@ -1,0 +1,173 @@
+#include "tests/parity/parity_run.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "collectives/loopback/loopback.h"
+#include "models/decoder.h"
+#include "optim/adamw.h"
+#include "parallel/tensor_view.h"
+#include "trainer/step/step_engine.h"
+
+namespace enodia {
+namespace {
+
+ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
+  ModelOptions options;
+  options.vocab_size = o.vocab_size;
+  options.hidden_size = o.hidden_size;
+  options.num_hidden_layers = o.num_hidden_layers;
+  options.num_attention_heads = o.num_attention_heads;
+  options.num_key_value_heads = o.num_key_value_heads;
+  options.head_dim = o.head_dim;
+  options.intermediate_size = o.intermediate_size;
+  options.moe_intermediate_size = o.moe_intermediate_size;
+  options.num_experts = o.num_experts;
+  options.num_experts_per_tok = o.num_experts_per_tok;
+  options.num_shared_experts = o.num_shared_experts;
+  options.first_k_dense_replace = o.first_k_dense_replace;
+  options.norm_topk_prob = o.norm_topk_prob;
+  options.routed_scaling_factor = o.routed_scaling_factor;
+  options.rope_theta = o.rope_theta;
+  options.rms_norm_eps = o.rms_norm_eps;
+  options.tie_word_embeddings = o.tie_word_embeddings;
+  options.attention_bias = o.attention_bias;
+  options.use_qk_norm = o.use_qk_norm;
+  options.dtype = type == ParityType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
+  return options;
+}
+
+OptimOptions optim_options(const ReferenceOptions& o) {
+  return {{o.beta1, o.beta2}, o.eps, o.weight_decay, o.clip_norm};
+}
+
+at::Tensor sum_over_ranks(Communicator& observer, at::Tensor tensor) {
+  observer.all_reduce(view(tensor), ReduceOp::kSum).wait();
+  return tensor;
+}
+
+// The parameter of that name on this rank, or null.
+const LogicalParameter* find(const ParameterRegistry& registry, const std::string& name) {
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    if (parameter.name == name) {
+      return &parameter;
+    }
+  }
+  return nullptr;
+}
+
+NamedTensors gather_column(Communicator& observer,
+                           const ParameterRegistry& registry,
+                           const ReferenceOptions& options,
+                           const std::string& column) {
+  NamedTensors gathered;
+  for (const auto& [name, shape] : reference_parameter_shapes(options)) {
+    const LogicalParameter* mine = find(registry, name);
+    const bool owned = mine != nullptr && mine->owner == observer.rank();
+    at::Tensor value = at::zeros(shape, at::kDouble);
+    if (owned) {
+      value.copy_(mine->column(column));
+    }
+    gathered[name] = sum_over_ranks(observer, value);
+    const auto owners = sum_over_ranks(observer, at::tensor({owned ? 1.0 : 0.0}, at::kDouble));
+    if (owners.item<double>() != 1.0) {
+      throw std::logic_error(name + " has " + std::to_string(owners.item<int>()) + " owners");
+    }
+  }
+  return gathered;
+}
+
+// Every rank that holds a master must hold the owner's bits.
+void check_copies(Communicator& observer,
+                  const ParameterRegistry& registry,
+                  const NamedTensors& owned) {
+  double differing = 0.0;
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    const at::Tensor mine = parameter.column("master").to(at::kDouble);
+    differing += mine.equal(owned.at(parameter.name)) ? 0.0 : 1.0;
+  }
+  const auto total = sum_over_ranks(observer, at::tensor({differing}, at::kDouble));
+  if (total.item<double>() != 0.0) {
+    throw std::logic_error("masters differ from their owner's after a step");
+  }
+}
+
+MicroBatch to_product(const ReferenceMicroBatch& batch) {
+  MicroBatch product;
+  product.tokens = batch.tokens;
+  product.labels = batch.labels;
+  product.layout = SequenceLayout::from_lengths(batch.segment_lengths);
+  product.num_valid = static_cast<int64_t>(batch.labels.size()) -
+                      std::count(batch.labels.begin(), batch.labels.end(), MicroBatch::kNoLabel);
+  return product;
+}
+
+std::vector<MicroBatch> micro_batches_of(const Communicator& world,
+                                         const std::vector<ReferenceMicroBatch>& all) {
+  std::vector<MicroBatch> mine;
+  for (size_t m = world.rank(); m < all.size(); m += world.world_size()) {
+    mine.push_back(to_product(all[m]));
+  }
+  return mine;
+}
+
+void set_masters(Decoder& decoder, const NamedTensors& parameters) {
+  for (const LogicalParameter& parameter : decoder.registry().parameters()) {
+    parameter.column("master").copy_(parameters.at(parameter.name));
+  }
+  decoder.commit_step();
+}
+
+}  // namespace
+
+std::vector<ParityStep> run_parity_case(Communicator& world,
+                                        Communicator& observer,
+                                        const ParityCase& parity_case,
+                                        int ep,
+                                        ParityType type) {
+  const ReferenceOptions& options = parity_case.options;
+  const ProcessMesh mesh(world, {world.world_size(), ep});
+  Decoder decoder(model_options(options, type), {options.aux_loss_coef, options.z_loss_coef}, mesh);
+  AdamW optimizer(optim_options(options), decoder.registry());
+  StepEngine engine(decoder, optimizer, mesh);
+  set_masters(decoder, parity_case.parameters);
+
+  const auto gather = [&](const std::string& column) {
+    return gather_column(observer, decoder.registry(), options, column);
+  };
+  std::vector<ParityStep> steps;
+  for (const auto& batches : parity_case.steps) {
+    const auto number = static_cast<int64_t>(steps.size());
+    const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(world, batches));
+    const NamedTensors gradients = gather("grad");
+    const UpdateResult update = engine.apply_update(options.lr);
+    steps.push_back({losses.loss,
+                     losses.aux_loss,
+                     losses.z_loss,
+                     losses.imbalance.expert,
+                     update.grad_norm,
+                     gradients,
+                     gather("master")});
+    check_copies(observer, decoder.registry(), steps.back().updated);
+  }
+  return steps;
+}
+
+std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
+                                                   int world_size,
+                                                   int ep,
+                                                   ParityType type) {
+  std::vector<ParityStep> steps;
+  run_loopback(world_size, [&](Communicator& world) {
+    std::vector<ParityStep> mine = run_parity_case(world, world, parity_case, ep, type);
+    if (world.rank() == 0) {
+      steps = std::move(mine);
+    }
+  });
+  return steps;
+}
+
+}  // namespace enodia

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <vector>
+
+#include "collectives/communicator.h"
+#include "tests/parity/parity_case.h"
+#include "tests/references/parity.h"
+
+namespace enodia {
+
+/// What one step has computed, whoever computed it.
+struct ParityStep {
+  double loss = 0.0;
+  double aux_loss = 0.0;
+  double z_loss = 0.0;
+  double imbalance = 1.0;  ///< of the experts' load: max / mean, averaged over MoE layers
+  double grad_norm = 0.0;
+  NamedTensors gradients;
+  NamedTensors updated;
+};
+
+/// Trains the steps of a case with the product's step engine in float32 or float64, and returns
+/// what each has computed, gathered from the parameters' owners, the same on all ranks. A world of
+/// one takes the micro-batches of all ranks one after the other; ep must divide the world. Proves
+/// on the way that every parameter has one owner, and that after each step dense parameters are the
+/// same bits on every rank (std::logic_error otherwise). Collective.
+/// `world` carries the training and `observer` the gathering: one and the same, unless `world`
+/// lies.
+std::vector<ParityStep> run_parity_case(Communicator& world,
+                                        Communicator& observer,
+                                        const ParityCase& parity_case,
+                                        int ep,
+                                        ParityType type);
+
+/// The same on ranks that are threads of this process.
+std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
+                                                   int world_size,
+                                                   int ep,
+                                                   ParityType type);
+
+}  // namespace enodia

@@ -1,0 +1,48 @@
+#include <gmock/gmock.h>
+
+#include "tests/parity/parity_comparison.h"
+
+namespace enodia {
+namespace {
+
+using testing::IsEmpty;
+
+class Parity : public testing::TestWithParam<ParityCase> {};
+
+TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
+  const ParityCase& parity_case = GetParam();
+  const ReferenceRun reference = run_reference(parity_case);
+  // Closer decisions could go either way in float32: the case needs other tokens.
+  ASSERT_GT(reference.smallest_margin, 1e-4);
+  const bool one_favorite = parity_case.name.find("AllToOneExpert") != std::string::npos;
+  for (const ParityStep& step : reference.steps) {
+    ASSERT_EQ(step.imbalance == 8.0, one_favorite) << "the case is not what its name says";
+    ASSERT_GT(step.grad_norm, parity_case.options.clip_norm) << "clipping is to be in force";
+  }
+  for (const ParityType type : {ParityType::kFloat64, ParityType::kFloat32}) {
+    const std::string name = type == ParityType::kFloat64 ? "float64" : "float32";
+    const auto one_rank = run_parity_case_on_threads(parity_case, 1, 1, type);
+    EXPECT_THAT(compare_one_rank(name + " w1", one_rank, reference, type), IsEmpty());
+    if (parity_case.world_size > 1) {
+      const auto layout =
+          run_parity_case_on_threads(parity_case, parity_case.world_size, parity_case.ep, type);
+      EXPECT_THAT(compare_layout(name, layout, one_rank, reference, type), IsEmpty());
+    }
+  }
+}
+
+TEST_P(Parity, TheLayoutGivesTheSameBitsAgain) {
+  const ParityCase& parity_case = GetParam();
+  const auto run = [&parity_case] {
+    return run_parity_case_on_threads(
+        parity_case, parity_case.world_size, parity_case.ep, ParityType::kFloat32);
+  };
+  EXPECT_THAT(differing_bits(run(), run()), IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, Parity, testing::ValuesIn(parity_cases()), [](const auto& test) {
+  return test.param.name;
+});
+
+}  // namespace
+}  // namespace enodia

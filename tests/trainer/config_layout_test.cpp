@@ -1,0 +1,72 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/sentence.h"
+#include "tests/trainer/config_testing.h"
+
+namespace enodia {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::kMinimal;
+using testing::parse;
+
+std::vector<std::string> layout_problems(const std::vector<std::string>& overrides,
+                                         int world_size) {
+  std::vector<std::string> texts;
+  for (const ConfigProblem& problem : check_layout(parse(kMinimal, overrides), world_size)) {
+    texts.push_back(problem.text());
+  }
+  return texts;
+}
+
+TEST(ConfigLayout, AutoFitsEveryWorldThatDividesTheBatch) {
+  EXPECT_THAT(layout_problems({}, 1), IsEmpty());
+  EXPECT_THAT(layout_problems({}, 2), IsEmpty());
+  EXPECT_THAT(layout_problems({"train.global_batch_size=24"}, 3), IsEmpty());
+  EXPECT_THAT(layout_problems({"parallel.dp=2", "parallel.ep=1"}, 2), IsEmpty());
+}
+
+TEST(ConfigLayout, GlobalBatchIsAMultipleOfAllRanksMicroBatches) {
+  EXPECT_THAT(layout_problems({}, 3),
+              ElementsAre("tiny.yaml:5:3: train.global_batch_size (8) must be a multiple of "
+                          "train.micro_batch_size (4) x dp (3) = 12; set it to 12"));
+  EXPECT_THAT(layout_problems({"train.global_batch_size=20"}, 2),
+              ElementsAre("--set train.global_batch_size: train.global_batch_size (20) must be a "
+                          "multiple of train.micro_batch_size (4) x dp (2) = 8; set it to 16 or "
+                          "24"));
+}
+
+TEST(ConfigLayout, DpIsTheWorldAndEpDividesIt) {
+  EXPECT_THAT(layout_problems({"parallel.dp=2"}, 1),
+              ElementsAre("--set parallel.dp: parallel.dp (2) must be the number of ranks (1); "
+                          "start 2 ranks, or set it to auto or 1"));
+  EXPECT_THAT(layout_problems({"parallel.ep=3", "train.global_batch_size=16"}, 4),
+              ElementsAre("--set parallel.ep: parallel.ep (3) must divide the number of ranks (4); "
+                          "set it to 1, 2 or 4"));
+  EXPECT_THAT(layout_problems({"parallel.ep=4"}, 2),
+              ElementsAre("--set parallel.ep: parallel.ep (4) must divide the number of ranks (2); "
+                          "set it to 1 or 2"));
+}
+
+TEST(ConfigLayout, ProblemsAreThrownTogether) {
+  throw_problems({});
+  try {
+    throw_problems({{"a:1:2", "one"}, {"", "two"}});
+    FAIL() << "nothing was thrown";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "a:1:2: one\ntwo");
+  }
+}
+
+TEST(Sentence, ListsDivisors) {
+  EXPECT_EQ(list_divisors(1), "1");
+  EXPECT_EQ(list_divisors(7), "1 or 7");
+  EXPECT_EQ(list_divisors(36), "1, 2, 3, 4, 6, 9, 12, 18 or 36");
+  EXPECT_EQ(list_divisors(36, 3), "1, 2 or 3");
+  EXPECT_EQ(list_alternatives({}), "");
+}
+
+}  // namespace
+}  // namespace enodia

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "collectives/communicator.h"
+
+/// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
+/// are local. Each throws an Error; results go to stdout, on rank 0.
+namespace enodia {
+
+struct TrainArguments {
+  std::string config;                  ///< path of a YAML file
+  std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
+  bool terminal = false;               ///< a person watches
+  bool json = false;                   ///< step lines as JSON objects
+};
+void train(Communicator& world, const TrainArguments& arguments);
+
+struct EvalArguments {
+  std::string model;
+  std::string data;    ///< PREFIX of a prepared data set
+  std::string ngrams;  ///< PREFIX to count unigrams and bigrams on; empty = no baselines
+  bool json = false;
+};
+void evaluate(Communicator& world, const EvalArguments& arguments);
+
+struct GenerateArguments {
+  std::string model;
+  std::string prompt;
+  int64_t max_tokens = 100;
+  double temperature = 0.8;  ///< 0 = always the likeliest token
+  int64_t top_k = 0;         ///< sample among the k likeliest; 0 = all
+  int64_t seed = 1;
+  bool json = false;
+};
+void generate(Communicator& world, const GenerateArguments& arguments);
+
+struct PrepareArguments {
+  std::vector<std::string> inputs;
+  std::string output, tokenizer;
+  int64_t vocab_size = 0;
+  bool json = false;
+};
+void prepare(const PrepareArguments& arguments);
+
+struct InspectArguments {
+  std::string model;
+  bool json = false;
+};
+void inspect(const InspectArguments& arguments);
+
+}  // namespace enodia

@@ -1,0 +1,92 @@
+#include <cmath>
+#include <cstdio>
+#include <numbers>
+#include <optional>
+
+#include "collectives/run_together.h"
+#include "trainer/commands/commands.h"
+#include "trainer/data/ngram.h"
+#include "trainer/data/prepare.h"
+#include "trainer/evaluate.h"
+#include "trainer/state/serving_model.h"
+
+namespace enodia {
+namespace {
+
+/// Sequences in one forward pass; larger ones gain nothing on a CPU.
+constexpr int64_t kSequencesPerBatch = 8;
+
+void check_tokenizer(const PreparedData& data, const StoredModel& model, const std::string& prefix) {
+  if (data.tokenizer_hash != model.tokenizer->hash()) {
+    throw FileError(prefix + " was prepared with another tokenizer than the model's; prepare it "
+                    "with the tokenizer that the model was trained with");
+  }
+}
+
+double bits_per_byte(double nats, int64_t bytes) {
+  return bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(bytes) : 0.0;
+}
+
+void print_row(const char* name, double loss, double nats, int64_t bytes) {
+  std::printf("%-10s %8.4f nats/token   perplexity %9.2f   %.4f bits/byte\n", name, loss,
+              std::exp(loss), bits_per_byte(nats, bytes));
+}
+
+void print_baselines(const NgramBaselines& ngrams, int64_t bytes) {
+  const auto tokens = static_cast<double>(ngrams.tokens);
+  print_row("bigram", ngrams.bigram_nats, ngrams.bigram_nats * tokens, bytes);
+  print_row("unigram", ngrams.unigram_nats, ngrams.unigram_nats * tokens, bytes);
+}
+
+Json to_json(const HeldOutLoss& held_out, int64_t bytes,
+             const std::optional<NgramBaselines>& ngrams) {
+  Json json = {{"loss", held_out.loss()},
+               {"perplexity", std::exp(held_out.loss())},
+               {"bits_per_byte", bits_per_byte(held_out.nats, bytes)},
+               {"tokens", held_out.tokens},
+               {"bytes", bytes}};
+  if (ngrams) {
+    json["unigram_loss"] = ngrams->unigram_nats;
+    json["bigram_loss"] = ngrams->bigram_nats;
+  }
+  return json;
+}
+
+}  // namespace
+
+void evaluate(Communicator& world, const EvalArguments& arguments) {
+  ServingModel model(world, arguments.model);
+  std::optional<PreparedData> data;
+  run_together(world, [&] {
+    data.emplace(open_prepared(arguments.data));
+    check_tokenizer(*data, *model.stored, arguments.data);
+  });
+  const EvalWindows windows(data->dataset, model.stored->config.train.sequence_length,
+                            kSequencesPerBatch);
+  const HeldOutLoss held_out = evaluate_windows(*model.engine, model.mesh, windows);
+
+  std::optional<NgramBaselines> ngrams;
+  run_together(world, [&] {
+    if (!arguments.ngrams.empty() && world.rank() == 0) {
+      const PreparedData counted = open_prepared(arguments.ngrams);
+      check_tokenizer(counted, *model.stored, arguments.ngrams);
+      ngrams = measure_ngrams(counted.dataset, windows, counted.vocab_size);
+    }
+  });
+  if (world.rank() != 0) {
+    return;
+  }
+  if (arguments.json) {
+    std::puts(to_json(held_out, data->text_bytes, ngrams).dump().c_str());
+    return;
+  }
+  std::printf("%s on %s: %lld tokens, %lld bytes of text\n", arguments.model.c_str(),
+              arguments.data.c_str(), static_cast<long long>(held_out.tokens),
+              static_cast<long long>(data->text_bytes));
+  print_row("model", held_out.loss(), held_out.nats, data->text_bytes);
+  if (ngrams) {
+    print_baselines(*ngrams, data->text_bytes);
+  }
+}
+
+}  // namespace enodia

@@ -1,0 +1,18 @@
+#include "trainer/evaluate.h"
+
+namespace enodia {
+
+HeldOutLoss evaluate_windows(StepEngine& engine, const ProcessMesh& mesh,
+                             const EvalWindows& windows) {
+  HeldOutLoss total;
+  for (int64_t first = 0; first < windows.num_batches(); first += mesh.world_size()) {
+    const int64_t mine = first + mesh.rank();
+    const StepEngine::Evaluation part =
+        engine.evaluate(mine < windows.num_batches() ? windows.batch(mine) : MicroBatch());
+    total.nats += part.nats;
+    total.tokens += part.tokens;
+  }
+  return total;
+}
+
+}  // namespace enodia

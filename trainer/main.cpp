@@ -1,0 +1,189 @@
+/// The program `enodia`: reads the command line, starts MPI for the commands that run on ranks, and
+/// turns errors into sentences and exit codes (docs/errors.md).
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include <ATen/Parallel.h>
+#include <CLI/CLI.hpp>
+
+#include "collectives/mpi/mpi_world.h"
+#include "collectives/run_together.h"
+#include "common/log.h"
+#include "trainer/commands/commands.h"
+#include "trainer/metrics/progress.h"
+
+namespace enodia {
+namespace {
+
+/// All that was said on the command line; one command is chosen.
+struct CommandLine {
+  TrainArguments train;
+  EvalArguments eval;
+  GenerateArguments generate;
+  PrepareArguments prepare;
+  InspectArguments inspect;
+  std::function<void(Communicator&)> on_ranks;  // set by train, eval, generate
+  std::function<void()> on_one;                 // set by prepare, inspect
+};
+
+void add_train(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand(
+      "train", "Train a model; resumes when the run directory holds a checkpoint");
+  command->add_option("CONFIG", line.train.config, "YAML file")->required();
+  command->add_option("--set", line.train.overrides, "Override a value, as optim.lr=1e-3")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_flag("--json", line.train.json, "Print each step as a JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world) { train(world, line.train); };
+  });
+}
+
+void add_eval(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand("eval", "Held-out loss, perplexity and bits per byte");
+  command->add_option("MODEL", line.eval.model, "Run directory or checkpoint")->required();
+  command->add_option("--data", line.eval.data, "Prefix of a prepared data set")->required();
+  command->add_option("--ngrams", line.eval.ngrams,
+                      "Compare with unigram and bigram models counted on this data set");
+  command->add_flag("--json", line.eval.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world) { evaluate(world, line.eval); };
+  });
+}
+
+void add_generate(CLI::App& app, CommandLine& line) {
+  GenerateArguments& arguments = line.generate;
+  CLI::App* command = app.add_subcommand("generate", "Continue a text");
+  command->add_option("MODEL", arguments.model, "Run directory or checkpoint")->required();
+  command->add_option("--prompt", arguments.prompt, "Text to continue")->required();
+  command->add_option("--max-tokens", arguments.max_tokens, "Tokens to add at most")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", arguments.temperature, "0 takes the likeliest token")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  command->add_option("--top-k", arguments.top_k, "Sample among the k likeliest; 0 = all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--seed", arguments.seed, "Another seed, another text")
+      ->capture_default_str();
+  command->add_flag("--json", arguments.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world) { generate(world, line.generate); };
+  });
+}
+
+void add_prepare(CLI::App& app, CommandLine& line) {
+  PrepareArguments& arguments = line.prepare;
+  CLI::App* command = app.add_subcommand(
+      "prepare", "Turn text into token files; trains a SentencePiece model when none is given");
+  command->add_option("--input", arguments.inputs, "Text files, or .jsonl with a `text` a line")
+      ->required();
+  command->add_option("--output", arguments.output, "Prefix of the files to write")->required();
+  command->add_option("--tokenizer", arguments.tokenizer, "A SentencePiece model, or byte");
+  command->add_option("--vocab-size", arguments.vocab_size, "Pieces of a newly trained tokenizer")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", arguments.json, "Print one JSON object");
+  command->callback([&line] { line.on_one = [&line] { prepare(line.prepare); }; });
+}
+
+void add_inspect(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Say what a checkpoint holds, and verify every checksum");
+  command->add_option("MODEL", line.inspect.model, "Run directory or checkpoint")->required();
+  command->add_flag("--json", line.inspect.json, "Print JSON with a hash of every logical tensor");
+  command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
+}
+
+/// A rank computes with one share of the machine's cores, unless OMP_NUM_THREADS says otherwise.
+void choose_threads(const Communicator& world) {
+  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    const auto nodes = world.nodes();
+    const int mine = nodes[world.rank()];
+    const auto neighbors = std::count(nodes.begin(), nodes.end(), mine);
+    const auto cores = static_cast<long>(std::thread::hardware_concurrency());
+    at::set_num_threads(static_cast<int>(std::max(1L, cores / neighbors)));
+  }
+}
+
+int report(const std::exception& error, ExitCode code) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "enodia: %s\n", error.what());
+  return static_cast<int>(code);
+}
+
+/// Errors that all ranks share end the job in order, rank 0 speaking; any other ends it by abort,
+/// since the others may be waiting inside MPI.
+int run_on_ranks(int argc, char** argv, const CommandLine& line) {
+  MpiWorld mpi(&argc, &argv);
+  Communicator& world = mpi.communicator();
+  init_log(world.rank(), world.world_size());
+  choose_threads(world);
+  try {
+    line.on_ranks(world);
+    return 0;
+  } catch (const ConfigError& error) {
+    return world.rank() == 0 ? report(error, error.exit_code()) : static_cast<int>(error.exit_code());
+  } catch (const SharedError& error) {
+    return world.rank() == 0 ? report(error, error.exit_code()) : static_cast<int>(error.exit_code());
+  } catch (const Error& error) {
+    log_error(error.what());
+    MpiWorld::abort(static_cast<int>(error.exit_code()));
+  } catch (const std::exception& error) {
+    log_error(error.what());
+    MpiWorld::abort(static_cast<int>(ExitCode::kOther));
+  }
+}
+
+int run_on_one(const CommandLine& line) {
+  const LaunchedRank launched = launched_rank();
+  if (launched.rank != 0) {
+    return 0;
+  }
+  init_log(0, 1);
+  try {
+    line.on_one();
+    return 0;
+  } catch (const Error& error) {
+    return report(error, error.exit_code());
+  } catch (const std::exception& error) {
+    return report(error, ExitCode::kOther);
+  }
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Enodia trains mixture-of-experts language models on many ranks.", "enodia");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "enodia " ENODIA_VERSION);
+  CommandLine line;
+  add_train(app, line);
+  add_eval(app, line);
+  add_generate(app, line);
+  add_prepare(app, line);
+  add_inspect(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool asked = error.get_exit_code() == 0;  // --help, --version
+    if (launched_rank().rank == 0) {
+      app.exit(error);
+    }
+    return asked ? 0 : static_cast<int>(ExitCode::kConfig);
+  }
+  if (line.on_one) {
+    return run_on_one(line);
+  }
+  line.train.terminal = watched_by_a_person(launched_rank().world_size > 1);
+  return run_on_ranks(argc, argv, line);
+}
+
+}  // namespace
+}  // namespace enodia
+
+int main(int argc, char** argv) { return enodia::run(argc, argv); }

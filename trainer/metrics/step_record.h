@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/json.h"
+#include "trainer/step/step_engine.h"
+
+namespace enodia {
+
+/// One line of metrics.jsonl: all that is known of a step.
+struct StepRecord {
+  int64_t step = 0;    ///< steps done, from 1
+  int64_t tokens = 0;  ///< tokens of all sequences seen so far
+  StepLosses losses;
+  UpdateResult update;
+  double lr = 0;
+  double step_ms = 0;
+  double tokens_per_s = 0;
+  std::optional<double> valid_loss;  ///< held-out nats per token, at steps that evaluate
+
+  Json to_json() const;
+  /// "step 12/500 | loss 4.2130 | aux 1.02 | norm 0.87 | lr 3.00e-04 | 412 ms | ..."
+  std::string to_line(int64_t num_steps) const;
+};
+
+}  // namespace enodia

@@ -1,0 +1,111 @@
+#include "trainer/state/resume.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "checkpoint/native/commit.h"
+#include "checkpoint/native/folders.h"
+#include "collectives/collectives.h"
+#include "common/log.h"
+#include "collectives/run_together.h"
+#include "trainer/state/stored_model.h"
+
+namespace enodia {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A change of these makes another run of it.
+bool must_stay(std::string_view path) {
+  constexpr std::array<std::string_view, 5> kPaths{"data.train", "data.order", "run.seed",
+                                                   "train.sequence_length",
+                                                   "train.global_batch_size"};
+  return path.starts_with("model.") ||
+         std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end();
+}
+
+/// Lists what differs; throws when something differs that must stay.
+void compare_configs(const TrainConfig& stored, const TrainConfig& wanted, bool speaks) {
+  std::map<std::string, std::string> before;
+  for (const ConfigEntry& entry : list_entries(stored)) {
+    before[entry.path] = entry.value;
+  }
+  std::string refused;
+  for (const ConfigEntry& entry : list_entries(wanted)) {
+    if (before[entry.path] == entry.value) {
+      continue;
+    }
+    const std::string change =
+        entry.path + ": " + before[entry.path] + " -> " + entry.value;
+    if (must_stay(entry.path)) {
+      refused += "\n  " + change;
+    } else if (speaks) {
+      log_info("resuming with another " + change);
+    }
+  }
+  if (!refused.empty()) {
+    throw ConfigError("the checkpoint in " + wanted.run.dir +
+                      " was trained with another model, data or seed:" + refused +
+                      "\ntrain in another folder (--set run.dir=...) or restore the values");
+  }
+}
+
+void compare_data(const DataIdentity& stored, const DataIdentity& wanted, const std::string& prefix) {
+  if (stored.tokenizer_hash != wanted.tokenizer_hash || stored.documents != wanted.documents ||
+      stored.tokens != wanted.tokens) {
+    throw ConfigError("the data set " + prefix + " is not the one that the checkpoint was trained "
+                      "on (" + std::to_string(stored.documents) + " documents, " +
+                      std::to_string(stored.tokens) + " tokens then, " +
+                      std::to_string(wanted.documents) + " and " + std::to_string(wanted.tokens) +
+                      " now, or another tokenizer); restore it or train in another folder");
+  }
+}
+
+/// Rank 0 chooses, so that ranks that see a shared folder at different moments agree.
+std::optional<fs::path> choose_checkpoint(const ProcessMesh& mesh, const fs::path& folder) {
+  std::string chosen;
+  run_together(mesh.data(), [&] {
+    if (mesh.rank() == 0) {
+      check_writable(folder);
+      const FoundCheckpoint found = newest_checkpoint(folder);
+      for (const std::string& sentence : found.skipped) {
+        log_warning(sentence);
+      }
+      chosen = found.path ? found.path->string() : "";
+    }
+  });
+  chosen = broadcast_text(mesh.data(), chosen, 0);
+  return chosen.empty() ? std::nullopt : std::optional<fs::path>(chosen);
+}
+
+}  // namespace
+
+int64_t resume_or_initialize(const ProcessMesh& mesh, const TrainConfig& config,
+                             const DataIdentity& data, const fs::path& folder, Decoder& decoder,
+                             AdamW& optimizer) {
+  const std::optional<fs::path> path = choose_checkpoint(mesh, folder);
+  if (!path) {
+    decoder.initialize(static_cast<uint64_t>(config.run.seed));
+    return 0;
+  }
+  TrainingProgress progress;
+  run_together(mesh.data(), [&] {
+    const StoredModel stored = open_stored_model(path->string());
+    compare_configs(stored.config, config, mesh.rank() == 0);
+    compare_data(data_of(stored.checkpoint), data, config.data.train);
+    progress = progress_of(stored.checkpoint);
+    load_state(stored.checkpoint, decoder.registry(), LoadColumns::kAll);
+  });
+  optimizer.set_steps(progress.optimizer_steps);
+  decoder.commit_step();
+  if (mesh.rank() == 0) {
+    log_info("resumed from " + path->string() + " after step " + std::to_string(progress.step));
+  }
+  return progress.step;
+}
+
+}  // namespace enodia

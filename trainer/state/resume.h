@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "models/decoder.h"
+#include "optim/adamw.h"
+#include "parallel/mesh.h"
+#include "trainer/config/train_config.h"
+#include "trainer/state/state_snapshot.h"
+
+namespace enodia {
+
+/// Continues from the newest whole checkpoint in `folder`, or starts with fresh parameters when
+/// there is none, and returns the number of steps done. Differences between the checkpoint's
+/// configuration and this one are listed in the log; another model, data, order, seed, sequence
+/// length or batch size is refused (ConfigError): the samples already seen would not be the same.
+/// Also checks that `folder` can be written. Collective.
+int64_t resume_or_initialize(const ProcessMesh& mesh, const TrainConfig& config,
+                             const DataIdentity& data, const std::filesystem::path& folder,
+                             Decoder& decoder, AdamW& optimizer);
+
+}  // namespace enodia

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/decoder.h"
+#include "optim/adamw.h"
+#include "parallel/mesh.h"
+#include "trainer/state/stored_model.h"
+#include "trainer/step/step_engine.h"
+
+namespace enodia {
+
+/// A stored model spread over the ranks of a communicator, ready for forward passes.
+struct ServingModel {
+  /// Opens MODEL on every rank and loads its masters. Collective; throws SharedError.
+  ServingModel(Communicator& world, const std::string& model);
+
+  std::unique_ptr<StoredModel> stored;
+  ProcessMesh mesh;
+  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<StepEngine> engine;
+};
+
+}  // namespace enodia

@@ -1,0 +1,93 @@
+#include "trainer/state/state_snapshot.h"
+
+#include <array>
+#include <string_view>
+
+#include "common/error.h"
+#include "common/log.h"
+#include "parallel/tensor_view.h"
+
+namespace enodia {
+namespace {
+
+constexpr std::array<std::string_view, 3> kColumns{"master", "exp_avg", "exp_avg_sq"};
+
+Shard shard_of(const LogicalParameter& parameter, std::string_view column) {
+  const at::Tensor tensor = parameter.column(column);
+  Shard shard;
+  shard.name = std::string(column) + "/" + parameter.name;
+  shard.dtype = dtype_of(tensor.scalar_type());
+  shard.shape = parameter.shape;
+  shard.offset.assign(parameter.shape.size(), 0);
+  shard.size = parameter.shape;
+  shard.data = tensor.data_ptr();
+  return shard;
+}
+
+template <typename T>
+T field(const Checkpoint& checkpoint, const char* object, const char* key) {
+  try {
+    return checkpoint.document().at(object).at(key).get<T>();
+  } catch (const nlohmann::json::exception&) {
+    throw FileError("the checkpoint " + checkpoint.folder().string() + " has no valid entry '" +
+                    object + "." + key + "'; it was not written by enodia train");
+  }
+}
+
+}  // namespace
+
+std::vector<Shard> shards_to_save(const ParameterRegistry& registry) {
+  std::vector<Shard> shards;
+  for (const std::string_view column : kColumns) {
+    for (const LogicalParameter& parameter : registry.parameters()) {
+      if (parameter.owner == registry.rank()) {
+        shards.push_back(shard_of(parameter, column));
+      }
+    }
+  }
+  return shards;
+}
+
+void save_state(Communicator& communicator, const std::filesystem::path& folder,
+                const ParameterRegistry& registry, const TrainingProgress& progress,
+                const DataIdentity& data, const std::vector<Attachment>& attachments) {
+  const Json document = {{"progress",
+                          {{"step", progress.step},
+                           {"consumed_samples", progress.consumed_samples},
+                           {"optimizer_steps", progress.optimizer_steps}}},
+                         {"data",
+                          {{"tokenizer_hash", data.tokenizer_hash},
+                           {"documents", data.documents},
+                           {"tokens", data.tokens}}}};
+  const std::vector<std::string> warnings = save_checkpoint(
+      communicator, folder, progress.step, shards_to_save(registry), document, attachments);
+  for (const std::string& warning : warnings) {
+    log_warning(warning);
+  }
+}
+
+void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry,
+                LoadColumns columns) {
+  for (const std::string_view column : kColumns) {
+    if (columns == LoadColumns::kMasters && column != "master") {
+      continue;
+    }
+    for (const LogicalParameter& parameter : registry.parameters()) {
+      checkpoint.read(shard_of(parameter, column));
+    }
+  }
+}
+
+TrainingProgress progress_of(const Checkpoint& checkpoint) {
+  return {field<int64_t>(checkpoint, "progress", "step"),
+          field<int64_t>(checkpoint, "progress", "consumed_samples"),
+          field<int64_t>(checkpoint, "progress", "optimizer_steps")};
+}
+
+DataIdentity data_of(const Checkpoint& checkpoint) {
+  return {field<std::string>(checkpoint, "data", "tokenizer_hash"),
+          field<int64_t>(checkpoint, "data", "documents"),
+          field<int64_t>(checkpoint, "data", "tokens")};
+}
+
+}  // namespace enodia

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "checkpoint/native/checkpoint.h"
+#include "checkpoint/native/save.h"
+#include "collectives/communicator.h"
+#include "models/decoder.h"
+#include "optim/adamw.h"
+
+namespace enodia {
+
+/// Where a run stands, besides its tensors. Everything else about a step follows from it.
+struct TrainingProgress {
+  int64_t step = 0;              ///< steps done
+  int64_t consumed_samples = 0;  ///< sequences seen
+  int64_t optimizer_steps = 0;   ///< updates made; skipped steps do not count
+  bool operator==(const TrainingProgress&) const = default;
+};
+
+/// What training data a checkpoint belongs to.
+struct DataIdentity {
+  std::string tokenizer_hash;
+  int64_t documents = 0, tokens = 0;
+};
+
+/// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
+/// the columns master, exp_avg and exp_avg_sq. A parameter is saved by its owner, global names and
+/// shapes only, so that any number of ranks can read it back.
+std::vector<Shard> shards_to_save(const ParameterRegistry& registry);
+
+/// Saves the state into folder/step_N. Collective; errors as save_checkpoint.
+void save_state(Communicator& communicator, const std::filesystem::path& folder,
+                const ParameterRegistry& registry, const TrainingProgress& progress,
+                const DataIdentity& data, const std::vector<Attachment>& attachments);
+
+/// Fills the masters on this rank (dense and owned experts), and the moments too unless
+/// `masters_only`. Local: reads files; call Decoder::commit_step afterwards. Throws FileError when
+/// a tensor is missing, differs in shape, or is damaged.
+enum class LoadColumns : uint8_t { kAll, kMasters };
+void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry,
+                LoadColumns columns);
+
+/// The progress and the data that a checkpoint's document names. Throws FileError.
+TrainingProgress progress_of(const Checkpoint& checkpoint);
+DataIdentity data_of(const Checkpoint& checkpoint);
+
+}  // namespace enodia

@@ -1,0 +1,43 @@
+#include "trainer/step/step_schedule.h"
+
+#include <iterator>
+
+namespace enodia {
+namespace {
+
+void append_forward(std::span<const int> phases_of_block, int32_t micro_batch,
+                    StepSchedule& schedule) {
+  for (int32_t block = 0; block < std::ssize(phases_of_block); ++block) {
+    for (int32_t phase = 0; phase < phases_of_block[block]; ++phase) {
+      schedule.push_back({micro_batch, block, phase, Direction::kForward});
+    }
+  }
+}
+
+void append_backward(std::span<const int> phases_of_block, int32_t micro_batch,
+                     StepSchedule& schedule) {
+  for (auto block = static_cast<int32_t>(phases_of_block.size()) - 1; block >= 0; --block) {
+    for (int32_t phase = phases_of_block[block] - 1; phase >= 0; --phase) {
+      schedule.push_back({micro_batch, block, phase, Direction::kBackward});
+    }
+  }
+}
+
+}  // namespace
+
+StepSchedule accumulation_schedule(std::span<const int> phases_of_block, int num_micro_batches) {
+  StepSchedule schedule;
+  for (int32_t micro_batch = 0; micro_batch < num_micro_batches; ++micro_batch) {
+    append_forward(phases_of_block, micro_batch, schedule);
+    append_backward(phases_of_block, micro_batch, schedule);
+  }
+  return schedule;
+}
+
+StepSchedule forward_schedule(std::span<const int> phases_of_block) {
+  StepSchedule schedule;
+  append_forward(phases_of_block, 0, schedule);
+  return schedule;
+}
+
+}  // namespace enodia

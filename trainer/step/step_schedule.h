@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace enodia {
+
+enum class Direction : uint8_t { kForward, kBackward };
+
+/// One call of one block's phase for one micro-batch.
+struct PhaseCall {
+  int32_t micro_batch;
+  int32_t block;
+  int32_t phase;
+  Direction direction;
+  bool operator==(const PhaseCall&) const = default;
+};
+
+/// What the driver does in a step, in order. Data: recompute, overlap and pipelines are other
+/// schedules, not other modules.
+using StepSchedule = std::vector<PhaseCall>;
+
+/// Micro-batch by micro-batch, all phases forward, then all backward in reverse order.
+/// phases_of_block[b] is the number of phases of block b.
+StepSchedule accumulation_schedule(std::span<const int> phases_of_block, int num_micro_batches);
+
+/// All phases forward, once.
+StepSchedule forward_schedule(std::span<const int> phases_of_block);
+
+}  // namespace enodia
