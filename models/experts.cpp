@@ -2,7 +2,6 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
 
 #include "models/ops.h"
 
@@ -26,8 +25,7 @@ at::Tensor grouped_linear(const at::Tensor& in, const std::vector<int64_t>& slot
                           at::Tensor ExpertMatrices::*matrix, int64_t out_width) {
   at::Tensor out = at::empty({in.size(0), out_width}, in.options());
   for_each_slot(slot_offsets, [&](size_t slot, int64_t first, int64_t rows) {
-    at::Tensor target = out.narrow(0, first, rows);
-    at::mm_out(target, in.narrow(0, first, rows), (weights[slot].*matrix).t());
+    ops::linear_into(out.narrow(0, first, rows), in.narrow(0, first, rows), weights[slot].*matrix);
   });
   return out;
 }
@@ -41,8 +39,8 @@ at::Tensor grouped_linear_backward(const at::Tensor& grad, const at::Tensor& in,
   at::Tensor grad_in = at::empty_like(in);
   for_each_slot(slot_offsets, [&](size_t slot, int64_t first, int64_t rows) {
     const at::Tensor grad_rows = grad.narrow(0, first, rows);
-    at::Tensor target = grad_in.narrow(0, first, rows);
-    at::mm_out(target, grad_rows, weights[slot].*matrix);
+    ops::linear_backward_input_into(grad_in.narrow(0, first, rows), grad_rows,
+                                    weights[slot].*matrix);
     ops::linear_backward_weight(grad_rows, in.narrow(0, first, rows), gradients[slot].*matrix);
   });
   return grad_in;

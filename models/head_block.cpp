@@ -56,7 +56,7 @@ at::Tensor HeadBlock::losses(BlockState& state, const at::Tensor& normed) const 
         ops::cross_entropy(logits, state.labels.narrow(0, first, rows), scale);
     if (training) {  // the logits now hold their own gradient
       ops::linear_backward_weight(logits, x, weight_.grad);
-      grad_normed.narrow(0, first, rows).copy_(ops::linear_backward_input(logits, weight_.value));
+      ops::linear_backward_input_into(grad_normed.narrow(0, first, rows), logits, weight_.value);
     }
   }
   return grad_normed;

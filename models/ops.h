@@ -29,6 +29,9 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD, const at::Tensor& x_TD
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias = {});
 /// grad_x = grad_y W.
 at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w);
+/// The same into rows that exist already, such as those of one expert in a larger matrix.
+void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w);
+void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w);
 /// grad_w accumulates grad_y^T x; grad_bias, when defined, accumulates the column sums of grad_y.
 void linear_backward_weight(const at::Tensor& grad_y, const at::Tensor& x, at::Tensor grad_w,
                             at::Tensor grad_bias = {});

@@ -91,13 +91,24 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bi
   return y;
 }
 
-at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) {
-  if (!use_gemm(grad_y, w)) {
-    return reference::linear_backward_input(grad_y, w);
+void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w) {
+  if (!use_gemm(y, x, w)) {
+    return reference::linear_into(y, x, w);
   }
+  multiply(x, false, w, true, y, /*accumulate=*/false);
+}
+
+at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) {
   const at::Tensor grad_x = at::empty({grad_y.size(0), w.size(1)}, grad_y.options());
-  multiply(grad_y, false, w, false, grad_x, /*accumulate=*/false);
+  linear_backward_input_into(grad_x, grad_y, w);
   return grad_x;
+}
+
+void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w) {
+  if (!use_gemm(grad_x, grad_y, w)) {
+    return reference::linear_backward_input_into(grad_x, grad_y, w);
+  }
+  multiply(grad_y, false, w, false, grad_x, /*accumulate=*/false);
 }
 
 void linear_backward_weight(const at::Tensor& grad_y,

@@ -54,6 +54,14 @@ at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) 
   return at::mm(grad_y, w);
 }
 
+void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w) {
+  at::mm_out(y, x, w.t());
+}
+
+void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w) {
+  at::mm_out(grad_x, grad_y, w);
+}
+
 void linear_backward_weight(const at::Tensor& grad_y,
                             const at::Tensor& x,
                             at::Tensor grad_w,

@@ -15,6 +15,8 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD,
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
 at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w);
+void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w);
+void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w);
 void linear_backward_weight(const at::Tensor& grad_y,
                             const at::Tensor& x,
                             at::Tensor grad_w,

@@ -1,12 +1,10 @@
 #include "checkpoint/native/commit.h"
 
-#include <algorithm>
-#include <iterator>
+#include <set>
 
 #include "checkpoint/native/checkpoint.h"
 #include "checkpoint/native/folders.h"
 #include "common/error.h"
-#include "common/file.h"
 
 namespace enodia {
 namespace fs = std::filesystem;
@@ -21,27 +19,28 @@ void rename_folder(const fs::path& from, const fs::path& to) {
   }
 }
 
-/// step_N.broken, or with a number after it when that exists.
-fs::path free_broken_name(const fs::path& path) {
-  fs::path candidate = path.string() + ".broken";
-  for (int number = 2; is_taken(candidate); ++number) {
-    candidate = path.string() + ".broken-" + std::to_string(number);
+/// Moves something that must not be deleted out of the way, to PATH.broken or PATH.broken-2 ...
+fs::path set_aside(const fs::path& path) {
+  fs::path aside = path.string() + ".broken";
+  for (int number = 2; is_taken(aside); ++number) {
+    aside = path.string() + ".broken-" + std::to_string(number);
   }
-  return candidate;
+  rename_folder(path, aside);
+  return aside;
 }
 
 /// The name of a file in a whole checkpoint that its manifest does not list, or nothing.
 std::string stray_file(const fs::path& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
-  std::vector<std::string> known{"manifest.json"};
+  std::set<std::string> known{"manifest.json"};
   for (const auto& files : {checkpoint.files(), checkpoint.attachments()}) {
-    std::transform(files.begin(), files.end(), std::back_inserter(known), [](const auto& file) {
-      return file.name;
-    });
+    for (const StoredFile& file : files) {
+      known.insert(file.name);
+    }
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
     const std::string name = entry.path().filename().string();
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
+    if (!known.contains(name)) {
       return name;
     }
   }
@@ -78,24 +77,22 @@ void check_writable(const fs::path& folder) {
   }
 }
 
-std::vector<std::string> commit_step(const fs::path& folder,
-                                     int64_t step,
-                                     const ReachedPoint& reached) {
+std::vector<std::string> put_in_place(const fs::path& folder,
+                                      int64_t step,
+                                      const ReachedPoint& reached) {
   const fs::path target = folder / step_folder_name(step);
   const fs::path fresh = target.string() + ".tmp";
   const fs::path old = target.string() + ".old";
   std::vector<std::string> warnings;
   if (is_taken(target)) {
     const std::string fault = checkpoint_fault(target, step);
-    if (fault.empty()) {
-      if (is_taken(old)) {
-        discard(old, step);
+    if (!fault.empty()) {
+      warnings.push_back(fault + "; it was moved to " + set_aside(target).string());
+    } else {
+      if (is_taken(old) && !discard_former(folder, step).empty()) {
+        warnings.push_back(old.string() + " was moved to " + set_aside(old).string());
       }
       rename_folder(target, old);
-    } else {
-      const fs::path aside = free_broken_name(target);
-      rename_folder(target, aside);
-      warnings.push_back(fault + "; it was moved to " + aside.string());
     }
   }
   try {
@@ -106,13 +103,17 @@ std::vector<std::string> commit_step(const fs::path& folder,
     fs::rename(old, target, ignored);  // does nothing when there was no former one
     throw;
   }
-  sync_folder(folder);
-  reached("after_rename");
+  return warnings;
+}
+
+std::vector<std::string> discard_former(const fs::path& folder, int64_t step) {
+  const fs::path old = folder / (step_folder_name(step) + ".old");
+  std::vector<std::string> warnings;
   if (is_taken(old)) {
     try {
       discard_checkpoint(old, step);
     } catch (const std::exception& failure) {
-      warnings.emplace_back(failure.what());  // the new one is in place all the same
+      warnings.emplace_back(failure.what());
     }
   }
   return warnings;

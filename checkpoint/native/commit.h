@@ -10,19 +10,21 @@
 namespace enodia {
 
 /// Creates the folder when missing, then writes and removes a file in it. Throws FileError that
-/// says what to change. Call before training starts.
+/// says what to change. Call on one rank, before training starts.
 void check_writable(const std::filesystem::path& folder);
 
 /// Tells a test where the work stands: see save.h.
 using ReachedPoint = std::function<void(std::string_view point)>;
 
-/// Renames step_N.tmp, complete and flushed, to step_N and flushes the folder. A whole step_N is
-/// first renamed to step_N.old and deleted last; a broken one becomes step_N.broken and is kept.
-/// Reaches the points "between_renames" and "after_rename". Throws
+/// Renames step_N.tmp, complete and flushed, to step_N: the commit. A whole step_N is first renamed
+/// to step_N.old; a broken one becomes step_N.broken and is kept. Reaches "between_renames". Throws
 /// FileError; then a former whole step_N is in its place again. Returns warnings.
-std::vector<std::string> commit_step(const std::filesystem::path& folder,
-                                     int64_t step,
-                                     const ReachedPoint& reached);
+std::vector<std::string> put_in_place(const std::filesystem::path& folder,
+                                      int64_t step,
+                                      const ReachedPoint& reached);
+
+/// Deletes step_N.old after put_in_place. Returns a warning when that fails.
+std::vector<std::string> discard_former(const std::filesystem::path& folder, int64_t step);
 
 /// True when there is anything of this name, a dangling link too.
 bool is_taken(const std::filesystem::path& path);

@@ -51,7 +51,7 @@ class Save {
     std::string report;
     if (is_first()) {
       report = report_of([&] { return commit(tables, document, attachments); });
-      if (report.front() == kFailed && !is_folder(fresh_)) {
+      if (report.front() == kFailed && committed_) {
         report.front() = kFailedLate;
       }
     }
@@ -161,7 +161,13 @@ class Save {
     reached_("before_manifest");
     write_file_atomically(fresh_ / "manifest.json", text);  // flushes the folder as well
     reached_("before_rename");
-    warnings_ = commit_step(folder_, step_, reached_);
+    warnings_ = put_in_place(folder_, step_, reached_);
+    committed_ = true;
+    sync_folder(folder_);
+    reached_("after_rename");
+    for (std::string& warning : discard_former(folder_, step_)) {
+      warnings_.push_back(std::move(warning));
+    }
     return "";
   }
 
@@ -215,6 +221,7 @@ class Save {
   const ReachedPoint reached_;
   std::vector<std::string> warnings_;
   bool made_fresh_ = false;
+  bool committed_ = false;
 };
 
 }  // namespace

@@ -111,6 +111,19 @@ TEST(Save, KeepsABrokenStepAside) {
   expect_holds(Checkpoint::open(scratch.path() / "step_7"), make_state(3), Cut::kWhole, 1);
 }
 
+TEST(Save, KeepsAReplacedStepThatHoldsMore) {
+  const ScratchFolder scratch;
+  for (int seed = 1; seed <= 3; ++seed) {
+    save(make_state(seed), Cut::kRows, 2, scratch.path(), 7);
+    if (seed < 3) {
+      put_content(scratch.path() / "step_7" / "notes.txt", "mine " + std::to_string(seed));
+    }
+  }
+  EXPECT_EQ(content_of(scratch.path() / "step_7.old.broken" / "notes.txt"), "mine 1");
+  EXPECT_EQ(content_of(scratch.path() / "step_7.old" / "notes.txt"), "mine 2");
+  expect_holds(Checkpoint::open(scratch.path() / "step_7"), make_state(3), Cut::kWhole, 1);
+}
+
 TEST(Save, TouchesNothingForeignInTheWay) {
   const ScratchFolder scratch;
   put_content(scratch.path() / "step_7.tmp", "mine");

@@ -208,40 +208,6 @@ TEST_P(CpuKernelsTest, ColumnSums) {
   }
 }
 
-TEST_P(CpuKernelsTest, AdamwFollowsTheFormula) {
-  const AdamwCoefficients c{.keep = 0.99F,
-                            .step = 0.01F,
-                            .beta1 = 0.9F,
-                            .rest1 = 0.1F,
-                            .beta2 = 0.95F,
-                            .rest2 = 0.05F,
-                            .inv_sqrt_bias2 = 3.0F,
-                            .eps = 1e-8F,
-                            .grad_scale = 0.5F};
-  for (const int64_t n : sizes_) {
-    const Operand value = random({n}), grad = random({n}), m = random({n});
-    const Operand v(random({n}).wide().square());
-    const at::Tensor g = grad.wide() * c.grad_scale;
-    const at::Tensor expected_m = m.wide() * c.beta1 + g * c.rest1;
-    const at::Tensor expected_v = v.wide() * c.beta2 + g * g * c.rest2;
-    const at::Tensor expected =
-        value.wide() * c.keep -
-        expected_m / (expected_v.sqrt() * c.inv_sqrt_bias2 + c.eps) * c.step;
-    kernels().adamw(value.data(), grad.data(), m.data(), v.data(), n, c);
-    m.expect_near(expected_m, "exp_avg");
-    v.expect_near(expected_v, "exp_avg_sq");
-    value.expect_near(expected, "value");
-  }
-}
-
-TEST_P(CpuKernelsTest, SumOfSquaresIsExactToDouble) {
-  for (const int64_t n : sizes_) {
-    const Operand x(random({n}).wide() * 1e20);  // the squares overflow float32
-    const double expected = x.wide().square().sum().item<double>();
-    EXPECT_NEAR(kernels().sum_of_squares(x.data(), n), expected, 1e-14 * expected);
-  }
-}
-
 struct GemmSize {
   int64_t m, n, k;
 };
@@ -398,7 +364,6 @@ TEST_P(CpuKernelsTest, ZeroRowsTouchNothing) {
   kernels().swiglu(nullptr, nullptr, nullptr, 0, 8);
   kernels().gather_sum(nullptr, nullptr, nullptr, 0, 2, 8);
   EXPECT_EQ(kernels().cross_entropy(nullptr, nullptr, 0, 8, 1.0F), 0);
-  EXPECT_EQ(kernels().sum_of_squares(nullptr, 0), 0);
 }
 
 TEST(CpuKernels, TheFastestSetOfTheMachineIsChosen) {

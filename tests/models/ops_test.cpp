@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
@@ -104,6 +105,16 @@ TEST_P(Ops, LinearMatchesAutograd) {
       at::Tensor grad_bias = with_bias ? at::ones({29}, GetParam()) : at::Tensor();
       expect_near(ops::linear(cast(x), cast(w), with_bias ? cast(bias) : at::Tensor()), y, "y");
       expect_near(ops::linear_backward_input(cast(grad), cast(w)), x.grad(), "grad_x");
+      if (!with_bias) {  // into rows 2... of wider matrices
+        const at::Tensor y_rows = at::ones({rows + 2, 40}, GetParam());
+        const at::Tensor grad_rows = at::ones({rows + 2, 40}, GetParam());
+        ops::linear_into(y_rows.slice(0, 2).slice(1, 0, 29), cast(x), cast(w));
+        ops::linear_backward_input_into(grad_rows.slice(0, 2).slice(1, 3), cast(grad), cast(w));
+        expect_near(y_rows.slice(0, 2).slice(1, 0, 29), y, "y into rows");
+        expect_near(grad_rows.slice(0, 2).slice(1, 3), x.grad(), "grad_x into rows");
+        EXPECT_EQ(y_rows.slice(1, 29).sum().item<double>(), 11 * (rows + 2));
+        EXPECT_EQ(grad_rows.slice(1, 0, 3).sum().item<double>(), 3 * (rows + 2));
+      }
       ops::linear_backward_weight(cast(grad), cast(x), grad_w, grad_bias);
       expect_near(grad_w, w.grad() + 1, "grad_w");
       if (with_bias) {
@@ -345,6 +356,58 @@ TEST_P(Ops, ZeroRowsAreOrdinary) {
   EXPECT_TRUE(ops::gather_sum(none({0, 6}), at::full({3, 2}, -1, at::kLong)).equal(none({3, 6})));
   ops::scatter_add_rows(grad_matrix, at::zeros({0}, at::kLong), none({0, 6}));
   EXPECT_TRUE(grad_matrix.equal(matrix));
+}
+
+/// The results of every function that shares work among threads.
+std::vector<at::Tensor> everything(const at::Tensor& x,
+                                   const at::Tensor& w,
+                                   const at::Tensor& qkv,
+                                   const at::Tensor& labels,
+                                   const SequenceLayout& layout) {
+  const auto norm = ops::rms_norm(x, w[0], 1e-6);
+  at::Tensor grad_scale = w[1].clone();
+  at::Tensor grad_w = w.clone();
+  const at::Tensor y = ops::linear(x, w);
+  const at::Tensor logits = y.clone();
+  const double loss = ops::cross_entropy(logits, labels, 1);
+  ops::linear_backward_weight(y, x, grad_w);
+  const auto attention = ops::attention(qkv, layout, 4, 2, 20);
+  at::Tensor scattered = w.clone();
+  ops::scatter_add_rows(scattered, labels.clamp_min(0), x);
+  return {norm.y,
+          ops::rms_norm_backward(x, x, w[0], norm.rstd, grad_scale),
+          grad_scale,
+          y,
+          ops::linear_backward_input(y, w),
+          grad_w,
+          logits,
+          at::full({1}, loss, at::kDouble),
+          ops::swiglu(y),
+          ops::swiglu_backward(y.slice(1, 0, 150).contiguous(), y).gate_up,
+          attention.out,
+          ops::attention_backward(attention.out, qkv, attention, layout, 4, 2, 20),
+          scattered,
+          ops::gather_sum(x, labels.view({-1, 1}))};
+}
+
+TEST(OpsOnThreads, TheirNumberChangesNoBit) {
+  const SequenceLayout layout = layout_of({400, 1, 333});
+  const at::Generator generator = at::detail::createCPUGenerator(23);
+  const at::Tensor x = at::randn({734, 210}, generator, at::kFloat);
+  const at::Tensor w = at::randn({300, 210}, generator, at::kFloat);
+  const at::Tensor qkv = at::randn({734, 160}, generator, at::kFloat);
+  const at::Tensor labels = at::randint(-1, 300, {734}, generator, at::kLong);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto expected = everything(x, w, qkv, labels, layout);
+  for (const int count : {2, 3}) {
+    at::set_num_threads(count);
+    const auto actual = everything(x, w, qkv, labels, layout);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_TRUE(actual[i].equal(expected[i])) << "result " << i << ", threads " << count;
+    }
+  }
+  at::set_num_threads(threads);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types,

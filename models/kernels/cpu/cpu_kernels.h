@@ -4,19 +4,6 @@
 
 namespace enodia {
 
-/// Coefficients of one AdamW update, rounded from double by the caller (1 - 0.999F is not 0.001F):
-/// with g = grad_scale * grad, m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * g^2,
-/// p = p * keep - step * m / (sqrt(v) * inv_sqrt_bias2 + eps).
-struct AdamwCoefficients {
-  float keep;            ///< 1 - lr * weight_decay
-  float step;            ///< lr / (1 - beta1^t)
-  float beta1, rest1;    ///< rest1 = 1 - beta1
-  float beta2, rest2;    ///< rest2 = 1 - beta2
-  float inv_sqrt_bias2;  ///< 1 / sqrt(1 - beta2^t)
-  float eps;
-  float grad_scale;  ///< of clipping; 1 = none
-};
-
 /// C [m, n] = A B, or += with `accumulate`. A is [m, k], stored as [k, m] when transposed; B is
 /// [k, n], stored as [n, k] when transposed. Strides are those of stored rows.
 struct GemmProblem {
@@ -35,7 +22,7 @@ struct GemmProblem {
 /// Blocks of a product that are packed at once; all are multiples of every tile.
 constexpr int64_t kGemmBlockM = 240;
 constexpr int64_t kGemmBlockN = 960;
-constexpr int64_t kGemmBlockK = 384;
+constexpr int64_t kGemmBlockK = 512;
 
 /// Floats of workspace for a product.
 constexpr int64_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
@@ -126,14 +113,6 @@ struct CpuKernels {
   /// out[d] += sum over rows of x[r, d], on the columns [begin, end) of dim.
   void (*column_sums)(
       const float* x, float* out, int64_t rows, int64_t dim, int64_t begin, int64_t end);
-
-  void (*adamw)(float* value,
-                const float* grad,
-                float* exp_avg,
-                float* exp_avg_sq,
-                int64_t n,
-                const AdamwCoefficients& coefficients);
-  double (*sum_of_squares)(const float* x, int64_t n);
 
   /// `workspace` holds gemm_workspace floats.
   void (*gemm)(const GemmProblem& problem, float* workspace);

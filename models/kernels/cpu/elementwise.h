@@ -214,36 +214,5 @@ void column_sums(
   }
 }
 
-void adamw(float* value,
-           const float* grad,
-           float* exp_avg,
-           float* exp_avg_sq,
-           int64_t n,
-           const AdamwCoefficients& c) {
-  for_lanes(0, n, [&](int64_t i, auto lanes) {
-    const Vec g = load(grad + i, lanes) * c.grad_scale;
-    const Vec m = load(exp_avg + i, lanes) * c.beta1 + g * c.rest1;
-    const Vec v = load(exp_avg_sq + i, lanes) * c.beta2 + g * g * c.rest2;
-    store(exp_avg + i, m, lanes);
-    store(exp_avg_sq + i, v, lanes);
-    const Vec denominator = sqrt_of(v) * c.inv_sqrt_bias2 + c.eps;
-    store(value + i, load(value + i, lanes) * c.keep - m / denominator * c.step, lanes);
-  });
-}
-
-double sum_of_squares(const float* x, int64_t n) {
-  using DoubleVec = double __attribute__((vector_size(kLanes * 8)));
-  DoubleVec sums{};
-  for_lanes(0, n, [&](int64_t i, auto lanes) {
-    const DoubleVec v = __builtin_convertvector(load(x + i, lanes), DoubleVec);
-    sums += v * v;
-  });
-  double total = 0;
-  for (int64_t i = 0; i < kLanes; ++i) {
-    total += sums[i];
-  }
-  return total;
-}
-
 }  // namespace
 }  // namespace enodia

@@ -22,8 +22,6 @@ constexpr CpuKernels make_table(const char* name, bool gemm_beats_aten) {
           .gather_sum = gather_sum,
           .scatter_add = scatter_add,
           .column_sums = column_sums,
-          .adamw = adamw,
-          .sum_of_squares = sum_of_squares,
           .gemm = gemm,
           .attention = attention,
           .attention_backward = attention_backward};

@@ -5,11 +5,8 @@
 // library is called: the linker keeps one copy of those for the whole program and could pick the
 // one compiled for AVX-512.
 
+#include <cstddef>
 #include <cstdint>
-
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
 
 namespace enodia {
 namespace {
@@ -95,21 +92,6 @@ inline float max_lanes(Vec v) {
     largest = v[i] > largest ? v[i] : largest;
   }
   return largest;
-}
-
-inline Vec sqrt_of(Vec x) {
-#if defined(__AVX512F__)
-  return _mm512_maskz_sqrt_ps(0xFFFF, x);  // the plain form warns in GCC 12
-#elif defined(__AVX2__)
-  return _mm256_sqrt_ps(x);
-#elif defined(__SSE2__)
-  return _mm_sqrt_ps(x);
-#else
-  for (int64_t i = 0; i < kLanes; ++i) {
-    x[i] = __builtin_sqrtf(x[i]);
-  }
-  return x;
-#endif
 }
 
 /// e^x within 2 units in the last place: 0 below -87.3, infinity above 88.3; NaN stays NaN.
