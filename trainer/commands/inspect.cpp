@@ -26,7 +26,9 @@ Json shape_of_model(const TrainConfig& config) {
   Json model;
   for (const ConfigEntry& entry : list_entries(config)) {
     if (entry.path.starts_with("model.")) {
-      model[entry.path.substr(6)] = entry.value;
+      // A YAML scalar is a JSON number or truth value, or else a string: "float32".
+      const Json value = Json::parse(entry.value, nullptr, /*allow_exceptions=*/false);
+      model[entry.path.substr(6)] = value.is_discarded() ? Json(entry.value) : value;
     }
   }
   return model;

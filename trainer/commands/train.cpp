@@ -175,6 +175,14 @@ bool is_due(int64_t step, int64_t interval, int64_t last) {
   return step == last || (interval > 0 && step % interval == 0);
 }
 
+/// While steps are being skipped nothing is saved but the end of the run: a run that diverges would
+/// replace its last good checkpoints by bad ones. A resumed run has therefore always skipped none.
+bool must_save(const StepRecord& record, const TrainConfig& config) {
+  const int64_t last = config.train.steps;
+  return is_due(record.step, config.checkpoint.interval, last) &&
+         (record.update.applied || record.step == last);
+}
+
 }  // namespace
 
 void train(Communicator& world, const TrainArguments& arguments) {
@@ -220,7 +228,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
                             "resume from the last checkpoint",
                         ExitCode::kDiverged);
     }
-    if (is_due(record.step, config.checkpoint.interval, num_steps)) {
+    if (must_save(record, config)) {
       run.save(record.step);
     }
   }

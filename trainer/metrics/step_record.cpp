@@ -10,6 +10,9 @@ namespace {
 /// JSON has no NaN: a loss that is not finite becomes null.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
+/// printf would show the sign of a NaN.
+double unsigned_nan(double value) { return std::isnan(value) ? std::fabs(value) : value; }
+
 template <typename... Args>
 std::string printed(const char* format, Args... args) {
   std::array<char, 256> text{};
@@ -43,7 +46,7 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | "
       "imbalance %.2f",
       static_cast<long long>(step), static_cast<long long>(num_steps), losses.loss, losses.aux_loss,
-      update.grad_norm, lr, step_ms, tokens_per_s / 1000.0, losses.imbalance.expert);
+      unsigned_nan(update.grad_norm), lr, step_ms, tokens_per_s / 1000.0, losses.imbalance.expert);
   if (!update.applied) {
     line += " | SKIPPED: the gradient is not finite";
   }

@@ -75,6 +75,10 @@ std::optional<fs::path> choose_checkpoint(const ProcessMesh& mesh, const fs::pat
       for (const std::string& sentence : found.skipped) {
         log_warning(sentence);
       }
+      if (!found.path && !found.skipped.empty()) {
+        throw FileError("none of the checkpoints in " + folder.string() +
+                        " is whole; restore one, or train in another folder (--set run.dir=...)");
+      }
       chosen = found.path ? found.path->string() : "";
     }
   });

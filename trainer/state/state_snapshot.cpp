@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "collectives/run_together.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "parallel/tensor_view.h"
@@ -59,8 +60,13 @@ void save_state(Communicator& communicator, const std::filesystem::path& folder,
                           {{"tokenizer_hash", data.tokenizer_hash},
                            {"documents", data.documents},
                            {"tokens", data.tokens}}}};
-  const std::vector<std::string> warnings = save_checkpoint(
-      communicator, folder, progress.step, shards_to_save(registry), document, attachments);
+  std::vector<std::string> warnings;
+  try {
+    warnings = save_checkpoint(communicator, folder, progress.step, shards_to_save(registry),
+                               document, attachments);
+  } catch (const FileError& error) {
+    throw SharedError(error.what(), error.exit_code());  // every rank has the same one
+  }
   for (const std::string& warning : warnings) {
     log_warning(warning);
   }

@@ -32,7 +32,7 @@ struct DataIdentity {
 /// shapes only, so that any number of ranks can read it back.
 std::vector<Shard> shards_to_save(const ParameterRegistry& registry);
 
-/// Saves the state into folder/step_N. Collective; errors as save_checkpoint.
+/// Saves the state into folder/step_N. Collective; throws SharedError with save_checkpoint's text.
 void save_state(Communicator& communicator, const std::filesystem::path& folder,
                 const ParameterRegistry& registry, const TrainingProgress& progress,
                 const DataIdentity& data, const std::vector<Attachment>& attachments);
