@@ -150,9 +150,19 @@ void expect_limited_save_fails(rlim_t limit_bytes, const std::string& reason) {
 }
 
 TEST(DiskFault, OfFullDiskLeavesTheOldCheckpoint) {
-  expect_limited_save_fails(100, "rank 0: cannot write");
-  expect_limited_save_fails(400, "rank 1: cannot write");  // rank 0 has 368 bytes, rank 1 more
-  expect_limited_save_fails(2048, "manifest.json");
+  const ScratchFolder scratch;
+  save(make_state(2), Cut::kColumns, kWorld, scratch.path(), 20);
+  const auto size_of_file = [&](const char* name) {
+    return fs::file_size(scratch.path() / "step_20" / name);
+  };
+  const rlim_t first = size_of_file("shard_00000.bin");
+  const rlim_t second = size_of_file("shard_00001.bin");
+  const rlim_t manifest = size_of_file("manifest.json");
+  ASSERT_LT(first, second);
+  ASSERT_LT(second, manifest);
+  expect_limited_save_fails(first - 1, "rank 0: cannot write");
+  expect_limited_save_fails(second - 1, "rank 1: cannot write");
+  expect_limited_save_fails(manifest - 1, "manifest.json");
 }
 
 TEST(DiskFault, OfAFolderThatCannotBeMadeIsASentence) {
