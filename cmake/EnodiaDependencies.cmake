@@ -34,6 +34,8 @@ add_library(enodia_torch INTERFACE)
 add_library(enodia::torch ALIAS enodia_torch)
 target_include_directories(enodia_torch SYSTEM INTERFACE
   ${ENODIA_LIBTORCH}/include ${ENODIA_LIBTORCH}/include/torch/csrc/api/include)
+# No header may pull in every operator: a file names those it uses.
+target_compile_definitions(enodia_torch INTERFACE AT_PER_OPERATOR_HEADERS)
 # at::parallel_for is inline OpenMP: without -fopenmp on the including file it runs sequentially.
 target_compile_options(enodia_torch INTERFACE -fopenmp)
 # libcudart and libcupti lie beside LibTorch and are found at run time through its own RPATH.

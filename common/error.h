@@ -52,10 +52,4 @@ class FileError : public Error {
   explicit FileError(const std::string& message) : Error(message, ExitCode::kFile) {}
 };
 
-/// Training cannot go on: too many steps in a row were not finite.
-class DivergedError : public Error {
- public:
-  explicit DivergedError(const std::string& message) : Error(message, ExitCode::kDiverged) {}
-};
-
 }  // namespace enodia

@@ -14,9 +14,10 @@
 
 namespace enodia::ops::detail {
 
-inline constexpr int64_t kGrainElements = 32768;  // less is not worth waking a thread for
-inline constexpr int64_t kChunkRows =
-    128;  // of sums over rows: fixed, so that threads change no bit
+/// Fewer elements are not worth waking a thread for.
+inline constexpr int64_t kGrainElements = 32768;
+/// Of sums over rows: fixed, so that the number of threads changes no bit.
+inline constexpr int64_t kChunkRows = 128;
 
 inline bool is_kernel_operand(const at::Tensor& x) {
   return !x.defined() ||

@@ -2,11 +2,13 @@
 /// turns errors into sentences and exit codes (docs/errors.md).
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <ATen/Parallel.h>
@@ -15,11 +17,31 @@
 #include "collectives/mpi/mpi_world.h"
 #include "collectives/run_together.h"
 #include "common/log.h"
+#include "models/memory/tensor_memory.h"
 #include "trainer/commands/commands.h"
 #include "trainer/metrics/progress.h"
 
 namespace enodia {
 namespace {
+
+constexpr const char* kCommands = "train, eval, generate, prepare and inspect";
+
+bool is_command(std::string_view word) {
+  return word == "train" || word == "eval" || word == "generate" || word == "prepare" ||
+         word == "inspect";
+}
+
+/// Counts that CLI11 would describe with 300 digits.
+CLI::Range count_from(double smallest) { return CLI::Range(smallest, 2147483647.0); }
+
+/// CLI11's own range lets "nan" pass.
+std::string check_temperature(const std::string& text) {
+  double value = -1.0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool sound = error == std::errc() && end == text.data() + text.size();
+  return sound && value >= 0.0 && value <= 100.0 ? ""
+                                                 : "must be a number from 0 to 100, not " + text;
+}
 
 /// All that was said on the command line; one command is chosen.
 struct CommandLine {
@@ -63,13 +85,13 @@ void add_generate(CLI::App& app, CommandLine& line) {
   command->add_option("MODEL", arguments.model, "Run directory or checkpoint")->required();
   command->add_option("--prompt", arguments.prompt, "Text to continue")->required();
   command->add_option("--max-tokens", arguments.max_tokens, "Tokens to add at most")
-      ->check(CLI::NonNegativeNumber)
+      ->check(count_from(0))
       ->capture_default_str();
   command->add_option("--temperature", arguments.temperature, "0 takes the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(check_temperature)
       ->capture_default_str();
   command->add_option("--top-k", arguments.top_k, "Sample among the k likeliest; 0 = all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(count_from(0))
       ->capture_default_str();
   command->add_option("--seed", arguments.seed, "Another seed, another text")
       ->capture_default_str();
@@ -88,7 +110,7 @@ void add_prepare(CLI::App& app, CommandLine& line) {
   command->add_option("--output", arguments.output, "Prefix of the files to write")->required();
   command->add_option("--tokenizer", arguments.tokenizer, "A SentencePiece model, or byte");
   command->add_option("--vocab-size", arguments.vocab_size, "Pieces of a newly trained tokenizer")
-      ->check(CLI::PositiveNumber);
+      ->check(count_from(1));
   command->add_flag("--json", arguments.json, "Print one JSON object");
   command->callback([&line] { line.on_one = [&line] { prepare(line.prepare); }; });
 }
@@ -125,6 +147,7 @@ int run_on_ranks(int argc, char** argv, const CommandLine& line) {
   Communicator& world = mpi.communicator();
   init_log(world.rank(), world.world_size());
   choose_threads(world);
+  keep_tensors_in_block_pool();
   try {
     line.on_ranks(world);
     return 0;
@@ -157,6 +180,17 @@ int run_on_one(const CommandLine& line) {
   }
 }
 
+/// CLI11 says of a misspelt command only that one is missing.
+std::string usage_problem(int argc, char** argv, const CLI::ParseError& error) {
+  if (error.get_name() == "RequiredError" && argc > 1 && argv[1][0] != '-' &&
+      !is_command(argv[1])) {
+    return "there is no command '" + std::string(argv[1]) + "'; there are " + kCommands;
+  }
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Enodia trains mixture-of-experts language models on many ranks.", "enodia");
   app.require_subcommand(1);
@@ -170,11 +204,13 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const bool asked = error.get_exit_code() == 0;  // --help, --version
-    if (launched_rank().rank == 0) {
-      app.exit(error);
+    if (error.get_exit_code() == 0) {  // --help, --version
+      return launched_rank().rank == 0 ? app.exit(error) : 0;
     }
-    return asked ? 0 : static_cast<int>(ExitCode::kConfig);
+    if (launched_rank().rank == 0) {
+      std::fprintf(stderr, "enodia: %s; see enodia --help\n", usage_problem(argc, argv, error).c_str());
+    }
+    return static_cast<int>(ExitCode::kConfig);
   }
   if (line.on_one) {
     return run_on_one(line);

@@ -131,22 +131,38 @@ INSTANTIATE_TEST_SUITE_P(Steps, Kill, ::testing::Values(10, 20), [](const auto& 
   return each.param == 10 ? "Replacing" : "Adding";
 });
 
-TEST(DiskFault, OfFullDiskLeavesTheOldCheckpoint) {
+/// Tries to save where no file can pass `limit_bytes`: a write past it fails as on a full disk.
+void expect_limited_save_fails(rlim_t limit_bytes, const std::string& reason) {
   const ScratchFolder scratch;
   save(make_state(1), Cut::kRows, kWorld, scratch.path(), 10);
   const int status = in_child([&] {
     std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{1024, 1024};  // a write past this fails as on a full disk, with EFBIG
+    const rlimit limit{limit_bytes, limit_bytes};
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
     EXPECT_THAT(
-        file_error_of([&] { save(make_state(2), Cut::kWhole, kWorld, scratch.path(), 20); }),
-        ::testing::AllOf(HasSubstr("cannot save step 20"),
-                         HasSubstr("File too large"),
-                         HasSubstr("nothing was committed")));
+        file_error_of([&] { save(make_state(2), Cut::kColumns, kWorld, scratch.path(), 20); }),
+        ::testing::AllOf(
+            HasSubstr(reason), HasSubstr("File too large"), HasSubstr("nothing was committed")));
   });
   EXPECT_EQ(status, 0);
   EXPECT_EQ(newest_seed(scratch.path()), 1);
   EXPECT_FALSE(fs::exists(scratch.path() / "step_20.tmp"));
+}
+
+TEST(DiskFault, OfFullDiskLeavesTheOldCheckpoint) {
+  const ScratchFolder scratch;
+  save(make_state(2), Cut::kColumns, kWorld, scratch.path(), 20);
+  const auto size_of_file = [&](const char* name) {
+    return fs::file_size(scratch.path() / "step_20" / name);
+  };
+  const rlim_t first = size_of_file("shard_00000.bin");
+  const rlim_t second = size_of_file("shard_00001.bin");
+  const rlim_t manifest = size_of_file("manifest.json");
+  ASSERT_LT(first, second);
+  ASSERT_LT(second, manifest);
+  expect_limited_save_fails(first - 1, "rank 0: cannot write");
+  expect_limited_save_fails(second - 1, "rank 1: cannot write");
+  expect_limited_save_fails(manifest - 1, "manifest.json");
 }
 
 TEST(DiskFault, OfAFolderThatCannotBeMadeIsASentence) {

@@ -311,7 +311,7 @@ TEST(Manifest, HoldsManyTensorsAndBoxes) {
   Manifest manifest;
   manifest.files = {{shard_file_name(0), 0, std::string(32, '0')}};
   for (int64_t i = 0; i < 20000; ++i) {
-    StoredTensor tensor{"t" + std::to_string(100000 + i), DType::kFloat32, {4, 2}, {}};
+    StoredTensor tensor{std::to_string(100000 + i), DType::kFloat32, {4, 2}, {}};
     for (int64_t k = 0; k < 4; ++k) {
       tensor.boxes.push_back({{{k, 0}, {1, 2}}, 0, (i * 4 + k) * 256, 8, std::string(32, 'a')});
     }

@@ -15,7 +15,6 @@ TEST(Error, EachKindHasItsExitCode) {
   EXPECT_EQ(ConfigError("").exit_code(), ExitCode::kConfig);
   EXPECT_EQ(CommError("").exit_code(), ExitCode::kCommunication);
   EXPECT_EQ(FileError("").exit_code(), ExitCode::kFile);
-  EXPECT_EQ(DivergedError("").exit_code(), ExitCode::kDiverged);
   EXPECT_EQ(UsageError("").exit_code(), ExitCode::kOther);
 }
 

@@ -103,7 +103,8 @@ std::vector<std::string> compare_layout(const std::string& what,
                              values_of(layout.at(s)),
                              values_of(one_rank.at(s)),
                              values_of(reference.steps[s]),
-                             type));
+                             type,
+                             s == 0 ? ParityMeasure::kSameTensor : ParityMeasure::kWorstTensor));
   }
   return all;
 }

@@ -23,7 +23,9 @@ std::vector<std::string> compare_one_rank(const std::string& what,
                                           const ReferenceRun& reference,
                                           ParityType type);
 
-/// The same for a layout, for which one rank's errors are the measure.
+/// The same for a layout, for which one rank's errors are the measure: tensor by tensor in the
+/// first step, and by the worst tensor in later ones, which start from parameters already rounded
+/// apart.
 std::vector<std::string> compare_layout(const std::string& what,
                                         const std::vector<ParityStep>& layout,
                                         const std::vector<ParityStep>& one_rank,

@@ -132,7 +132,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   const ProcessMesh mesh(world, {world.world_size(), ep});
   Decoder decoder(model_options(options, type), {options.aux_loss_coef, options.z_loss_coef}, mesh);
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, optimizer, mesh);
+  StepEngine engine(decoder, mesh);
   set_masters(decoder, parity_case.parameters);
 
   const auto gather = [&](const std::string& column) {
@@ -143,7 +143,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
     const auto number = static_cast<int64_t>(steps.size());
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(world, batches));
     const NamedTensors gradients = gather("grad");
-    const UpdateResult update = engine.apply_update(options.lr);
+    const UpdateResult update = engine.apply_update(optimizer, options.lr);
     steps.push_back({losses.loss,
                      losses.aux_loss,
                      losses.z_loss,

@@ -99,15 +99,20 @@ std::vector<std::string> parity_violations(const std::string& what,
                                            const NamedTensors& layout,
                                            const NamedTensors& one_rank,
                                            const NamedTensors& reference,
-                                           ParityType type) {
-  const BoundOf bound_of = [&](const std::string& name) {
+                                           ParityType type,
+                                           ParityMeasure measure) {
+  std::map<std::string, double> errors;
+  double worst = 0.0;
+  for (const auto& [name, wanted] : reference) {
     const auto one = one_rank.find(name);
-    const at::Tensor& wanted = reference.at(name);
     // Without a comparable tensor of one rank the floor alone holds.
     const bool comparable = one != one_rank.end() && one->second.sizes() == wanted.sizes();
-    return parity_bound(comparable ? parity_error(one->second, wanted) : 0.0, type);
-  };
-  return compare(what, layout, reference, bound_of);
+    errors[name] = comparable ? parity_error(one->second, wanted) : 0.0;
+    worst = std::max(worst, errors[name]);
+  }
+  return compare(what, layout, reference, [&](const std::string& name) {
+    return parity_bound(measure == ParityMeasure::kSameTensor ? errors.at(name) : worst, type);
+  });
 }
 
 std::vector<std::string> one_rank_violations(const std::string& what,

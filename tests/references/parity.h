@@ -14,6 +14,12 @@ namespace enodia {
 /// The type that a layout computed in, which decides how close it must come.
 enum class ParityType { kFloat32, kFloat64 };
 
+/// By what a tensor's error is measured.
+enum class ParityMeasure {
+  kSameTensor,   ///< one rank's error in the same tensor
+  kWorstTensor,  ///< one rank's largest error in any: for steps that do not start from equal bits
+};
+
 /// err(t) = |t - t64|_2 / max(|t64|_2, tiny), in float64. Infinite or not a number when t is not
 /// finite; 0 for two tensors without elements. The shapes must be equal.
 double parity_error(const at::Tensor& t, const at::Tensor& t64);
@@ -31,7 +37,8 @@ std::vector<std::string> parity_violations(const std::string& what,
                                            const NamedTensors& layout,
                                            const NamedTensors& one_rank,
                                            const NamedTensors& reference,
-                                           ParityType type);
+                                           ParityType type,
+                                           ParityMeasure measure = ParityMeasure::kSameTensor);
 
 /// One rank has nobody to be measured by but the reference: each tensor's error must be at most
 /// 1e-4 in float32 and 1e-9 in float64, and exact zeros must be exact zeros.

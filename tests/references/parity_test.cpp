@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -60,6 +61,19 @@ TEST(Parity, AllowsFourTimesTheErrorOfOneRank) {
   const NamedTensors far = with("a", at::full({4}, 1.0 - 4.1e-5, at::kDouble));
   EXPECT_THAT(parity_violations("w2", near, one_rank, two_tensors(), kSingle), IsEmpty());
   EXPECT_THAT(parity_violations("w2", far, one_rank, two_tensors(), kSingle), SizeIs(1));
+}
+
+TEST(Parity, MeasuresByTheWorstTensorWhenAsked) {
+  const NamedTensors one_rank = with("b", two_tensors().at("b") * (1.0 + 1e-5));
+  const NamedTensors off = with("a", at::full({4}, 1.0 + 3e-5, at::kDouble));
+  EXPECT_THAT(parity_violations("w2", off, one_rank, two_tensors(), kSingle), SizeIs(1));
+  EXPECT_THAT(
+      parity_violations("w2", off, one_rank, two_tensors(), kSingle, ParityMeasure::kWorstTensor),
+      IsEmpty());
+  const NamedTensors far = with("a", at::full({4}, 1.0 + 5e-5, at::kDouble));
+  EXPECT_THAT(
+      parity_violations("w2", far, one_rank, two_tensors(), kSingle, ParityMeasure::kWorstTensor),
+      SizeIs(1));
 }
 
 TEST(Parity, InDoublePrecisionTheBoundIsFixed) {

@@ -67,7 +67,9 @@ RunData open_data(const TrainConfig& config) {
     data.valid.emplace(open_prepared(config.data.valid));
     if (data.valid->tokenizer_hash != data.train.tokenizer_hash) {
       throw FileError(config.data.valid + " was prepared with another tokenizer than " +
-                      config.data.train + "; prepare it with the same --tokenizer");
+                      config.data.train + "; prepare it with --tokenizer " +
+                      (data.train.tokenizer->name() == "byte" ? "byte"
+                                                              : config.data.train + ".model"));
     }
   }
   return data;

@@ -178,6 +178,11 @@ PrepareSummary prepare_dataset(const PrepareOptions& options) {
 }
 
 PreparedData open_prepared(const std::string& prefix) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(prefix + ".json", ignored)) {
+    throw FileError("there is no data set " + prefix + " (" + prefix +
+                    ".json is missing); write it with enodia prepare --output " + prefix);
+  }
   const Description description(prefix + ".json");
   const int64_t vocab_size = description.number("vocab_size", 1);
   PreparedData prepared{

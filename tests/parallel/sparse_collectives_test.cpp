@@ -1,0 +1,169 @@
+#include "collectives/sparse/sparse_collectives.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "collectives/loopback/loopback.h"
+#include "common/error.h"
+
+namespace enodia {
+namespace {
+
+constexpr int kElements = 5;
+
+using Chunk = std::vector<float>;
+
+/// Who owns and who holds each chunk.
+struct Problem {
+  int world;
+  std::vector<int32_t> owners;
+  std::vector<std::vector<int32_t>> holders;
+};
+
+/// Owners need not be holders, holders are in no order, and a chunk may have none.
+Problem random_problem(int world, int chunks, std::mt19937& random) {
+  Problem problem{world, {}, {}};
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    problem.owners.push_back(static_cast<int32_t>(random() % world));
+    auto& holders = problem.holders.emplace_back();
+    for (int32_t rank = 0; rank < world; ++rank) {
+      if (random() % 2 == 0) {
+        holders.push_back(rank);
+      }
+    }
+    std::shuffle(holders.begin(), holders.end(), random);
+  }
+  return problem;
+}
+
+bool holds(const Problem& problem, int chunk, int rank) {
+  const auto& holders = problem.holders[chunk];
+  return std::find(holders.begin(), holders.end(), rank) != holders.end();
+}
+
+/// Values whose float32 sum depends on the order.
+Chunk chunk_of(int chunk, int rank) {
+  Chunk values;
+  for (int i = 0; i < kElements; ++i) {
+    values.push_back((i % 2 == 0 ? 1.0F : 1e6F) / static_cast<float>(3 + chunk + 7 * rank + i));
+  }
+  return values;
+}
+
+/// The memory of a chunk that must be there.
+ChunkBuffer buffers_in(std::map<int32_t, Chunk>& chunks) {
+  return [&chunks](int32_t chunk) { return view(std::span<float>(chunks.at(chunk))); };
+}
+
+void gather_and_check(const Problem& problem) {
+  run_loopback(problem.world, [&](Communicator& communicator) {
+    const int rank = communicator.rank();
+    std::map<int32_t, Chunk> owned;
+    std::map<int32_t, Chunk> held;
+    for (int chunk = 0; chunk < static_cast<int>(problem.owners.size()); ++chunk) {
+      if (problem.owners[chunk] == rank) {
+        owned[chunk] = chunk_of(chunk, rank);
+      } else if (holds(problem, chunk, rank)) {
+        held[chunk] = Chunk(kElements, -1.0F);
+      }
+    }
+    const auto owned_before = owned;
+    const SparseSchedule schedule = direct_schedule(problem.owners, problem.holders);
+    sparse_all_gather(communicator, schedule, buffers_in(owned), buffers_in(held)).wait();
+    EXPECT_EQ(owned, owned_before);
+    for (const auto& [chunk, values] : held) {
+      EXPECT_EQ(values, chunk_of(chunk, problem.owners[chunk])) << "chunk " << chunk;
+    }
+  });
+}
+
+/// The owner's own chunk, then the other holders' in rank order, one addition after the other.
+Chunk sum_at_owner(const Problem& problem, int chunk) {
+  const int32_t owner = problem.owners[chunk];
+  Chunk sum = chunk_of(chunk, owner);
+  for (int rank = 0; rank < problem.world; ++rank) {
+    if (rank != owner && holds(problem, chunk, rank)) {
+      const Chunk other = chunk_of(chunk, rank);
+      for (int i = 0; i < kElements; ++i) {
+        sum[i] += other[i];
+      }
+    }
+  }
+  return sum;
+}
+
+void reduce_and_check(const Problem& problem) {
+  run_loopback(problem.world, [&](Communicator& communicator) {
+    const int rank = communicator.rank();
+    std::map<int32_t, Chunk> owned;
+    std::map<int32_t, Chunk> held;
+    for (int chunk = 0; chunk < static_cast<int>(problem.owners.size()); ++chunk) {
+      if (problem.owners[chunk] == rank) {
+        owned[chunk] = chunk_of(chunk, rank);
+      } else if (holds(problem, chunk, rank)) {
+        held[chunk] = chunk_of(chunk, rank);
+      }
+    }
+    const SparseSchedule schedule = direct_schedule(problem.owners, problem.holders);
+    sparse_reduce_scatter(communicator, schedule, buffers_in(held), buffers_in(owned)).wait();
+    for (const auto& [chunk, values] : owned) {
+      EXPECT_EQ(values, sum_at_owner(problem, chunk)) << "chunk " << chunk << ", bit for bit";
+    }
+    for (const auto& [chunk, values] : held) {
+      EXPECT_EQ(values, chunk_of(chunk, rank)) << "what is sent stays";
+    }
+  });
+}
+
+TEST(SparseCollectives, GatherGivesHoldersTheOwnersChunk) {
+  std::mt19937 random(1);
+  for (const int world : {1, 2, 3, 4, 7}) {
+    for (const int chunks : {0, 1, 9}) {
+      gather_and_check(random_problem(world, chunks, random));
+    }
+  }
+}
+
+TEST(SparseCollectives, ReduceSumsAtTheOwnerInRankOrder) {
+  std::mt19937 random(2);
+  for (const int world : {1, 2, 3, 4, 7}) {
+    for (const int chunks : {0, 1, 9}) {
+      reduce_and_check(random_problem(world, chunks, random));
+    }
+  }
+}
+
+TEST(SparseCollectives, OwnersNeedNotHold) {
+  const Problem problem{3, {0, 2}, {{1, 2}, {1}}};
+  gather_and_check(problem);
+  reduce_and_check(problem);
+}
+
+TEST(SparseCollectives, SchedulesAreOrderedByChunkThenHolder) {
+  const std::vector<int32_t> owners{1, 0};
+  const std::vector<std::vector<int32_t>> holders{{2, 1, 0}, {0}};
+  EXPECT_EQ(direct_schedule(owners, holders), (SparseSchedule{{0, 1, 0}, {0, 1, 2}}));
+  EXPECT_THROW(direct_schedule(owners, std::vector<std::vector<int32_t>>{{0}}), UsageError);
+}
+
+TEST(SparseCollectives, ReduceRefusesIntegers) {
+  const Problem problem{2, {0}, {{1}}};
+  EXPECT_THROW(
+      run_loopback(
+          2,
+          [&](Communicator& communicator) {
+            std::vector<int32_t> values(kElements, 1);
+            const auto memory = [&](int32_t) { return view(std::span<int32_t>(values)); };
+            sparse_reduce_scatter(
+                communicator, direct_schedule(problem.owners, problem.holders), memory, memory)
+                .wait();
+          }),
+      UsageError);
+}
+
+}  // namespace
+}  // namespace enodia
