@@ -1,4 +1,5 @@
-"""What the tests of the whole program share: a corpus, a way to run `enodia`, a watch for processes.
+"""What the tests of the whole program share: a corpus, a way to run `enodia`, and a watch for
+processes that are left behind.
 
 Environment: ENODIA_PROGRAM is the program's path.
 """
@@ -89,11 +90,16 @@ class ProgramTest(unittest.TestCase):
 
     @classmethod
     def start(cls, *arguments, ranks=0):
-        done = subprocess.run(cls.command(*arguments, ranks=ranks), cwd=cls.folder,
+        with subprocess.Popen(cls.command(*arguments, ranks=ranks), cwd=cls.folder,
                               env=cls.environment(), stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=TIMEOUT, check=False)
-        return Result(done.returncode, done.stdout.decode("utf-8", "replace"),
-                      done.stderr.decode("utf-8", "replace"))
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+            try:
+                out, err = job.communicate(timeout=TIMEOUT)
+            except subprocess.TimeoutExpired as late:
+                job.terminate()  # not kill: enodia-run has to end its ranks
+                raise AssertionError(f"{arguments} on {ranks} ranks hangs") from late
+        return Result(job.returncode, out.decode("utf-8", "replace"),
+                      err.decode("utf-8", "replace"))
 
     def succeed(self, *arguments, ranks=0):
         result = self.start(*arguments, ranks=ranks)
