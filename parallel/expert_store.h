@@ -79,8 +79,8 @@ class ExpertStore {
   Lease acquire(int layer, LeaseUse use);
   /// Starts the way home of the replicas' gradients and ends the lease. Collective.
   void send_home(Lease lease);
-  /// Waits for all gradients under way; owners have summed their own, then the others in order of
-  /// (micro-batch, rank). Before gradients are read.
+  /// Waits for all gradients under way. Owners have then summed in order of micro-batch, in each
+  /// their own first, then the other homes' by rank. Before gradients are read.
   void finish_gradients();
   /// After masters changed: replicas take the new weights. No lease may be out. Collective.
   void refresh_replicas();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -222,4 +223,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace enodia
 
-int main(int argc, char** argv) { return enodia::run(argc, argv); }
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of write(), with a sentence
+  return enodia::run(argc, argv);
+}

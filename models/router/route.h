@@ -36,7 +36,9 @@ at::Tensor route_backward(const Route& route,
 /// A loss of the router over the valid tokens of one micro-batch.
 struct RouterLoss {
   double sum = 0;       ///< the loss times the valid tokens
-  at::Tensor gradient;  ///< of grad_scale * loss * valid tokens; see the functions
+  /// [T, E] of grad_scale * loss * valid tokens; see the functions. May be undefined (zero) when no
+  /// token is valid.
+  at::Tensor gradient;
 };
 
 /// L_aux = E sum_i f_i P_i (Switch Transformer, eq. 4-6; 1 at uniform); gradient [T, E] is that of

@@ -40,12 +40,13 @@ class Random {
   at::Generator generator_ = at::detail::createCPUGenerator(23);
 };
 
-/// y = x + silu(x W^T + b), and a parameter that takes no part.
+/// y = x + silu(x W^T + b), and a parameter that takes no part. Made in float32, as LibTorch does
+/// it; the registry decides that it computes in float64.
 struct SiluResidual : torch::nn::Module {
   SiluResidual()
-      : weight(register_parameter("linear_weight", at::ones({4, 4}, at::kDouble))),
-        bias(register_parameter("linear_bias", at::ones({4}, at::kDouble))),
-        unused(register_parameter("unused", at::ones({3, 2}, at::kDouble))) {}
+      : weight(register_parameter("linear_weight", at::ones({4, 4}, at::kFloat))),
+        bias(register_parameter("linear_bias", at::ones({4}, at::kFloat))),
+        unused(register_parameter("unused", at::ones({3, 2}, at::kFloat))) {}
   at::Tensor forward(const at::Tensor& x) {
     ++runs;
     return x + at::silu(at::matmul(x, weight.t()) + bias);
