@@ -19,6 +19,8 @@ struct StepContext {
   int64_t valid_tokens_of_step = 1;
   /// False: forward only, nothing is saved for a backward.
   bool training = true;
+  /// Decoder::generation() when the micro-batch started.
+  int64_t generation = 0;
 };
 
 /// Sums over this rank's valid tokens of one micro-batch, in double.

@@ -67,6 +67,7 @@ void Decoder::initialize(uint64_t seed) {
 }
 
 void Decoder::commit_step() {
+  ++generation_;
   if (store_ != nullptr) {
     store_->refresh_replicas();
   }

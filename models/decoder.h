@@ -24,14 +24,19 @@ class Decoder {
   ExpertStore* experts() { return store_.get(); }
   /// Fresh parameters, the same for every layout. Collective.
   void initialize(uint64_t seed);
-  /// After masters changed: makes what is computed with equal to them. Collective.
+  /// After masters changed: makes what is computed with equal to them. Collective. Weights change
+  /// here only.
   void commit_step();
+  /// How often weights changed. What a forward saved is good for a backward of the same generation
+  /// alone.
+  int64_t generation() const { return generation_; }
 
  private:
   const ModelOptions options_;
   ParameterRegistry registry_;
   std::unique_ptr<ExpertStore> store_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  int64_t generation_ = 0;
 };
 
 }  // namespace enodia

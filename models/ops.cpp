@@ -157,25 +157,6 @@ at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index) {
   return out;
 }
 
-at::Tensor gather_sum(const at::Tensor& x, const at::Tensor& index_TK) {
-  if (!use_kernels(x)) {
-    return reference::gather_sum(x, index_TK);
-  }
-  check_indices(index_TK, -1, x.size(0), "row");
-  const int64_t dim = x.size(1);
-  const int64_t per_row = index_TK.size(1);
-  const at::Tensor out = at::empty({index_TK.size(0), dim}, x.options());
-  for_row_ranges(index_TK.size(0), dim * per_row, [&](int64_t first, int64_t rows) {
-    cpu_kernels().gather_sum(floats(x),
-                             indices(index_TK) + first * per_row,
-                             floats(out) + first * dim,
-                             rows,
-                             per_row,
-                             dim);
-  });
-  return out;
-}
-
 void scatter_add_rows(at::Tensor w, const at::Tensor& index_T, const at::Tensor& x) {
   if (!use_kernels(w, x)) {
     return reference::scatter_add_rows(w, index_T, x);

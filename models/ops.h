@@ -75,8 +75,6 @@ double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale);
 
 /// out[r] = x[index[r]]; index is int64 [R].
 at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index);
-/// y[t] = sum over k of x[index[t, k]] in order of k; an index of -1 adds nothing. [T, K] -> [T, D].
-at::Tensor gather_sum(const at::Tensor& x, const at::Tensor& index_TK);
 /// w[index[t]] += x[t], in order of t.
 void scatter_add_rows(at::Tensor w, const at::Tensor& index_T, const at::Tensor& x);
 

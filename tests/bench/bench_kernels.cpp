@@ -214,13 +214,6 @@ void bench_rows(int rounds) {
       rounds,
       [&] { ops::reference::gather_rows(x, index); },
       [&] { ops::gather_rows(x, index); });
-  const at::Tensor combine = at::randint(0, rows, {rows, 2}, at::kLong);
-  compare(
-      "gather_sum",
-      bytes(3 * rows * dim),
-      rounds,
-      [&] { ops::reference::gather_sum(x, combine); },
-      [&] { ops::gather_sum(x, combine); });
   const at::Tensor tokens = at::randint(0, vocab, {rows}, at::kLong);
   const at::Tensor table = at::randn({vocab, dim});
   compare(

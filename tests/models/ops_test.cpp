@@ -300,19 +300,7 @@ TEST_P(Ops, GathersAreTransposesOfScatters) {
   const at::Tensor index = indices(0, 10, {14});
   expect_near(ops::gather_rows(cast(x), index), x.index_select(0, index), "gather_rows");
 
-  const at::Tensor combine = indices(-1, 10, {8, 3});
-  at::Tensor expected = at::zeros({8, 23}, at::kDouble);
   at::Tensor scattered = at::ones({10, 23}, at::kDouble);
-  for (int64_t t = 0; t < 8; ++t) {
-    for (int64_t k = 0; k < 3; ++k) {
-      const int64_t row = combine[t][k].item<int64_t>();
-      if (row >= 0) {
-        expected[t] += x.detach()[row];
-      }
-    }
-  }
-  expect_near(ops::gather_sum(cast(x), combine), expected, "gather_sum");
-
   const at::Tensor rows = leaf({14, 23}).detach();
   for (int64_t t = 0; t < 14; ++t) {
     scattered[index[t].item<int64_t>()] += rows[t];
@@ -353,7 +341,6 @@ TEST_P(Ops, ZeroRowsAreOrdinary) {
 
   EXPECT_EQ(ops::cross_entropy(none({0, 9}), at::zeros({0}, at::kLong), 1), 0);
   EXPECT_EQ(ops::gather_rows(none({4, 6}), at::zeros({0}, at::kLong)).size(0), 0);
-  EXPECT_TRUE(ops::gather_sum(none({0, 6}), at::full({3, 2}, -1, at::kLong)).equal(none({3, 6})));
   ops::scatter_add_rows(grad_matrix, at::zeros({0}, at::kLong), none({0, 6}));
   EXPECT_TRUE(grad_matrix.equal(matrix));
 }
@@ -386,8 +373,7 @@ std::vector<at::Tensor> everything(const at::Tensor& x,
           ops::swiglu_backward(y.slice(1, 0, 150).contiguous(), y).gate_up,
           attention.out,
           ops::attention_backward(attention.out, qkv, attention, layout, 4, 2, 20),
-          scattered,
-          ops::gather_sum(x, labels.view({-1, 1}))};
+          scattered};
 }
 
 TEST(OpsOnThreads, TheirNumberChangesNoBit) {

@@ -103,6 +103,7 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
                   "the layout is for other tokens");
   BlockState state;
   state.context = context;
+  state.context.generation = decoder_.generation();
   state.tokens = to_tensor(micro_batch.tokens);
   state.labels = to_tensor(micro_batch.labels);
   state.num_valid = micro_batch.num_valid;
@@ -117,6 +118,8 @@ void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& stat
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
     } else {
+      ENODIA_CHECK_EQ(state.context.generation, decoder_.generation(),
+                      "the weights changed between forward and backward");
       block.backward(state, call.phase);
     }
   }
