@@ -27,7 +27,8 @@ constexpr size_t size_of(DType dtype) {
   return 0;
 }
 
-/// The name used in files and messages: "uint8", "int32", "int64", "float32", "float64", "bfloat16".
+/// The name used in files and messages: "uint8", "int32", "int64", "float32", "float64",
+/// "bfloat16".
 std::string_view name_of(DType dtype);
 
 /// Inverse of name_of; throws FileError on an unknown name.

@@ -21,7 +21,8 @@ enum class ExitCode : int {
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, ExitCode code = ExitCode::kOther)
-      : std::runtime_error(message), code_(code) {}
+      : std::runtime_error(message),
+        code_(code) {}
   ExitCode exit_code() const { return code_; }
 
  private:

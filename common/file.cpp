@@ -3,12 +3,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/error.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "common/error.h"
 
 namespace enodia {
 namespace {

@@ -11,7 +11,9 @@ struct Hasher::State {
   XXH3_state_t xxh;
 };
 
-Hasher::Hasher() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->xxh); }
+Hasher::Hasher() : state_(std::make_unique<State>()) {
+  XXH3_128bits_reset(&state_->xxh);
+}
 Hasher::~Hasher() = default;
 
 void Hasher::update(const void* bytes, size_t count) {
@@ -21,7 +23,9 @@ void Hasher::update(const void* bytes, size_t count) {
 std::string Hasher::hex() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(&state_->xxh);
   std::array<char, 33> text{};
-  std::snprintf(text.data(), text.size(), "%016llx%016llx",
+  std::snprintf(text.data(),
+                text.size(),
+                "%016llx%016llx",
                 static_cast<unsigned long long>(hash.high64),
                 static_cast<unsigned long long>(hash.low64));
   return text.data();

@@ -13,8 +13,14 @@ void init_log(int rank, int world_size) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-void log_info(const std::string& text) { spdlog::info("{}", text); }
-void log_warning(const std::string& text) { spdlog::warn("{}", text); }
-void log_error(const std::string& text) { spdlog::error("{}", text); }
+void log_info(const std::string& text) {
+  spdlog::info("{}", text);
+}
+void log_warning(const std::string& text) {
+  spdlog::warn("{}", text);
+}
+void log_error(const std::string& text) {
+  spdlog::error("{}", text);
+}
 
 }  // namespace enodia

@@ -20,7 +20,8 @@ class RandomKey {
   uint64_t value_;
 };
 
-/// Philox 4x32-10 (Salmon et al., SC 2011): four 32-bit words for 128 bits of counter and 64 of key.
+/// Philox 4x32-10 (Salmon et al., SC 2011): four 32-bit words for 128 bits of counter and 64 of
+/// key.
 std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 /// The same for a stream key and a counter below 2^64, low words first.

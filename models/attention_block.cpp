@@ -27,8 +27,8 @@ AttentionBlock::AttentionBlock(const ModelOptions& options,
                                ParameterRegistry& registry)
     : options_(options),
       index_(index),
-      norm_(registry.add_dense({{layer_name + ".input_layernorm.weight", options.hidden_size}}, 0,
-                               kNorm)),
+      norm_(registry.add_dense(
+          {{layer_name + ".input_layernorm.weight", options.hidden_size}}, 0, kNorm)),
       qkv_(registry.add_dense({{layer_name + ".self_attn.q_proj.weight", query_width()},
                                {layer_name + ".self_attn.k_proj.weight", key_width()},
                                {layer_name + ".self_attn.v_proj.weight", key_width()}},
@@ -39,13 +39,14 @@ AttentionBlock::AttentionBlock(const ModelOptions& options,
     bias_ = &registry.add_dense({{layer_name + ".self_attn.q_proj.bias", query_width()},
                                  {layer_name + ".self_attn.k_proj.bias", key_width()},
                                  {layer_name + ".self_attn.v_proj.bias", key_width()}},
-                                0, kBias);
+                                0,
+                                kBias);
   }
   if (options.use_qk_norm) {
     query_norm_ = &registry.add_dense(
         {{layer_name + ".self_attn.q_norm.weight", options.head_dim}}, 0, kNorm);
-    key_norm_ = &registry.add_dense({{layer_name + ".self_attn.k_norm.weight", options.head_dim}},
-                                    0, kNorm);
+    key_norm_ = &registry.add_dense(
+        {{layer_name + ".self_attn.k_norm.weight", options.head_dim}}, 0, kNorm);
   }
 }
 
@@ -58,8 +59,11 @@ void AttentionBlock::forward(BlockState& state, int /*phase*/) {
   saved.rstd = rstd;
   saved.qkv = ops::linear(normed, qkv_.value, bias_ != nullptr ? bias_->value : at::Tensor());
   prepare_heads(saved.qkv, state, saved);
-  saved.attention = ops::attention(saved.qkv, state.layout, options_.num_attention_heads,
-                                   options_.num_key_value_heads, options_.head_dim);
+  saved.attention = ops::attention(saved.qkv,
+                                   state.layout,
+                                   options_.num_attention_heads,
+                                   options_.num_key_value_heads,
+                                   options_.head_dim);
   state.hidden = ops::linear(saved.attention.out, out_.value).add_(state.hidden);
 }
 
@@ -67,17 +71,23 @@ void AttentionBlock::backward(BlockState& state, int /*phase*/) {
   Saved& saved = state.saved<Saved>(index_);
   const at::Tensor& grad = state.grad_hidden;
   ops::linear_backward_weight(grad, saved.attention.out, out_.grad);
-  at::Tensor grad_qkv = ops::attention_backward(
-      ops::linear_backward_input(grad, out_.value), saved.qkv, saved.attention, state.layout,
-      options_.num_attention_heads, options_.num_key_value_heads, options_.head_dim);
+  at::Tensor grad_qkv = ops::attention_backward(ops::linear_backward_input(grad, out_.value),
+                                                saved.qkv,
+                                                saved.attention,
+                                                state.layout,
+                                                options_.num_attention_heads,
+                                                options_.num_key_value_heads,
+                                                options_.head_dim);
   prepare_heads_backward(grad_qkv, saved);
-  ops::linear_backward_weight(grad_qkv, saved.normed, qkv_.grad,
-                              bias_ != nullptr ? bias_->grad : at::Tensor());
+  ops::linear_backward_weight(
+      grad_qkv, saved.normed, qkv_.grad, bias_ != nullptr ? bias_->grad : at::Tensor());
   at::Tensor norm_grad = norm_.grad;
-  state.grad_hidden =
-      ops::rms_norm_backward(ops::linear_backward_input(grad_qkv, qkv_.value), saved.hidden,
-                             norm_.value, saved.rstd, norm_grad)
-          .add_(grad);
+  state.grad_hidden = ops::rms_norm_backward(ops::linear_backward_input(grad_qkv, qkv_.value),
+                                             saved.hidden,
+                                             norm_.value,
+                                             saved.rstd,
+                                             norm_grad)
+                          .add_(grad);
   state.release(index_);
 }
 
@@ -85,8 +95,11 @@ void AttentionBlock::prepare_heads(at::Tensor& qkv, const BlockState& state, Sav
   const int64_t dim = options_.head_dim;
   saved.rotary = ops::rotary_table(state.layout, dim, options_.rope_theta, qkv.scalar_type());
   if (query_norm_ != nullptr) {
-    const auto normalize = [&](int64_t first, int64_t width, const at::Tensor& weight,
-                               at::Tensor& raw, at::Tensor& rstd) {
+    const auto normalize = [&](int64_t first,
+                               int64_t width,
+                               const at::Tensor& weight,
+                               at::Tensor& raw,
+                               at::Tensor& rstd) {
       at::Tensor heads = qkv.narrow(1, first, width);
       raw = heads.reshape({-1, dim}).contiguous();
       auto [normed, inverse] = ops::rms_norm(raw, weight, options_.rms_norm_eps);
@@ -96,18 +109,24 @@ void AttentionBlock::prepare_heads(at::Tensor& qkv, const BlockState& state, Sav
     normalize(0, query_width(), query_norm_->value, saved.raw_queries, saved.query_rstd);
     normalize(query_width(), key_width(), key_norm_->value, saved.raw_keys, saved.key_rstd);
   }
-  ops::rotate(qkv.narrow(1, 0, query_width() + key_width()), saved.rotary,
+  ops::rotate(qkv.narrow(1, 0, query_width() + key_width()),
+              saved.rotary,
               options_.num_attention_heads + options_.num_key_value_heads);
 }
 
 void AttentionBlock::prepare_heads_backward(at::Tensor& grad_qkv, const Saved& saved) const {
-  ops::rotate(grad_qkv.narrow(1, 0, query_width() + key_width()), saved.rotary,
-              options_.num_attention_heads + options_.num_key_value_heads, /*inverse=*/true);
+  ops::rotate(grad_qkv.narrow(1, 0, query_width() + key_width()),
+              saved.rotary,
+              options_.num_attention_heads + options_.num_key_value_heads,
+              /*inverse=*/true);
   if (query_norm_ == nullptr) {
     return;
   }
-  const auto denormalize = [&](int64_t first, int64_t width, const DenseParameter& norm,
-                               const at::Tensor& raw, const at::Tensor& rstd) {
+  const auto denormalize = [&](int64_t first,
+                               int64_t width,
+                               const DenseParameter& norm,
+                               const at::Tensor& raw,
+                               const at::Tensor& rstd) {
     at::Tensor heads = grad_qkv.narrow(1, first, width);
     at::Tensor weight_grad = norm.grad;
     const at::Tensor grad = ops::rms_norm_backward(

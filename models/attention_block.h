@@ -8,9 +8,9 @@
 
 namespace enodia {
 
-/// x += o_proj(attention(norm(x))): grouped-query attention with RoPE, optional RMSNorm of each head
-/// of q and k, optional biases; causal inside each segment of the layout. Explicit backward; its
-/// module form is the oracle in tests/references.
+/// x += o_proj(attention(norm(x))): grouped-query attention with RoPE, optional RMSNorm of each
+/// head of q and k, optional biases; causal inside each segment of the layout. Explicit backward;
+/// its module form is the oracle in tests/references.
 class AttentionBlock : public Block {
  public:
   /// `layer_name` is "model.layers.3"; `index` numbers the block in its decoder.

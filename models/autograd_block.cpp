@@ -1,10 +1,9 @@
 #include "models/autograd_block.h"
 
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/nn/module.h>
-
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/nn/module.h>
 
 namespace enodia {
 
@@ -18,12 +17,15 @@ AutogradBlock::AutogradBlock(std::shared_ptr<torch::nn::Module> module,
                              int index,
                              ParameterRegistry& registry,
                              const std::function<bool(const std::string&)>& decays)
-    : module_(std::move(module)), forward_(std::move(forward)), index_(index) {
+    : module_(std::move(module)),
+      forward_(std::move(forward)),
+      index_(index) {
   for (const auto& item : module_->named_parameters()) {
     const at::Tensor& parameter = item.value();
     const int64_t columns = parameter.dim() > 1 ? parameter.numel() / parameter.size(0) : 0;
     const DenseParameter& adopted = registry.add_dense(
-        {{name + "." + item.key(), parameter.size(0)}}, columns,
+        {{name + "." + item.key(), parameter.size(0)}},
+        columns,
         {.decays = decays(item.key()),
          .initializer = columns > 0 ? Initializer::kNormal : Initializer::kOnes});
     parameters_.emplace_back(parameter, &adopted);
@@ -67,9 +69,12 @@ void AutogradBlock::backward(BlockState& state, int /*phase*/) {
   for (const auto& [parameter, adopted] : parameters_) {
     inputs.push_back(parameter);
   }
-  const std::vector<at::Tensor> gradients = torch::autograd::grad(
-      {saved.output}, inputs, {state.grad_hidden}, /*retain_graph=*/false,
-      /*create_graph=*/false, /*allow_unused=*/true);
+  const std::vector<at::Tensor> gradients = torch::autograd::grad({saved.output},
+                                                                  inputs,
+                                                                  {state.grad_hidden},
+                                                                  /*retain_graph=*/false,
+                                                                  /*create_graph=*/false,
+                                                                  /*allow_unused=*/true);
   const at::AutoGradMode no_grad(false);
   state.grad_hidden = gradients[0].defined() ? gradients[0] : at::zeros_like(saved.input);
   for (size_t i = 0; i < parameters_.size(); ++i) {

@@ -47,8 +47,8 @@ struct SavedState {
 /// One micro-batch on its way through the blocks of this rank. T local tokens, D model dim.
 struct BlockState {
   StepContext context;
-  at::Tensor tokens;   ///< [T] int64
-  at::Tensor labels;   ///< [T] int64, -1 = none; undefined when only logits are wanted
+  at::Tensor tokens;      ///< [T] int64
+  at::Tensor labels;      ///< [T] int64, -1 = none; undefined when only logits are wanted
   int64_t num_valid = 0;  ///< labels that are not -1
   SequenceLayout layout;
   /// Rows whose logits the head shall return when there are no labels, [N] int64.

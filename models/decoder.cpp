@@ -12,9 +12,12 @@
 namespace enodia {
 namespace {
 
-std::string layer_name(int64_t layer) { return "model.layers." + std::to_string(layer); }
+std::string layer_name(int64_t layer) {
+  return "model.layers." + std::to_string(layer);
+}
 
-std::unique_ptr<ExpertStore> make_store(const ModelOptions& options, const ProcessMesh& mesh,
+std::unique_ptr<ExpertStore> make_store(const ModelOptions& options,
+                                        const ProcessMesh& mesh,
                                         ParameterRegistry& registry) {
   std::vector<std::string> names;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
@@ -26,7 +29,10 @@ std::unique_ptr<ExpertStore> make_store(const ModelOptions& options, const Proce
     return nullptr;
   }
   return std::make_unique<ExpertStore>(
-      mesh, registry, names, static_cast<int>(options.num_experts),
+      mesh,
+      registry,
+      names,
+      static_cast<int>(options.num_experts),
       ExpertShape{options.hidden_size, options.moe_intermediate_size});
 }
 
@@ -37,20 +43,20 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
       registry_(mesh.rank(), mesh.world_size(), scalar_type(options.dtype)),
       store_(make_store(options, mesh, registry_)) {
   const auto next_index = [this] { return static_cast<int>(blocks_.size()); };
-  const DenseParameter& embedding = registry_.add_dense(
-      {{"model.embed_tokens.weight", options.vocab_size}}, options.hidden_size);
+  const DenseParameter& embedding =
+      registry_.add_dense({{"model.embed_tokens.weight", options.vocab_size}}, options.hidden_size);
   blocks_.push_back(std::make_unique<EmbeddingBlock>(embedding));
   int moe_layer = 0;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
-    blocks_.push_back(std::make_unique<AttentionBlock>(options_, layer_name(layer), next_index(),
-                                                       registry_));
+    blocks_.push_back(
+        std::make_unique<AttentionBlock>(options_, layer_name(layer), next_index(), registry_));
     if (options.is_moe_layer(layer)) {
       const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.experts()};
       blocks_.push_back(
           std::make_unique<MoeBlock>(options_, router, layer_name(layer), wiring, registry_));
     } else {
-      blocks_.push_back(std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(),
-                                                        registry_));
+      blocks_.push_back(
+          std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_));
     }
   }
   const DenseParameter& head =

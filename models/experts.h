@@ -19,14 +19,16 @@ struct ExpertInput {
 };
 
 /// Returns [R, D]; gate_up [R, 2F] is what backward needs besides the input. Local.
-at::Tensor experts_forward(const ExpertInput& input, const std::vector<ExpertMatrices>& weights,
+at::Tensor experts_forward(const ExpertInput& input,
+                           const std::vector<ExpertMatrices>& weights,
                            at::Tensor& gate_up);
 
 struct ExpertGradients {
   at::Tensor x, weights;  ///< [R, D], [R]
 };
 /// Adds to `gradients` (fp32 rows of owners or slots of replicas). Local.
-ExpertGradients experts_backward(const at::Tensor& grad_y, const ExpertInput& input,
+ExpertGradients experts_backward(const at::Tensor& grad_y,
+                                 const ExpertInput& input,
                                  const at::Tensor& gate_up,
                                  const std::vector<ExpertMatrices>& weights,
                                  const std::vector<ExpertMatrices>& gradients);

@@ -4,7 +4,9 @@
 
 namespace enodia {
 
-FeedForward::FeedForward(const std::string& name, int64_t hidden_size, int64_t width,
+FeedForward::FeedForward(const std::string& name,
+                         int64_t hidden_size,
+                         int64_t width,
                          ParameterRegistry& registry)
     : gate_up_(registry.add_dense(
           {{name + ".gate_proj.weight", width}, {name + ".up_proj.weight", width}}, hidden_size)),
@@ -15,7 +17,8 @@ at::Tensor FeedForward::forward(const at::Tensor& x, at::Tensor& gate_up) const 
   return ops::linear(ops::swiglu(gate_up), down_.value);
 }
 
-at::Tensor FeedForward::backward(const at::Tensor& grad_y, const at::Tensor& x,
+at::Tensor FeedForward::backward(const at::Tensor& grad_y,
+                                 const at::Tensor& x,
                                  const at::Tensor& gate_up) const {
   // The activation is computed again: cheaper than keeping a third [T, width] tensor.
   ops::linear_backward_weight(grad_y, ops::swiglu(gate_up), down_.grad);
@@ -29,12 +32,15 @@ struct DenseMlpBlock::Saved : SavedState {
   at::Tensor hidden, normed, rstd, gate_up;
 };
 
-DenseMlpBlock::DenseMlpBlock(const ModelOptions& options, const std::string& layer_name, int index,
+DenseMlpBlock::DenseMlpBlock(const ModelOptions& options,
+                             const std::string& layer_name,
+                             int index,
                              ParameterRegistry& registry)
     : eps_(options.rms_norm_eps),
       index_(index),
       norm_(registry.add_dense(
-          {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}}, 0,
+          {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
+          0,
           {.decays = false, .initializer = Initializer::kOnes})),
       mlp_(layer_name + ".mlp", options.hidden_size, options.intermediate_size, registry) {}
 

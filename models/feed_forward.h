@@ -12,12 +12,15 @@ namespace enodia {
 class FeedForward {
  public:
   /// `name` is "model.layers.0.mlp"; width is the hidden dim of the feed-forward.
-  FeedForward(const std::string& name, int64_t hidden_size, int64_t width,
+  FeedForward(const std::string& name,
+              int64_t hidden_size,
+              int64_t width,
               ParameterRegistry& registry);
   /// [T, D] -> [T, D]; gate_up [T, 2 width] is what backward needs besides x.
   at::Tensor forward(const at::Tensor& x, at::Tensor& gate_up) const;
   /// Adds to the weights' gradients and returns that of x.
-  at::Tensor backward(const at::Tensor& grad_y, const at::Tensor& x,
+  at::Tensor backward(const at::Tensor& grad_y,
+                      const at::Tensor& x,
                       const at::Tensor& gate_up) const;
 
  private:
@@ -27,7 +30,9 @@ class FeedForward {
 /// x += feed_forward(norm(x)).
 class DenseMlpBlock : public Block {
  public:
-  DenseMlpBlock(const ModelOptions& options, const std::string& layer_name, int index,
+  DenseMlpBlock(const ModelOptions& options,
+                const std::string& layer_name,
+                int index,
                 ParameterRegistry& registry);
   std::string_view phase_name(int) const override { return "mlp"; }
   void forward(BlockState& state, int phase) override;

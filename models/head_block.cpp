@@ -17,11 +17,14 @@ struct HeadBlock::Saved : SavedState {
   at::Tensor hidden, rstd, grad_normed;
 };
 
-HeadBlock::HeadBlock(const ModelOptions& options, int index, const DenseParameter& weight,
+HeadBlock::HeadBlock(const ModelOptions& options,
+                     int index,
+                     const DenseParameter& weight,
                      ParameterRegistry& registry)
     : eps_(options.rms_norm_eps),
       index_(index),
-      norm_(registry.add_dense({{"model.norm.weight", options.hidden_size}}, 0,
+      norm_(registry.add_dense({{"model.norm.weight", options.hidden_size}},
+                               0,
                                {.decays = false, .initializer = Initializer::kOnes})),
       weight_(weight) {}
 

@@ -15,7 +15,9 @@ namespace enodia {
 class HeadBlock : public Block {
  public:
   /// `weight` is [V, D]: the head's own or, tied, the embedding's.
-  HeadBlock(const ModelOptions& options, int index, const DenseParameter& weight,
+  HeadBlock(const ModelOptions& options,
+            int index,
+            const DenseParameter& weight,
             ParameterRegistry& registry);
   std::string_view phase_name(int) const override { return "head"; }
   void forward(BlockState& state, int phase) override;

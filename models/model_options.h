@@ -11,30 +11,32 @@ namespace enodia {
 /// The shape of a decoder, with Hugging Face's names (Qwen3-MoE / DeepSeekMoE kind). Free of torch.
 struct ModelOptions {
   int64_t vocab_size = 0;
-  int64_t hidden_size = 256;                ///< D
+  int64_t hidden_size = 256;  ///< D
   int64_t num_hidden_layers = 4;
   int64_t num_attention_heads = 4;
-  int64_t num_key_value_heads = 4;          ///< divides num_attention_heads
-  int64_t head_dim = 64;                    ///< even; need not be hidden_size / heads
-  int64_t intermediate_size = 1024;         ///< of the dense layers
-  int64_t moe_intermediate_size = 256;      ///< F, of one expert
-  int64_t num_experts = 8;                  ///< E; 0 = a dense model
-  int64_t num_experts_per_tok = 2;          ///< K
-  int64_t num_shared_experts = 0;           ///< one shared FFN of width num_shared_experts * F
-  int64_t first_k_dense_replace = 0;        ///< the first k layers are dense
-  bool norm_topk_prob = true;               ///< renormalize the K weights to sum to one
+  int64_t num_key_value_heads = 4;      ///< divides num_attention_heads
+  int64_t head_dim = 64;                ///< even; need not be hidden_size / heads
+  int64_t intermediate_size = 1024;     ///< of the dense layers
+  int64_t moe_intermediate_size = 256;  ///< F, of one expert
+  int64_t num_experts = 8;              ///< E; 0 = a dense model
+  int64_t num_experts_per_tok = 2;      ///< K
+  int64_t num_shared_experts = 0;       ///< one shared FFN of width num_shared_experts * F
+  int64_t first_k_dense_replace = 0;    ///< the first k layers are dense
+  bool norm_topk_prob = true;           ///< renormalize the K weights to sum to one
   std::string scoring_func = "softmax";
   double routed_scaling_factor = 1.0;
   double rope_theta = 10000.0;
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;              ///< biases on q, k and v
-  bool use_qk_norm = true;                  ///< RMSNorm per head on q and k, before RoPE
+  bool attention_bias = false;  ///< biases on q, k and v
+  bool use_qk_norm = true;      ///< RMSNorm per head on q and k, before RoPE
   int64_t max_position_embeddings = 2048;
-  DType dtype = DType::kFloat32;            ///< compute and wide type: float32, or float64 for proofs
+  DType dtype = DType::kFloat32;  ///< compute and wide type: float32, or float64 for proofs
 
-  bool is_moe_layer(int64_t layer) const { return num_experts > 0 && layer >= first_k_dense_replace; }
+  bool is_moe_layer(int64_t layer) const {
+    return num_experts > 0 && layer >= first_k_dense_replace;
+  }
 
   /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
   std::vector<std::string> violations() const;

@@ -10,8 +10,8 @@ namespace enodia {
 namespace {
 
 enum Phase : int { kGate, kCounts, kDispatch, kExperts, kCombine, kNumPhases };
-constexpr std::array<std::string_view, kNumPhases> kPhaseNames{"gate", "counts", "dispatch",
-                                                               "experts", "combine"};
+constexpr std::array<std::string_view, kNumPhases> kPhaseNames{
+    "gate", "counts", "dispatch", "experts", "combine"};
 
 }  // namespace
 
@@ -28,26 +28,37 @@ struct MoeBlock::Saved : SavedState {
   at::Tensor grad_normed, grad_choice_weights;  // [T, D], [T, K]
 };
 
-MoeBlock::MoeBlock(const ModelOptions& options, const RouterOptions& router,
-                   const std::string& layer_name, const Wiring& wiring, ParameterRegistry& registry)
+MoeBlock::MoeBlock(const ModelOptions& options,
+                   const RouterOptions& router,
+                   const std::string& layer_name,
+                   const Wiring& wiring,
+                   ParameterRegistry& registry)
     : options_(options),
       router_options_(router),
       weight_options_{options.norm_topk_prob, options.routed_scaling_factor},
       wiring_(wiring),
       dispatcher_(*wiring.group),
       norm_(registry.add_dense(
-          {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}}, 0,
+          {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
+          0,
           {.decays = false, .initializer = Initializer::kOnes})),
       router_(registry.add_dense({{layer_name + ".mlp.gate.weight", options.num_experts}},
-                                 options.hidden_size, {.decays = false})) {
+                                 options.hidden_size,
+                                 {.decays = false})) {
   if (options.num_shared_experts > 0) {
-    shared_.emplace(layer_name + ".mlp.shared_experts", options.hidden_size,
-                    options.num_shared_experts * options.moe_intermediate_size, registry);
+    shared_.emplace(layer_name + ".mlp.shared_experts",
+                    options.hidden_size,
+                    options.num_shared_experts * options.moe_intermediate_size,
+                    registry);
   }
 }
 
-int MoeBlock::num_phases() const { return kNumPhases; }
-std::string_view MoeBlock::phase_name(int phase) const { return kPhaseNames.at(phase); }
+int MoeBlock::num_phases() const {
+  return kNumPhases;
+}
+std::string_view MoeBlock::phase_name(int phase) const {
+  return kPhaseNames.at(phase);
+}
 
 void MoeBlock::forward(BlockState& state, int phase) {
   Saved& saved = state.saved<Saved>(wiring_.index);
@@ -86,8 +97,8 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
-  saved.route = route_tokens(ops::linear(normed, router_.value), options_.num_experts_per_tok,
-                             weight_options_);
+  saved.route = route_tokens(
+      ops::linear(normed, router_.value), options_.num_experts_per_tok, weight_options_);
   if (shared_) {
     saved.shared_out = shared_->forward(normed, saved.shared_gate_up);
   }
@@ -102,8 +113,8 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
       count_valid_copies(saved.route.expert_ids, valid, options_.num_experts);
   // The objective weighs a micro-batch's means by n_mb / N: their n_mb cancels.
   const double per_token = 1.0 / static_cast<double>(state.context.valid_tokens_of_step);
-  RouterLoss aux = aux_loss(saved.route, valid, counts, state.num_valid,
-                            router_options_.aux_loss_coef * per_token);
+  RouterLoss aux = aux_loss(
+      saved.route, valid, counts, state.num_valid, router_options_.aux_loss_coef * per_token);
   RouterLoss z = z_loss(saved.route, valid, router_options_.z_loss_coef * per_token);
   state.losses.aux += aux.sum;
   state.losses.z += z.sum;
@@ -115,10 +126,9 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
 
 void MoeBlock::exchange(BlockState& state, Saved& saved) {
   const int next = (wiring_.moe_layer + 1) % wiring_.store->num_layers();
-  const ExchangedCounts counts = exchange_counts(*wiring_.group, saved.route.counts,
-                                                 wiring_.store->placement(next).hash());
-  const ExpertPlan plan =
-      even_plan(wiring_.store->placement(wiring_.moe_layer), counts.totals());
+  const ExchangedCounts counts =
+      exchange_counts(*wiring_.group, saved.route.counts, wiring_.store->placement(next).hash());
+  const ExpertPlan plan = even_plan(wiring_.store->placement(wiring_.moe_layer), counts.totals());
   saved.map = dispatcher_.plan(saved.route.expert_ids, counts, plan);
   if (!state.moe_loads.empty()) {
     state.moe_loads[wiring_.moe_layer].computed_rows = saved.map.num_received();
@@ -155,8 +165,8 @@ void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
 
 void MoeBlock::experts_backward(BlockState& /*state*/, Saved& saved) {
   Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kBackward);
-  saved.grad_input = enodia::experts_backward(saved.grad_output, saved.input, saved.gate_up,
-                                              lease.weights, lease.gradients);
+  saved.grad_input = enodia::experts_backward(
+      saved.grad_output, saved.input, saved.gate_up, lease.weights, lease.gradients);
   wiring_.store->send_home(std::move(lease));
 }
 

@@ -18,13 +18,16 @@ namespace enodia {
 class MoeBlock : public Block {
  public:
   struct Wiring {
-    int index;             ///< of the block in its decoder
-    int moe_layer;         ///< of the layer in the store
+    int index;      ///< of the block in its decoder
+    int moe_layer;  ///< of the layer in the store
     ExpertStore* store;
-    Communicator* group;   ///< the expert-parallel group
+    Communicator* group;  ///< the expert-parallel group
   };
-  MoeBlock(const ModelOptions& options, const RouterOptions& router, const std::string& layer_name,
-           const Wiring& wiring, ParameterRegistry& registry);
+  MoeBlock(const ModelOptions& options,
+           const RouterOptions& router,
+           const std::string& layer_name,
+           const Wiring& wiring,
+           ParameterRegistry& registry);
   int num_phases() const override;
   std::string_view phase_name(int phase) const override;
   void forward(BlockState& state, int phase) override;

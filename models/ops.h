@@ -22,8 +22,11 @@ struct RmsNormResult {
 };
 RmsNormResult rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps);
 /// Accumulates into grad_w_D; returns the gradient of x.
-at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD, const at::Tensor& x_TD,
-                             const at::Tensor& w_D, const at::Tensor& rstd_T, at::Tensor& grad_w_D);
+at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD,
+                             const at::Tensor& x_TD,
+                             const at::Tensor& w_D,
+                             const at::Tensor& rstd_T,
+                             at::Tensor& grad_w_D);
 
 /// y = x W^T (+ bias). W is [out, in]; bias may be undefined.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias = {});
@@ -33,7 +36,9 @@ at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w);
 void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w);
 void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w);
 /// grad_w accumulates grad_y^T x; grad_bias, when defined, accumulates the column sums of grad_y.
-void linear_backward_weight(const at::Tensor& grad_y, const at::Tensor& x, at::Tensor grad_w,
+void linear_backward_weight(const at::Tensor& grad_y,
+                            const at::Tensor& x,
+                            at::Tensor grad_w,
                             at::Tensor grad_bias = {});
 
 /// act = silu(gate) * up [* row_weight]; gate_up is [R, 2F] with the gate first; row_weight is [R]
@@ -42,14 +47,17 @@ at::Tensor swiglu(const at::Tensor& gate_up, const at::Tensor& row_weight = {});
 struct SwigluGradients {
   at::Tensor gate_up, row_weight;  ///< row_weight is undefined when there was none
 };
-SwigluGradients swiglu_backward(const at::Tensor& grad_act, const at::Tensor& gate_up,
+SwigluGradients swiglu_backward(const at::Tensor& grad_act,
+                                const at::Tensor& gate_up,
                                 const at::Tensor& row_weight = {});
 
 /// cos and sin of position * theta^(-2j/d), [T, d/2] each, for the layout's positions.
 struct RotaryTable {
   at::Tensor cos, sin;
 };
-RotaryTable rotary_table(const SequenceLayout& layout, int64_t head_dim, double theta,
+RotaryTable rotary_table(const SequenceLayout& layout,
+                         int64_t head_dim,
+                         double theta,
                          at::ScalarType dtype);
 /// Rotates in place `heads` heads of x [T, heads * d] (half-split pairs); `inverse` turns back,
 /// which is the backward. x may be a column slice of a wider row (stride(0) > heads * d).
@@ -61,12 +69,19 @@ void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse 
 struct AttentionResult {
   at::Tensor out, logsumexp;
 };
-AttentionResult attention(const at::Tensor& qkv, const SequenceLayout& layout, int64_t heads,
-                          int64_t kv_heads, int64_t head_dim);
+AttentionResult attention(const at::Tensor& qkv,
+                          const SequenceLayout& layout,
+                          int64_t heads,
+                          int64_t kv_heads,
+                          int64_t head_dim);
 /// The gradient of qkv, in qkv's shape.
-at::Tensor attention_backward(const at::Tensor& grad_out, const at::Tensor& qkv,
-                              const AttentionResult& forward, const SequenceLayout& layout,
-                              int64_t heads, int64_t kv_heads, int64_t head_dim);
+at::Tensor attention_backward(const at::Tensor& grad_out,
+                              const at::Tensor& qkv,
+                              const AttentionResult& forward,
+                              const SequenceLayout& layout,
+                              int64_t heads,
+                              int64_t kv_heads,
+                              int64_t head_dim);
 
 /// Summed cross-entropy in nats of logits [T, V] against labels [T] (int64, -1 = none), in double.
 /// When `scale` is not zero, logits are overwritten by scale * d(sum)/d(logits) (zero rows where

@@ -13,8 +13,12 @@ struct Coefficients {
 };
 
 template <typename T>
-[[gnu::always_inline]] inline void update(T* value, const T* gradient, T* exp_avg, T* exp_avg_sq,
-                                          int64_t count, const Coefficients<T>& c) {
+[[gnu::always_inline]] inline void update(T* value,
+                                          const T* gradient,
+                                          T* exp_avg,
+                                          T* exp_avg_sq,
+                                          int64_t count,
+                                          const Coefficients<T>& c) {
   for (int64_t i = 0; i < count; ++i) {
     const T g = gradient[i] * c.gradient_scale;
     exp_avg[i] = c.beta1 * exp_avg[i] + c.one_minus_beta1 * g;
@@ -27,20 +31,27 @@ template <typename T>
 // The widest vectors that the machine has, chosen by the loader.
 #define ENODIA_CLONES [[gnu::target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")]]
 
-ENODIA_CLONES void update_float(float* value, const float* gradient, float* exp_avg,
-                                float* exp_avg_sq, int64_t count, const Coefficients<float>& c) {
+ENODIA_CLONES void update_float(float* value,
+                                const float* gradient,
+                                float* exp_avg,
+                                float* exp_avg_sq,
+                                int64_t count,
+                                const Coefficients<float>& c) {
   update(value, gradient, exp_avg, exp_avg_sq, count, c);
 }
 
-ENODIA_CLONES void update_double(double* value, const double* gradient, double* exp_avg,
-                                 double* exp_avg_sq, int64_t count,
+ENODIA_CLONES void update_double(double* value,
+                                 const double* gradient,
+                                 double* exp_avg,
+                                 double* exp_avg_sq,
+                                 int64_t count,
                                  const Coefficients<double>& c) {
   update(value, gradient, exp_avg, exp_avg_sq, count, c);
 }
 
 template <typename T>
-Coefficients<T> coefficients(const OptimOptions& options, int64_t steps, double lr, bool decays,
-                             double gradient_scale) {
+Coefficients<T> coefficients(
+    const OptimOptions& options, int64_t steps, double lr, bool decays, double gradient_scale) {
   const auto power = static_cast<double>(steps);
   const double correction1 = 1.0 - std::pow(options.betas[0], power);
   const double correction2 = 1.0 - std::pow(options.betas[1], power);
@@ -60,7 +71,8 @@ Coefficients<T> coefficients(const OptimOptions& options, int64_t steps, double 
 }  // namespace
 
 AdamW::AdamW(const OptimOptions& options, ParameterRegistry& registry)
-    : options_(options), registry_(registry) {
+    : options_(options),
+      registry_(registry) {
   registry.add_column("exp_avg");
   registry.add_column("exp_avg_sq");
 }
@@ -73,12 +85,18 @@ void AdamW::step(double lr, double gradient_scale) {
     at::Tensor exp_avg = parameter.column("exp_avg");
     at::Tensor exp_avg_sq = parameter.column("exp_avg_sq");
     if (value.scalar_type() == at::kDouble) {
-      update_double(value.data_ptr<double>(), gradient.const_data_ptr<double>(),
-                    exp_avg.data_ptr<double>(), exp_avg_sq.data_ptr<double>(), value.numel(),
+      update_double(value.data_ptr<double>(),
+                    gradient.const_data_ptr<double>(),
+                    exp_avg.data_ptr<double>(),
+                    exp_avg_sq.data_ptr<double>(),
+                    value.numel(),
                     coefficients<double>(options_, steps_, lr, parameter.decays, gradient_scale));
     } else {
-      update_float(value.data_ptr<float>(), gradient.const_data_ptr<float>(),
-                   exp_avg.data_ptr<float>(), exp_avg_sq.data_ptr<float>(), value.numel(),
+      update_float(value.data_ptr<float>(),
+                   gradient.const_data_ptr<float>(),
+                   exp_avg.data_ptr<float>(),
+                   exp_avg_sq.data_ptr<float>(),
+                   value.numel(),
                    coefficients<float>(options_, steps_, lr, parameter.decays, gradient_scale));
     }
   }

@@ -18,7 +18,8 @@ std::vector<NodeRange> node_ranges(std::span<const int> nodes) {
     if (nodes[rank] == static_cast<int>(ranges.size())) {
       ranges.push_back({rank, 0});
     }
-    ENODIA_CHECK_EQ(nodes[rank] + 1, static_cast<int>(ranges.size()),
+    ENODIA_CHECK_EQ(nodes[rank] + 1,
+                    static_cast<int>(ranges.size()),
                     "the ranks of a node must be consecutive; map ranks node by node");
     ++ranges.back().size;
   }
@@ -70,15 +71,17 @@ void exchange_totals(Communicator& group,
     if (node == my_node) {
       continue;
     }
-    receives.push_back({nodes[node].first + my_index % nodes[node].size,
-                        all.slice(node * width, width)});
+    receives.push_back(
+        {nodes[node].first + my_index % nodes[node].size, all.slice(node * width, width)});
     for (int i = my_index; i < nodes[node].size; i += mine.size) {
       sends.push_back({nodes[node].first + i, all.slice(my_node * width, width)});
     }
   }
   group.exchange(sends, receives).wait();
   for (int node = 0; node < static_cast<int>(nodes.size()); ++node) {
-    check_hash(totals[(my_node + 1) * width - 1], totals[(node + 1) * width - 1], group.rank(),
+    check_hash(totals[(my_node + 1) * width - 1],
+               totals[(node + 1) * width - 1],
+               group.rank(),
                nodes[node].first);
   }
 }
@@ -125,7 +128,8 @@ ExchangedCounts exchange_counts(Communicator& group,
   for (int i = 0; i < nodes[my_node].size; ++i) {
     const auto line = rows.begin() + i * width;
     counts.node_rows.insert(counts.node_rows.end(), line, line + experts);
-    for (int64_t expert = 0; nodes[my_node].first + i < group.rank() && expert < experts; ++expert) {
+    for (int64_t expert = 0; nodes[my_node].first + i < group.rank() && expert < experts;
+         ++expert) {
       counts.prefix[expert] += line[expert];
     }
   }

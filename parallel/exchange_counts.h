@@ -22,8 +22,8 @@ struct ExchangedCounts {
 
 /// Exchanges the tokens per expert of one layer and micro-batch. Inside a node every rank sends its
 /// row to every other; between nodes totals cross once per receiving rank, spread over the sending
-/// node's ranks. `next_plan_hash` rides along: the placement that this rank will use in its next MoE
-/// layer. Throws CommError naming two ranks whose hashes differ. Collective over `group`, whose
+/// node's ranks. `next_plan_hash` rides along: the placement that this rank will use in its next
+/// MoE layer. Throws CommError naming two ranks whose hashes differ. Collective over `group`, whose
 /// nodes hold consecutive ranks.
 ExchangedCounts exchange_counts(Communicator& group,
                                 std::span<const int64_t> my_counts,

@@ -33,17 +33,17 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
                          const ExpertShape& shape)
     : mesh_(mesh),
       shape_(shape),
-      layers_(static_placement(static_cast<int>(names.size()), num_experts, mesh.layout().ep,
-                               mesh.world_size())) {
+      layers_(static_placement(
+          static_cast<int>(names.size()), num_experts, mesh.layout().ep, mesh.world_size())) {
   owned_rows_ = 0;
   for (const StaticLayer& layer : layers_) {
     owned_rows_ += std::count(layer.owners.begin(), layer.owners.end(), mesh.rank());
-    replica_rows_ += static_cast<int64_t>(layer.world_homes(mesh.world_size())
-                                              .experts_on(mesh.rank())
-                                              .size());
+    replica_rows_ +=
+        static_cast<int64_t>(layer.world_homes(mesh.world_size()).experts_on(mesh.rank()).size());
   }
   replica_rows_ -= owned_rows_;
-  owned_ = std::make_unique<ColumnTable>(owned_rows_ * shape.chunk_elements(), registry.wide_type());
+  owned_ =
+      std::make_unique<ColumnTable>(owned_rows_ * shape.chunk_elements(), registry.wide_type());
   replicas_ =
       std::make_unique<ColumnTable>(replica_rows_ * shape.chunk_elements(), registry.wide_type());
   for (ColumnTable* table : {owned_.get(), replicas_.get()}) {

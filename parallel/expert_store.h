@@ -88,13 +88,13 @@ class ExpertStore {
  private:
   friend class Lease;
   struct Slot {
-    int64_t offset;    // of its chunk, in its table's columns
+    int64_t offset;  // of its chunk, in its table's columns
     bool owned;
   };
   struct StoredLayer {
     SparseSchedule schedule;
-    std::vector<Slot> slots;             // of this rank, in order of experts_on(rank in group)
-    std::vector<int32_t> slot_of_expert; // -1 = not here
+    std::vector<Slot> slots;              // of this rank, in order of experts_on(rank in group)
+    std::vector<int32_t> slot_of_expert;  // -1 = not here
   };
 
   void place_layer(int layer, ParameterRegistry& registry, const std::string& name);

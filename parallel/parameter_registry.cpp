@@ -11,7 +11,9 @@ namespace {
 
 constexpr int64_t kAlignment = 64;  // elements: at least one 256-byte line between stacks
 
-int64_t aligned(int64_t elements) { return (elements + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t elements) {
+  return (elements + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 template <typename T>
 void fill_normal(T* values, int64_t count, RandomKey key, double standard_deviation) {
@@ -42,7 +44,9 @@ at::Tensor LogicalParameter::column(std::string_view column_name) const {
 }
 
 ParameterRegistry::ParameterRegistry(int rank, int world_size, at::ScalarType wide_type)
-    : rank_(rank), world_size_(world_size), wide_type_(wide_type) {}
+    : rank_(rank),
+      world_size_(world_size),
+      wide_type_(wide_type) {}
 
 const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember>& members,
                                                    int64_t columns,
@@ -82,8 +86,9 @@ void ParameterRegistry::allocate() {
     stack.views.value = dense_->column("master").narrow(0, stack.offset, elements).view(shape);
     stack.views.grad = dense_->column("grad").narrow(0, stack.offset, elements).view(shape);
   }
-  std::sort(parameters_.begin(), parameters_.end(),
-            [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::sort(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
+    return a.name < b.name;
+  });
   int dense_index = 0;
   for (LogicalParameter& parameter : parameters_) {
     if (parameter.table == nullptr) {
@@ -91,20 +96,29 @@ void ParameterRegistry::allocate() {
       parameter.owner = dense_index++ % world_size_;  // the work of saving and norms is shared out
     }
   }
-  const auto twin = std::adjacent_find(parameters_.begin(), parameters_.end(),
-                                       [](const auto& a, const auto& b) { return a.name == b.name; });
+  const auto twin =
+      std::adjacent_find(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
+        return a.name == b.name;
+      });
   ENODIA_CHECK(twin == parameters_.end(), "two parameters are named '", twin->name, "'");
 }
 
 const LogicalParameter& ParameterRegistry::find(std::string_view name) const {
-  const auto found = std::lower_bound(parameters_.begin(), parameters_.end(), name,
-                                      [](const auto& a, std::string_view b) { return a.name < b; });
-  ENODIA_CHECK(found != parameters_.end() && found->name == name, "no parameter '", name,
-               "' on rank ", rank_);
+  const auto found = std::lower_bound(
+      parameters_.begin(), parameters_.end(), name, [](const auto& a, std::string_view b) {
+        return a.name < b;
+      });
+  ENODIA_CHECK(found != parameters_.end() && found->name == name,
+               "no parameter '",
+               name,
+               "' on rank ",
+               rank_);
   return *found;
 }
 
-const at::Tensor& ParameterRegistry::dense_gradients() const { return dense_->column("grad"); }
+const at::Tensor& ParameterRegistry::dense_gradients() const {
+  return dense_->column("grad");
+}
 
 void ParameterRegistry::add_column(const std::string& name) {
   ENODIA_CHECK(dense_ != nullptr, "columns are added after allocate()");

@@ -16,8 +16,8 @@ namespace enodia {
 enum class Initializer : uint8_t { kNormal, kOnes, kZeros };
 
 /// A parameter as the mathematics knows it: one global name and shape, whatever the layout. Master,
-/// gradient and moments hang on it as columns. `optim`, norms, checkpoints, parity checks and export
-/// see only these.
+/// gradient and moments hang on it as columns. `optim`, norms, checkpoints, parity checks and
+/// export see only these.
 struct LogicalParameter {
   std::string name;
   std::vector<int64_t> shape;
@@ -34,9 +34,9 @@ struct LogicalParameter {
   at::Tensor column(std::string_view column_name) const;
 };
 
-/// One or more dense parameters that lie one after the other, so that they can be used as one matrix
-/// (q, k and v as a single projection). `value` and `grad` are views, defined once the registry is
-/// allocated.
+/// One or more dense parameters that lie one after the other, so that they can be used as one
+/// matrix (q, k and v as a single projection). `value` and `grad` are views, defined once the
+/// registry is allocated.
 struct DenseParameter {
   at::Tensor value, grad;
 };
@@ -58,8 +58,8 @@ class ParameterRegistry {
  public:
   ParameterRegistry(int rank, int world_size, at::ScalarType wide_type);
 
-  /// Members stacked along dim 0: value has shape [sum of rows, columns] ([rows] when columns is 0).
-  /// The reference stays valid; its tensors are defined by allocate().
+  /// Members stacked along dim 0: value has shape [sum of rows, columns] ([rows] when columns is
+  /// 0). The reference stays valid; its tensors are defined by allocate().
   const DenseParameter& add_dense(const std::vector<StackMember>& members,
                                   int64_t columns,
                                   const DenseOptions& options = {});

@@ -32,8 +32,12 @@ at::ScalarType scalar_type(DType dtype) {
 }
 
 DType dtype_of(at::ScalarType type) {
-  for (const DType dtype : {DType::kUInt8, DType::kInt32, DType::kInt64, DType::kFloat32,
-                            DType::kFloat64, DType::kBFloat16}) {
+  for (const DType dtype : {DType::kUInt8,
+                            DType::kInt32,
+                            DType::kInt64,
+                            DType::kFloat32,
+                            DType::kFloat64,
+                            DType::kBFloat16}) {
     if (scalar_type(dtype) == type) {
       return dtype;
     }

@@ -17,8 +17,8 @@ namespace {
 
 /// Rank and slot of a replica, as a bin: bins are numbered rank by rank, slot by slot.
 struct Bins {
-  std::vector<int64_t> first_of_rank;   // [W + 1]
-  std::vector<int32_t> of_replica;      // [replicas]
+  std::vector<int64_t> first_of_rank;  // [W + 1]
+  std::vector<int32_t> of_replica;     // [replicas]
 };
 
 Bins number_bins(const ExpertPlacement& placement) {
@@ -165,8 +165,8 @@ at::Tensor exchange_rows(Communicator& group,
   const int64_t width = rows.dim() > 1 ? rows.size(1) : 1;
   shape[0] = std::accumulate(receive_counts.begin(), receive_counts.end(), int64_t{0});
   const at::Tensor received = at::empty(shape, rows.options());
-  all_to_all(group, view(rows), scaled(send_counts, width), view(received),
-             scaled(receive_counts, width))
+  all_to_all(
+      group, view(rows), scaled(send_counts, width), view(received), scaled(receive_counts, width))
       .wait();
   return received;
 }
@@ -197,14 +197,15 @@ void sum_copies(const at::Tensor& rows, const at::Tensor& position, at::Tensor& 
 TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
                                const ExchangedCounts& counts,
                                const ExpertPlan& plan) const {
-  ENODIA_CHECK_EQ(plan.placement.world_size(), group_.world_size(), "the plan is for another group");
+  ENODIA_CHECK_EQ(
+      plan.placement.world_size(), group_.world_size(), "the plan is for another group");
   const Bins bins = number_bins(plan.placement);
   const std::span<const int32_t> ids(expert_ids.data_ptr<int32_t>(),
                                      static_cast<size_t>(expert_ids.numel()));
   TokenMap map;
   map.sent_position = empty_indices(expert_ids.sizes());
-  std::vector<int64_t> bin_counts = sort_choices(choose_bins(ids, counts, plan, bins),
-                                                 bins.first_of_rank.back(), expert_ids.size(1), map);
+  std::vector<int64_t> bin_counts = sort_choices(
+      choose_bins(ids, counts, plan, bins), bins.first_of_rank.back(), expert_ids.size(1), map);
   const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts);
   const int64_t slots = static_cast<int64_t>(arriving.size()) / group_.world_size();
   for (int peer = 0; peer < group_.world_size(); ++peer) {
@@ -224,8 +225,8 @@ at::Tensor TokenDispatcher::to_owners(const TokenMap& map, const at::Tensor& cop
 }
 
 at::Tensor TokenDispatcher::to_sources(const TokenMap& map, const at::Tensor& results) const {
-  return exchange_rows(group_, at::index_select(results, 0, map.arrival_order), map.receive_counts,
-                       map.send_counts);
+  return exchange_rows(
+      group_, at::index_select(results, 0, map.arrival_order), map.receive_counts, map.send_counts);
 }
 
 at::Tensor TokenDispatcher::send(const TokenMap& map, const at::Tensor& x) const {

@@ -16,11 +16,11 @@ namespace enodia {
 /// belong: integers only, saved for backward and recompute. T tokens, K experts per token, S copies
 /// sent, R copies received.
 struct TokenMap {
-  at::Tensor sent_position;    ///< [T, K] int64: place in the send order, -1 = no expert
-  at::Tensor sent_token;       ///< [S] int64: the token of each sent copy, by (rank, slot, token)
-  at::Tensor sent_choice;      ///< [S] int64: t * K + k of each sent copy
-  at::Tensor received_order;   ///< [R] int64: from (slot, rank, token) order to arrival order
-  at::Tensor arrival_order;    ///< [R] int64: its inverse
+  at::Tensor sent_position;   ///< [T, K] int64: place in the send order, -1 = no expert
+  at::Tensor sent_token;      ///< [S] int64: the token of each sent copy, by (rank, slot, token)
+  at::Tensor sent_choice;     ///< [S] int64: t * K + k of each sent copy
+  at::Tensor received_order;  ///< [R] int64: from (slot, rank, token) order to arrival order
+  at::Tensor arrival_order;   ///< [R] int64: its inverse
   std::vector<int64_t> send_counts, receive_counts;  ///< [W] copies to and from each rank
   std::vector<int64_t> slot_offsets;                 ///< [slots + 1] rows of each slot here
   int64_t num_received() const { return slot_offsets.back(); }
@@ -50,7 +50,7 @@ class TokenDispatcher {
   at::Tensor collect_choices(const TokenMap& map, const at::Tensor& values) const;
 
  private:
-  at::Tensor to_owners(const TokenMap& map, const at::Tensor& copies) const;   // [S,..] -> [R,..]
+  at::Tensor to_owners(const TokenMap& map, const at::Tensor& copies) const;    // [S,..] -> [R,..]
   at::Tensor to_sources(const TokenMap& map, const at::Tensor& results) const;  // [R,..] -> [S,..]
   Communicator& group_;
 };

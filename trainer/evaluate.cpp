@@ -2,7 +2,8 @@
 
 namespace enodia {
 
-HeldOutLoss evaluate_windows(StepEngine& engine, const ProcessMesh& mesh,
+HeldOutLoss evaluate_windows(StepEngine& engine,
+                             const ProcessMesh& mesh,
                              const EvalWindows& windows) {
   HeldOutLoss total;
   for (int64_t first = 0; first < windows.num_batches(); first += mesh.world_size()) {

@@ -14,7 +14,8 @@ struct HeldOutLoss {
 
 /// Micro-batch i goes to rank i mod world; ranks without one in the last round take part with zero
 /// tokens. Collective; the same result on every rank.
-HeldOutLoss evaluate_windows(StepEngine& engine, const ProcessMesh& mesh,
+HeldOutLoss evaluate_windows(StepEngine& engine,
+                             const ProcessMesh& mesh,
                              const EvalWindows& windows);
 
 }  // namespace enodia

@@ -13,7 +13,6 @@
 #include <thread>
 
 #include <ATen/Parallel.h>
-#include <CLI/CLI.hpp>
 
 #include "collectives/mpi/mpi_world.h"
 #include "collectives/run_together.h"
@@ -21,6 +20,8 @@
 #include "models/memory/tensor_memory.h"
 #include "trainer/commands/commands.h"
 #include "trainer/metrics/progress.h"
+
+#include <CLI/CLI.hpp>
 
 namespace enodia {
 namespace {
@@ -33,7 +34,9 @@ bool is_command(std::string_view word) {
 }
 
 /// Counts that CLI11 would describe with 300 digits.
-CLI::Range count_from(double smallest) { return CLI::Range(smallest, 2147483647.0); }
+CLI::Range count_from(double smallest) {
+  return CLI::Range(smallest, 2147483647.0);
+}
 
 /// CLI11's own range lets "nan" pass.
 std::string check_temperature(const std::string& text) {
@@ -63,21 +66,20 @@ void add_train(CLI::App& app, CommandLine& line) {
       ->take_all()
       ->allow_extra_args(false);
   command->add_flag("--json", line.train.json, "Print each step as a JSON object");
-  command->callback([&line] {
-    line.on_ranks = [&line](Communicator& world) { train(world, line.train); };
-  });
+  command->callback(
+      [&line] { line.on_ranks = [&line](Communicator& world) { train(world, line.train); }; });
 }
 
 void add_eval(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand("eval", "Held-out loss, perplexity and bits per byte");
   command->add_option("MODEL", line.eval.model, "Run directory or checkpoint")->required();
   command->add_option("--data", line.eval.data, "Prefix of a prepared data set")->required();
-  command->add_option("--ngrams", line.eval.ngrams,
+  command->add_option("--ngrams",
+                      line.eval.ngrams,
                       "Compare with unigram and bigram models counted on this data set");
   command->add_flag("--json", line.eval.json, "Print one JSON object");
-  command->callback([&line] {
-    line.on_ranks = [&line](Communicator& world) { evaluate(world, line.eval); };
-  });
+  command->callback(
+      [&line] { line.on_ranks = [&line](Communicator& world) { evaluate(world, line.eval); }; });
 }
 
 void add_generate(CLI::App& app, CommandLine& line) {
@@ -117,8 +119,8 @@ void add_prepare(CLI::App& app, CommandLine& line) {
 }
 
 void add_inspect(CLI::App& app, CommandLine& line) {
-  CLI::App* command = app.add_subcommand(
-      "inspect", "Say what a checkpoint holds, and verify every checksum");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a checkpoint holds, and verify every checksum");
   command->add_option("MODEL", line.inspect.model, "Run directory or checkpoint")->required();
   command->add_flag("--json", line.inspect.json, "Print JSON with a hash of every logical tensor");
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
@@ -153,9 +155,11 @@ int run_on_ranks(int argc, char** argv, const CommandLine& line) {
     line.on_ranks(world);
     return 0;
   } catch (const ConfigError& error) {
-    return world.rank() == 0 ? report(error, error.exit_code()) : static_cast<int>(error.exit_code());
+    return world.rank() == 0 ? report(error, error.exit_code())
+                             : static_cast<int>(error.exit_code());
   } catch (const SharedError& error) {
-    return world.rank() == 0 ? report(error, error.exit_code()) : static_cast<int>(error.exit_code());
+    return world.rank() == 0 ? report(error, error.exit_code())
+                             : static_cast<int>(error.exit_code());
   } catch (const Error& error) {
     log_error(error.what());
     MpiWorld::abort(static_cast<int>(error.exit_code()));
@@ -209,7 +213,8 @@ int run(int argc, char** argv) {
       return launched_rank().rank == 0 ? app.exit(error) : 0;
     }
     if (launched_rank().rank == 0) {
-      std::fprintf(stderr, "enodia: %s; see enodia --help\n", usage_problem(argc, argv, error).c_str());
+      std::fprintf(
+          stderr, "enodia: %s; see enodia --help\n", usage_problem(argc, argv, error).c_str());
     }
     return static_cast<int>(ExitCode::kConfig);
   }

@@ -44,7 +44,8 @@ Buffer scratch_like(const Buffer& model) {
 class HomeComing : public PendingOperation {
  public:
   HomeComing(Work exchange, std::vector<std::pair<Buffer, Buffer>> additions)
-      : exchange_(std::move(exchange)), additions_(std::move(additions)) {}
+      : exchange_(std::move(exchange)),
+        additions_(std::move(additions)) {}
   void wait(const Queue& queue) override {
     exchange_.wait(queue);
     for (const auto& [from, to] : additions_) {

@@ -9,10 +9,10 @@ namespace enodia {
 
 /// A router's decision for T tokens: E experts, K per token. Always in the wide type.
 struct Route {
-  at::Tensor expert_ids;  ///< [T, K] int32, -1 = empty
-  at::Tensor weights;     ///< [T, K]
-  at::Tensor probs;       ///< [T, E] scores after softmax
-  at::Tensor logits;      ///< [T, E]
+  at::Tensor expert_ids;        ///< [T, K] int32, -1 = empty
+  at::Tensor weights;           ///< [T, K]
+  at::Tensor probs;             ///< [T, E] scores after softmax
+  at::Tensor logits;            ///< [T, E]
   std::vector<int64_t> counts;  ///< [E] token copies of each expert on this rank
 };
 
@@ -22,8 +22,8 @@ struct WeightOptions {
   double scale = 1.0;       ///< routed_scaling_factor
 };
 
-/// The stages after the score (methods: score, adjust, select, weight, admit). Select: the K largest
-/// probabilities, ties to the smaller id. Admit: every copy (dropless). Local.
+/// The stages after the score (methods: score, adjust, select, weight, admit). Select: the K
+/// largest probabilities, ties to the smaller id. Admit: every copy (dropless). Local.
 Route route_tokens(const at::Tensor& logits, int64_t num_chosen, const WeightOptions& options);
 
 /// The gradient of the logits from the gradient of the weights [T, K] and, when defined, of the
@@ -35,7 +35,7 @@ at::Tensor route_backward(const Route& route,
 
 /// A loss of the router over the valid tokens of one micro-batch.
 struct RouterLoss {
-  double sum = 0;       ///< the loss times the valid tokens
+  double sum = 0;  ///< the loss times the valid tokens
   /// [T, E] of grad_scale * loss * valid tokens; see the functions. May be undefined (zero) when no
   /// token is valid.
   at::Tensor gradient;

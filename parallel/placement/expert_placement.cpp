@@ -27,9 +27,15 @@ ExpertPlacement ExpertPlacement::create(int world_size,
     std::sort(ranks.begin(), ranks.end());
     ENODIA_CHECK(!ranks.empty(), "expert ", expert, " has no holder");
     ENODIA_CHECK(ranks.front() >= 0 && ranks.back() < world_size,
-                 "expert ", expert, " is placed outside of ", world_size, " ranks");
+                 "expert ",
+                 expert,
+                 " is placed outside of ",
+                 world_size,
+                 " ranks");
     ENODIA_CHECK(std::adjacent_find(ranks.begin(), ranks.end()) == ranks.end(),
-                 "expert ", expert, " is placed twice on one rank");
+                 "expert ",
+                 expert,
+                 " is placed twice on one rank");
     for (const int32_t rank : ranks) {
       experts_of_rank[rank].push_back(static_cast<int32_t>(expert));
     }

@@ -48,7 +48,11 @@ ExpertPlacement StaticLayer::world_homes(int world_size) const {
 
 std::vector<StaticLayer> static_placement(int num_layers, int num_experts, int ep, int world_size) {
   ENODIA_CHECK(num_experts > 0 && ep > 0 && world_size % ep == 0,
-               "ep (", ep, ") must divide the world (", world_size, ")");
+               "ep (",
+               ep,
+               ") must divide the world (",
+               world_size,
+               ")");
   std::vector<StaticLayer> layers;
   std::vector<int> owned(world_size, 0);
   for (int layer = 0; layer < num_layers; ++layer) {

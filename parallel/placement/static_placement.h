@@ -8,9 +8,9 @@
 
 namespace enodia {
 
-/// Where the experts of one layer live for the whole run: plain expert parallelism as a static plan.
-/// World ranks [g*ep, (g+1)*ep) form expert-parallel group g; every group holds each expert at the
-/// same places.
+/// Where the experts of one layer live for the whole run: plain expert parallelism as a static
+/// plan. World ranks [g*ep, (g+1)*ep) form expert-parallel group g; every group holds each expert
+/// at the same places.
 struct StaticLayer {
   ExpertPlacement homes;        ///< over the ep ranks of a group
   std::vector<int32_t> owners;  ///< [E] world rank that holds master, gradient and moments

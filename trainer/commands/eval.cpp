@@ -16,9 +16,12 @@ namespace {
 /// Sequences in one forward pass; larger ones gain nothing on a CPU.
 constexpr int64_t kSequencesPerBatch = 8;
 
-void check_tokenizer(const PreparedData& data, const StoredModel& model, const std::string& prefix) {
+void check_tokenizer(const PreparedData& data,
+                     const StoredModel& model,
+                     const std::string& prefix) {
   if (data.tokenizer_hash != model.tokenizer->hash()) {
-    throw FileError(prefix + " was prepared with another tokenizer than the model's; prepare it "
+    throw FileError(prefix +
+                    " was prepared with another tokenizer than the model's; prepare it "
                     "with the tokenizer that the model was trained with");
   }
 }
@@ -28,8 +31,11 @@ double bits_per_byte(double nats, int64_t bytes) {
 }
 
 void print_row(const char* name, double loss, double nats, int64_t bytes) {
-  std::printf("%-10s %8.4f nats/token   perplexity %9.2f   %.4f bits/byte\n", name, loss,
-              std::exp(loss), bits_per_byte(nats, bytes));
+  std::printf("%-10s %8.4f nats/token   perplexity %9.2f   %.4f bits/byte\n",
+              name,
+              loss,
+              std::exp(loss),
+              bits_per_byte(nats, bytes));
 }
 
 void print_baselines(const NgramBaselines& ngrams, int64_t bytes) {
@@ -38,7 +44,8 @@ void print_baselines(const NgramBaselines& ngrams, int64_t bytes) {
   print_row("unigram", ngrams.unigram_nats, ngrams.unigram_nats * tokens, bytes);
 }
 
-Json to_json(const HeldOutLoss& held_out, int64_t bytes,
+Json to_json(const HeldOutLoss& held_out,
+             int64_t bytes,
              const std::optional<NgramBaselines>& ngrams) {
   Json json = {{"loss", held_out.loss()},
                {"perplexity", std::exp(held_out.loss())},
@@ -61,8 +68,8 @@ void evaluate(Communicator& world, const EvalArguments& arguments) {
     data.emplace(open_prepared(arguments.data));
     check_tokenizer(*data, *model.stored, arguments.data);
   });
-  const EvalWindows windows(data->dataset, model.stored->config.train.sequence_length,
-                            kSequencesPerBatch);
+  const EvalWindows windows(
+      data->dataset, model.stored->config.train.sequence_length, kSequencesPerBatch);
   const HeldOutLoss held_out = evaluate_windows(*model.engine, model.mesh, windows);
 
   std::optional<NgramBaselines> ngrams;
@@ -80,8 +87,10 @@ void evaluate(Communicator& world, const EvalArguments& arguments) {
     std::puts(to_json(held_out, data->text_bytes, ngrams).dump().c_str());
     return;
   }
-  std::printf("%s on %s: %lld tokens, %lld bytes of text\n", arguments.model.c_str(),
-              arguments.data.c_str(), static_cast<long long>(held_out.tokens),
+  std::printf("%s on %s: %lld tokens, %lld bytes of text\n",
+              arguments.model.c_str(),
+              arguments.data.c_str(),
+              static_cast<long long>(held_out.tokens),
               static_cast<long long>(data->text_bytes));
   print_row("model", held_out.loss(), held_out.nats, data->text_bytes);
   if (ngrams) {

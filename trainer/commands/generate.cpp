@@ -14,12 +14,13 @@ namespace {
 
 /// Draws from softmax(logits / temperature) over the top_k likeliest; temperature 0 takes the
 /// likeliest. `draw` numbers the token, so the text is a function of (seed, prompt).
-int64_t choose_token(std::span<const double> logits, const GenerateArguments& arguments,
+int64_t choose_token(std::span<const double> logits,
+                     const GenerateArguments& arguments,
                      uint64_t draw) {
   std::vector<int64_t> order(logits.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return logits[a] > logits[b]; });
+  std::stable_sort(
+      order.begin(), order.end(), [&](int64_t a, int64_t b) { return logits[a] > logits[b]; });
   if (arguments.temperature <= 0.0) {
     return order.front();
   }

@@ -52,7 +52,8 @@ Json to_json(const StoredModel& stored) {
 void print(const StoredModel& stored) {
   const TrainingProgress progress = progress_of(stored.checkpoint);
   std::printf("%s: step %lld, %lld sequences seen, %lld parameters, all checksums verified\n",
-              stored.checkpoint.folder().c_str(), static_cast<long long>(progress.step),
+              stored.checkpoint.folder().c_str(),
+              static_cast<long long>(progress.step),
               static_cast<long long>(progress.consumed_samples),
               static_cast<long long>(count_parameters(stored.checkpoint)));
   for (const ConfigEntry& entry : list_entries(stored.config)) {
@@ -65,7 +66,9 @@ void print(const StoredModel& stored) {
     for (const int64_t extent : tensor.shape) {
       shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
     }
-    std::printf("  %-64s %s [%s]\n", tensor.name.c_str(), std::string(name_of(tensor.dtype)).c_str(),
+    std::printf("  %-64s %s [%s]\n",
+                tensor.name.c_str(),
+                std::string(name_of(tensor.dtype)).c_str(),
                 shape.c_str());
   }
 }

@@ -15,16 +15,22 @@ void prepare(const PrepareArguments& arguments) {
   options.vocab_size = arguments.vocab_size;
   const PrepareSummary summary = prepare_dataset(options);
   if (arguments.json) {
-    const Json json = {{"tokenizer", summary.tokenizer},   {"vocab_size", summary.vocab_size},
-                       {"documents", summary.documents},   {"empty_documents", summary.empty_documents},
-                       {"tokens", summary.tokens},         {"text_bytes", summary.text_bytes}};
+    const Json json = {{"tokenizer", summary.tokenizer},
+                       {"vocab_size", summary.vocab_size},
+                       {"documents", summary.documents},
+                       {"empty_documents", summary.empty_documents},
+                       {"tokens", summary.tokens},
+                       {"text_bytes", summary.text_bytes}};
     std::puts(json.dump().c_str());
     return;
   }
   std::printf("%s: %lld documents, %lld tokens of %lld bytes (tokenizer %s, vocabulary %lld)\n",
-              arguments.output.c_str(), static_cast<long long>(summary.documents),
-              static_cast<long long>(summary.tokens), static_cast<long long>(summary.text_bytes),
-              summary.tokenizer.c_str(), static_cast<long long>(summary.vocab_size));
+              arguments.output.c_str(),
+              static_cast<long long>(summary.documents),
+              static_cast<long long>(summary.tokens),
+              static_cast<long long>(summary.text_bytes),
+              summary.tokenizer.c_str(),
+              static_cast<long long>(summary.vocab_size));
   if (summary.empty_documents > 0) {
     std::printf("%lld empty documents were left out\n",
                 static_cast<long long>(summary.empty_documents));

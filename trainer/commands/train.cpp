@@ -42,8 +42,8 @@ TrainConfig read_config(Communicator& world, const TrainArguments& arguments) {
       }
     }
   });
-  TrainConfig config = parse_train_config(broadcast_text(world, text, 0), arguments.config,
-                                          arguments.overrides);
+  TrainConfig config =
+      parse_train_config(broadcast_text(world, text, 0), arguments.config, arguments.overrides);
   throw_problems(check_layout(config, world.world_size()));
   return config;
 }
@@ -60,16 +60,17 @@ struct RunData {
 RunData open_data(const TrainConfig& config) {
   RunData data{open_prepared(config.data.train), std::nullopt};
   if (data.train.tokenizer == nullptr) {
-    throw FileError("the tokenizer of " + config.data.train + " is missing beside it; run enodia "
+    throw FileError("the tokenizer of " + config.data.train +
+                    " is missing beside it; run enodia "
                     "prepare again");
   }
   if (!config.data.valid.empty()) {
     data.valid.emplace(open_prepared(config.data.valid));
     if (data.valid->tokenizer_hash != data.train.tokenizer_hash) {
-      throw FileError(config.data.valid + " was prepared with another tokenizer than " +
-                      config.data.train + "; prepare it with --tokenizer " +
-                      (data.train.tokenizer->name() == "byte" ? "byte"
-                                                              : config.data.train + ".model"));
+      throw FileError(
+          config.data.valid + " was prepared with another tokenizer than " + config.data.train +
+          "; prepare it with --tokenizer " +
+          (data.train.tokenizer->name() == "byte" ? "byte" : config.data.train + ".model"));
     }
   }
   return data;
@@ -110,15 +111,17 @@ struct TrainingRun {
 TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
     : config(std::move(resolved)),
       data(std::move(opened)),
-      mesh(world, {.dp = world.world_size(),
-                   .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
-                                                : world.world_size()}),
+      mesh(world,
+           {.dp = world.world_size(),
+            .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
+                                         : world.world_size()}),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
       engine(decoder, mesh),
-      sampler(data.train.dataset, {.order = config.data.order,
-                                   .sequence_length = config.train.sequence_length,
-                                   .seed = static_cast<uint64_t>(config.run.seed)}),
+      sampler(data.train.dataset,
+              {.order = config.data.order,
+               .sequence_length = config.train.sequence_length,
+               .seed = static_cast<uint64_t>(config.run.seed)}),
       schedule(config.resolved_schedule()),
       folder(fs::path(config.run.dir) / "checkpoints") {}
 
@@ -146,22 +149,26 @@ StepRecord TrainingRun::train_step(int64_t step) {
   record.update = engine.apply_update(optimizer, record.lr);
   const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
   record.step_ms = time.count();
-  record.tokens_per_s = static_cast<double>(config.train.global_batch_size *
-                                            config.train.sequence_length) *
-                        1000.0 / record.step_ms;
+  record.tokens_per_s =
+      static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
+      record.step_ms;
   skipped_in_a_row = record.update.applied ? 0 : skipped_in_a_row + 1;
   return record;
 }
 
 double TrainingRun::held_out_loss() {
-  const EvalWindows windows(data.valid->dataset, config.train.sequence_length,
-                            config.train.micro_batch_size);
+  const EvalWindows windows(
+      data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
   return evaluate_windows(engine, mesh, windows).loss();
 }
 
 void TrainingRun::save(int64_t step) {
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(mesh.data(), folder, decoder.registry(), progress, data.identity(),
+  save_state(mesh.data(),
+             folder,
+             decoder.registry(),
+             progress,
+             data.identity(),
              {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
   if (mesh.rank() == 0) {
     for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {

@@ -7,13 +7,15 @@
 
 namespace enodia {
 
-/// Shows on stdout how a run goes; rank 0 only. On a terminal one line is rewritten every step, with
-/// the time left, and every log_interval steps it stays; in a log there are only the lines that
-/// stay.
+/// Shows on stdout how a run goes; rank 0 only. On a terminal one line is rewritten every step,
+/// with the time left, and every log_interval steps it stays; in a log there are only the lines
+/// that stay.
 class Progress {
  public:
   Progress(int64_t num_steps, int64_t log_interval, bool terminal)
-      : num_steps_(num_steps), log_interval_(log_interval), terminal_(terminal) {}
+      : num_steps_(num_steps),
+        log_interval_(log_interval),
+        terminal_(terminal) {}
   void show(const StepRecord& record);
 
  private:

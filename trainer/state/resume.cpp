@@ -10,8 +10,8 @@
 #include "checkpoint/native/commit.h"
 #include "checkpoint/native/folders.h"
 #include "collectives/collectives.h"
-#include "common/log.h"
 #include "collectives/run_together.h"
+#include "common/log.h"
 #include "trainer/state/stored_model.h"
 
 namespace enodia {
@@ -21,9 +21,8 @@ namespace fs = std::filesystem;
 
 /// A change of these makes another run of it.
 bool must_stay(std::string_view path) {
-  constexpr std::array<std::string_view, 5> kPaths{"data.train", "data.order", "run.seed",
-                                                   "train.sequence_length",
-                                                   "train.global_batch_size"};
+  constexpr std::array<std::string_view, 5> kPaths{
+      "data.train", "data.order", "run.seed", "train.sequence_length", "train.global_batch_size"};
   return path.starts_with("model.") ||
          std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end();
 }
@@ -39,8 +38,7 @@ void compare_configs(const TrainConfig& stored, const TrainConfig& wanted, bool 
     if (before[entry.path] == entry.value) {
       continue;
     }
-    const std::string change =
-        entry.path + ": " + before[entry.path] + " -> " + entry.value;
+    const std::string change = entry.path + ": " + before[entry.path] + " -> " + entry.value;
     if (must_stay(entry.path)) {
       refused += "\n  " + change;
     } else if (speaks) {
@@ -54,11 +52,15 @@ void compare_configs(const TrainConfig& stored, const TrainConfig& wanted, bool 
   }
 }
 
-void compare_data(const DataIdentity& stored, const DataIdentity& wanted, const std::string& prefix) {
+void compare_data(const DataIdentity& stored,
+                  const DataIdentity& wanted,
+                  const std::string& prefix) {
   if (stored.tokenizer_hash != wanted.tokenizer_hash || stored.documents != wanted.documents ||
       stored.tokens != wanted.tokens) {
-    throw ConfigError("the data set " + prefix + " is not the one that the checkpoint was trained "
-                      "on (" + std::to_string(stored.documents) + " documents, " +
+    throw ConfigError("the data set " + prefix +
+                      " is not the one that the checkpoint was trained "
+                      "on (" +
+                      std::to_string(stored.documents) + " documents, " +
                       std::to_string(stored.tokens) + " tokens then, " +
                       std::to_string(wanted.documents) + " and " + std::to_string(wanted.tokens) +
                       " now, or another tokenizer); restore it or train in another folder");
@@ -88,8 +90,11 @@ std::optional<fs::path> choose_checkpoint(const ProcessMesh& mesh, const fs::pat
 
 }  // namespace
 
-int64_t resume_or_initialize(const ProcessMesh& mesh, const TrainConfig& config,
-                             const DataIdentity& data, const fs::path& folder, Decoder& decoder,
+int64_t resume_or_initialize(const ProcessMesh& mesh,
+                             const TrainConfig& config,
+                             const DataIdentity& data,
+                             const fs::path& folder,
+                             Decoder& decoder,
                              AdamW& optimizer) {
   const std::optional<fs::path> path = choose_checkpoint(mesh, folder);
   if (!path) {

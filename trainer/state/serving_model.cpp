@@ -7,14 +7,11 @@ namespace enodia {
 
 ServingModel::ServingModel(Communicator& world, const std::string& model)
     : mesh(world, {.dp = world.world_size(), .ep = world.world_size()}) {
-  run_together(world, [&] {
-    stored = std::make_unique<StoredModel>(open_stored_model(model));
-  });
+  run_together(world, [&] { stored = std::make_unique<StoredModel>(open_stored_model(model)); });
   decoder = std::make_unique<Decoder>(stored->config.model, stored->config.router, mesh);
   engine = std::make_unique<StepEngine>(*decoder, mesh);
-  run_together(world, [&] {
-    load_state(stored->checkpoint, decoder->registry(), LoadColumns::kMasters);
-  });
+  run_together(world,
+               [&] { load_state(stored->checkpoint, decoder->registry(), LoadColumns::kMasters); });
   decoder->commit_step();
 }
 

@@ -49,9 +49,12 @@ std::vector<Shard> shards_to_save(const ParameterRegistry& registry) {
   return shards;
 }
 
-void save_state(Communicator& communicator, const std::filesystem::path& folder,
-                const ParameterRegistry& registry, const TrainingProgress& progress,
-                const DataIdentity& data, const std::vector<Attachment>& attachments) {
+void save_state(Communicator& communicator,
+                const std::filesystem::path& folder,
+                const ParameterRegistry& registry,
+                const TrainingProgress& progress,
+                const DataIdentity& data,
+                const std::vector<Attachment>& attachments) {
   const Json document = {{"progress",
                           {{"step", progress.step},
                            {"consumed_samples", progress.consumed_samples},
@@ -62,8 +65,8 @@ void save_state(Communicator& communicator, const std::filesystem::path& folder,
                            {"tokens", data.tokens}}}};
   std::vector<std::string> warnings;
   try {
-    warnings = save_checkpoint(communicator, folder, progress.step, shards_to_save(registry),
-                               document, attachments);
+    warnings = save_checkpoint(
+        communicator, folder, progress.step, shards_to_save(registry), document, attachments);
   } catch (const FileError& error) {
     throw SharedError(error.what(), error.exit_code());  // every rank has the same one
   }
@@ -72,7 +75,8 @@ void save_state(Communicator& communicator, const std::filesystem::path& folder,
   }
 }
 
-void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry,
+void load_state(const Checkpoint& checkpoint,
+                const ParameterRegistry& registry,
                 LoadColumns columns) {
   for (const std::string_view column : kColumns) {
     if (columns == LoadColumns::kMasters && column != "master") {

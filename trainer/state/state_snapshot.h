@@ -33,15 +33,19 @@ struct DataIdentity {
 std::vector<Shard> shards_to_save(const ParameterRegistry& registry);
 
 /// Saves the state into folder/step_N. Collective; throws SharedError with save_checkpoint's text.
-void save_state(Communicator& communicator, const std::filesystem::path& folder,
-                const ParameterRegistry& registry, const TrainingProgress& progress,
-                const DataIdentity& data, const std::vector<Attachment>& attachments);
+void save_state(Communicator& communicator,
+                const std::filesystem::path& folder,
+                const ParameterRegistry& registry,
+                const TrainingProgress& progress,
+                const DataIdentity& data,
+                const std::vector<Attachment>& attachments);
 
 /// Fills the masters on this rank (dense and owned experts), and the moments too unless
 /// `masters_only`. Local: reads files; call Decoder::commit_step afterwards. Throws FileError when
 /// a tensor is missing, differs in shape, or is damaged.
 enum class LoadColumns : uint8_t { kAll, kMasters };
-void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry,
+void load_state(const Checkpoint& checkpoint,
+                const ParameterRegistry& registry,
                 LoadColumns columns);
 
 /// The progress and the data that a checkpoint's document names. Throws FileError.

@@ -21,7 +21,8 @@ fs::path find_checkpoint(const std::string& model) {
   if (fs::exists(path / "manifest.json", ignored)) {
     return path;
   }
-  const fs::path folder = fs::is_directory(path / "checkpoints", ignored) ? path / "checkpoints" : path;
+  const fs::path folder =
+      fs::is_directory(path / "checkpoints", ignored) ? path / "checkpoints" : path;
   const FoundCheckpoint found = newest_checkpoint(folder);
   for (const std::string& sentence : found.skipped) {
     log_warning(sentence);

@@ -37,8 +37,7 @@ double mean_imbalance(const std::vector<int64_t>& values, int64_t columns) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh)
-    : decoder_(decoder), mesh_(mesh) {
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh) : decoder_(decoder), mesh_(mesh) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -99,7 +98,8 @@ at::Tensor StepEngine::logits(const MicroBatch& micro_batch, std::span<const int
 }
 
 BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepContext& context) const {
-  ENODIA_CHECK_EQ(micro_batch.layout.num_tokens(), static_cast<int64_t>(micro_batch.tokens.size()),
+  ENODIA_CHECK_EQ(micro_batch.layout.num_tokens(),
+                  static_cast<int64_t>(micro_batch.tokens.size()),
                   "the layout is for other tokens");
   BlockState state;
   state.context = context;
@@ -118,7 +118,8 @@ void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& stat
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
     } else {
-      ENODIA_CHECK_EQ(state.context.generation, decoder_.generation(),
+      ENODIA_CHECK_EQ(state.context.generation,
+                      decoder_.generation(),
                       "the weights changed between forward and backward");
       block.backward(state, call.phase);
     }
@@ -128,8 +129,7 @@ void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& stat
 /// Sums the valid tokens over the ranks. The hash of the first MoE layer's plan rides along: ranks
 /// that disagree on it find out here, before any exchange could hang.
 void StepEngine::agree_on_step(int64_t& valid_tokens) {
-  const uint64_t hash =
-      decoder_.experts() != nullptr ? decoder_.experts()->placement(0).hash() : 0;
+  const uint64_t hash = decoder_.experts() != nullptr ? decoder_.experts()->placement(0).hash() : 0;
   std::array<int64_t, 2> extremes{static_cast<int64_t>(hash), ~static_cast<int64_t>(hash)};
   mesh_.data().all_reduce(view(std::span<int64_t>(extremes)), ReduceOp::kMax).wait();
   if (extremes[0] != ~extremes[1]) {  // the largest hash is not the smallest

@@ -15,7 +15,8 @@
 
 namespace enodia {
 
-/// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over layers.
+/// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over
+/// layers.
 struct Imbalance {
   double expert = 1.0;  ///< tokens of an expert
   double rank = 1.0;    ///< token copies that a rank computed
@@ -23,8 +24,8 @@ struct Imbalance {
 
 /// What a step's forward and backward found; the same on every rank.
 struct StepLosses {
-  int64_t tokens = 0;  ///< N, valid tokens of the step
-  double loss = 0;     ///< mean cross-entropy in nats, aux terms excluded
+  int64_t tokens = 0;   ///< N, valid tokens of the step
+  double loss = 0;      ///< mean cross-entropy in nats, aux terms excluded
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
   Imbalance imbalance;

@@ -5,7 +5,8 @@
 namespace enodia {
 namespace {
 
-void append_forward(std::span<const int> phases_of_block, int32_t micro_batch,
+void append_forward(std::span<const int> phases_of_block,
+                    int32_t micro_batch,
                     StepSchedule& schedule) {
   for (int32_t block = 0; block < std::ssize(phases_of_block); ++block) {
     for (int32_t phase = 0; phase < phases_of_block[block]; ++phase) {
@@ -14,7 +15,8 @@ void append_forward(std::span<const int> phases_of_block, int32_t micro_batch,
   }
 }
 
-void append_backward(std::span<const int> phases_of_block, int32_t micro_batch,
+void append_backward(std::span<const int> phases_of_block,
+                     int32_t micro_batch,
                      StepSchedule& schedule) {
   for (auto block = static_cast<int32_t>(phases_of_block.size()) - 1; block >= 0; --block) {
     for (int32_t phase = phases_of_block[block] - 1; phase >= 0; --phase) {
