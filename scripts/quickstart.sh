@@ -14,8 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # About 6 minutes on 2 cores. --minutes scales both in proportion.
 minutes=6
-steps=1200
-warmup_samples=800
+steps=1600
+warmup_samples=960
 
 usage() { sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 heading() { printf '\n== %s\n' "$*"; }
