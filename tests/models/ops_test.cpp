@@ -20,6 +20,8 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "models/kernels/cpu/cpu_kernels.h"
+
 // Every function against an independently written float64 forward and torch's autograd of it.
 // Inputs are float32 values, so that the float32 path sees exactly the oracle's inputs.
 namespace enodia {
@@ -346,34 +348,37 @@ TEST_P(Ops, ZeroRowsAreOrdinary) {
 }
 
 /// The results of every function that shares work among threads.
+/// Products are among the results only where they are our own: at::mm promises nothing of the kind.
 std::vector<at::Tensor> everything(const at::Tensor& x,
                                    const at::Tensor& w,
+                                   const at::Tensor& y,
                                    const at::Tensor& qkv,
                                    const at::Tensor& labels,
                                    const SequenceLayout& layout) {
   const auto norm = ops::rms_norm(x, w[0], 1e-6);
   at::Tensor grad_scale = w[1].clone();
   at::Tensor grad_w = w.clone();
-  const at::Tensor y = ops::linear(x, w);
   const at::Tensor logits = y.clone();
   const double loss = ops::cross_entropy(logits, labels, 1);
-  ops::linear_backward_weight(y, x, grad_w);
   const auto attention = ops::attention(qkv, layout, 4, 2, 20);
   at::Tensor scattered = w.clone();
   ops::scatter_add_rows(scattered, labels.clamp_min(0), x);
-  return {norm.y,
-          ops::rms_norm_backward(x, x, w[0], norm.rstd, grad_scale),
-          grad_scale,
-          y,
-          ops::linear_backward_input(y, w),
-          grad_w,
-          logits,
-          at::full({1}, loss, at::kDouble),
-          ops::swiglu(y),
-          ops::swiglu_backward(y.slice(1, 0, 150).contiguous(), y).gate_up,
-          attention.out,
-          ops::attention_backward(attention.out, qkv, attention, layout, 4, 2, 20),
-          scattered};
+  std::vector<at::Tensor> results{
+      norm.y,
+      ops::rms_norm_backward(x, x, w[0], norm.rstd, grad_scale),
+      grad_scale,
+      logits,
+      at::full({1}, loss, at::kDouble),
+      ops::swiglu(y),
+      ops::swiglu_backward(y.slice(1, 0, 150).contiguous(), y).gate_up,
+      attention.out,
+      ops::attention_backward(attention.out, qkv, attention, layout, 4, 2, 20),
+      scattered};
+  if (cpu_kernels().gemm_beats_aten) {
+    ops::linear_backward_weight(y, x, grad_w);
+    results.insert(results.end(), {ops::linear(x, w), ops::linear_backward_input(y, w), grad_w});
+  }
+  return results;
 }
 
 TEST(OpsOnThreads, TheirNumberChangesNoBit) {
@@ -383,12 +388,13 @@ TEST(OpsOnThreads, TheirNumberChangesNoBit) {
   const at::Tensor w = at::randn({300, 210}, generator, at::kFloat);
   const at::Tensor qkv = at::randn({734, 160}, generator, at::kFloat);
   const at::Tensor labels = at::randint(-1, 300, {734}, generator, at::kLong);
+  const at::Tensor y = at::randn({734, 300}, generator, at::kFloat);
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const auto expected = everything(x, w, qkv, labels, layout);
+  const auto expected = everything(x, w, y, qkv, labels, layout);
   for (const int count : {2, 3}) {
     at::set_num_threads(count);
-    const auto actual = everything(x, w, qkv, labels, layout);
+    const auto actual = everything(x, w, y, qkv, labels, layout);
     for (size_t i = 0; i < expected.size(); ++i) {
       EXPECT_TRUE(actual[i].equal(expected[i])) << "result " << i << ", threads " << count;
     }
