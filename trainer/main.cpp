@@ -97,6 +97,7 @@ void add_generate(CLI::App& app, CommandLine& line) {
       ->check(count_from(0))
       ->capture_default_str();
   command->add_option("--seed", arguments.seed, "Another seed, another text")
+      ->check(count_from(0))
       ->capture_default_str();
   command->add_flag("--json", arguments.json, "Print one JSON object");
   command->callback([&line] {

@@ -39,7 +39,7 @@ TEST(ConfigValues, IntegersAreDecimalDigits) {
       {"64.0", "'64.0'; write 64"},
       {"1.5", "'1.5'; write an integer"},
       {"\"5\"", "the text '5'; remove the quotes"},
-      {"9223372036854775808", "'9223372036854775808'; it does not fit in 64 bits"},
+      {"9223372036854775808", "'9223372036854775808'; the largest is 9223372036854775807"},
       {"1000000001", "'1000000001'"},
       {"0", "'0'"},
       {"-3", "'-3'"},

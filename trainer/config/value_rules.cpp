@@ -184,7 +184,7 @@ std::string read_value(const YamlNode& node, const IntegerRule& rule, int64_t& f
     return refuse(node, rule, explain_integer(node));
   }
   if (error == std::errc::result_out_of_range) {
-    return refuse(node, rule, "it does not fit in 64 bits");
+    return refuse(node, rule, "the largest is 9223372036854775807");
   }
   if (error != std::errc{} || value < rule.min || value > rule.max) {
     return refuse(node, rule);
