@@ -184,7 +184,8 @@ std::string read_value(const YamlNode& node, const IntegerRule& rule, int64_t& f
     return refuse(node, rule, explain_integer(node));
   }
   if (error == std::errc::result_out_of_range) {
-    return refuse(node, rule, "the largest is 9223372036854775807");
+    return refuse(
+        node, rule, "64-bit integers reach from -9223372036854775808 to 9223372036854775807");
   }
   if (error != std::errc{} || value < rule.min || value > rule.max) {
     return refuse(node, rule);
