@@ -19,17 +19,17 @@ if [[ ! -e $folder/etc/debian_version ]]; then
     [[ ! -e $path ]] || cp -rT "$path" "$folder$path"
   done
 fi
-rm -rf "$folder/root/enodia"
-git clone --quiet --no-hardlinks . "$folder/root/enodia"
+rm -rf "$folder/opt/enodia"
+git clone --quiet --no-hardlinks . "$folder/opt/enodia"
 
 # run NAMESPACES COMMAND: in the bare machine; its mounts end with it.
 run() {
   # shellcheck disable=SC2016
   unshare "$1" --mount bash -c '
     mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount --rbind /sys "$0/sys"
-    cd "$0/root/enodia" || exit
+    cd "$0/opt/enodia" || exit
     exec env -i HOME=/root TERM="${TERM:-dumb}" PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-      chroot "$0" bash -c "cd /root/enodia && exec \"\$@\"" bash "$@"' "$folder" "${@:2}"
+      chroot "$0" bash -c "cd /opt/enodia && exec \"\$@\"" bash "$@"' "$folder" "${@:2}"
 }
 if (($# > 0)); then
   run --uts "$@"
