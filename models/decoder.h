@@ -20,6 +20,7 @@ class Decoder {
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   ParameterRegistry& registry() { return registry_; }
+  const ParameterRegistry& registry() const { return registry_; }
   /// Null for a dense model.
   ExpertStore* experts() { return store_.get(); }
   /// Fresh parameters, the same for every layout. Collective.

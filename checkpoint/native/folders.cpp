@@ -111,14 +111,14 @@ std::optional<int64_t> step_of_folder(std::string_view name) {
   return number && step_folder_name(step) == name && step >= 0 ? std::optional(step) : std::nullopt;
 }
 
-FoundCheckpoint newest_checkpoint(const fs::path& folder) {
+FoundCheckpoint newest_checkpoint(const fs::path& folder, std::optional<int64_t> below) {
   FoundCheckpoint found;
   std::error_code error;
   if (fs::status(folder, error).type() == fs::file_type::not_found) {
     return found;
   }
   for (const Entry& entry : list(folder)) {
-    if (entry.kind == Kind::kTmp || entry.kind == Kind::kTrash) {
+    if (entry.kind == Kind::kTmp || entry.kind == Kind::kTrash || (below && entry.step >= *below)) {
       continue;
     }
     std::string fault = checkpoint_fault(entry.path, entry.step);

@@ -158,9 +158,24 @@ class Resumed(ProgramTest):
         for values, words in (
                 ({"run__seed": 2}, ["run.seed: 1 -> 2"]),
                 ({"model__num_experts": 8}, ["model.num_experts: 4 -> 8"]),
-                ({"data__train": "other/train"}, ["data.train: bytes/train -> other/train"]),
+                ({"data__train": "other/train"}, ["40 documents", "other/train"]),
                 ({"train__global_batch_size": 12}, ["train.global_batch_size: 24 -> 12"])):
             self.refuse_to_resume("half", 2, [*words, "run.dir"], **values)
+
+    def test_the_same_data_elsewhere_is_welcome(self):
+        name = self.copy("moved")
+        shutil.copytree(self.folder / "bytes", self.folder / "elsewhere")
+        result = self.train(name, ranks=2, **{**self.half, "data__train": "./elsewhere/train"})
+        self.assertIn("after step 6", result.err)
+
+    def test_data_of_the_same_size_is_refused(self):
+        name = self.copy("replaced")
+        shutil.copytree(self.folder / "bytes", self.folder / "replaced_data")
+        path = self.folder / "replaced_data/train.bin"
+        data = path.read_bytes()
+        path.write_bytes(data[2:4] + data[0:2] + data[4:])
+        self.refuse_to_resume(name, 2, ["replaced_data/train", "other tokens"],
+                              data__train="replaced_data/train")
 
     def test_other_data_of_the_same_name_is_refused(self):
         name = self.copy("changed")
@@ -171,22 +186,29 @@ class Resumed(ProgramTest):
                      "--tokenizer", "byte")
         self.refuse_to_resume(name, 2, ["40 documents", "bytes/train"])
 
-    def test_a_flipped_bit_is_refused(self):
+    def test_a_flipped_bit_falls_back_to_the_older_checkpoint(self):
         name = self.copy("flipped")
 
         def flip(data):
             return data[:5000] + bytes([data[5000] ^ 4]) + data[5001:]
 
         self.damage(name, "step_6/shard_00001.bin", flip)
-        self.refuse_to_resume(name, 4, ["step_6/shard_00001.bin", "checksum"])
         self.refuse(4, ["step_6/shard_00001.bin", "checksum"], "inspect", name)
+        self.assert_falls_back(name, ["step_3", "step_6"])
 
-    def assert_falls_back(self, name):
+    def test_flipped_bits_in_all_checkpoints_are_refused(self):
+        name = self.copy("all_flipped")
+        for step in ("step_3", "step_6"):
+            self.damage(name, step + "/shard_00000.bin",
+                        lambda data: data[:5000] + bytes([data[5000] ^ 4]) + data[5001:])
+        self.refuse_to_resume(name, 4, ["none of the checkpoints", "run.dir"])
+
+    def assert_falls_back(self, name, left=("step_3", "step_6", "step_6.broken")):
         result = self.train(name, ranks=2, **self.half)
         self.assertIn("step_6", result.err)
         self.assertIn("after step 3", result.err)
         self.assert_same_run("half", name)
-        self.assertEqual(self.checkpoints(name), ["step_3", "step_6", "step_6.broken"])
+        self.assertEqual(self.checkpoints(name), list(left))
 
     def test_a_cut_file_falls_back_to_the_older_checkpoint(self):
         name = self.copy("cut")

@@ -2,12 +2,17 @@
 
 #include <cstdio>
 
+#include "common/error.h"
 #include "common/json.h"
 #include "trainer/commands/commands.h"
 
 namespace enodia {
 
 void prepare(const PrepareArguments& arguments) {
+  if (arguments.output.empty() || arguments.output.ends_with('/')) {
+    throw ConfigError("--output '" + arguments.output +
+                      "' is a folder; give a prefix for the files, as in data/mine");
+  }
   PrepareOptions options;
   options.inputs.assign(arguments.inputs.begin(), arguments.inputs.end());
   options.output = arguments.output;

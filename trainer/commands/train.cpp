@@ -53,7 +53,10 @@ struct RunData {
   PreparedData train;
   std::optional<PreparedData> valid;
   DataIdentity identity() const {
-    return {train.tokenizer_hash, train.dataset.num_documents(), train.dataset.num_tokens()};
+    return {train.tokenizer_hash,
+            train.dataset.fingerprint(),
+            train.dataset.num_documents(),
+            train.dataset.num_tokens()};
   }
 };
 
@@ -238,6 +241,11 @@ void train(Communicator& world, const TrainArguments& arguments) {
     if (must_save(record, config)) {
       run.save(record.step);
     }
+  }
+  if (speaks && run.skipped_in_a_row > 0) {
+    log_warning("the last " + std::to_string(run.skipped_in_a_row) +
+                " steps were skipped since their gradients were not finite; the run has probably "
+                "diverged");
   }
 }
 

@@ -61,6 +61,7 @@ void save_state(Communicator& communicator,
                            {"optimizer_steps", progress.optimizer_steps}}},
                          {"data",
                           {{"tokenizer_hash", data.tokenizer_hash},
+                           {"fingerprint", data.fingerprint},
                            {"documents", data.documents},
                            {"tokens", data.tokens}}}};
   std::vector<std::string> warnings;
@@ -96,6 +97,7 @@ TrainingProgress progress_of(const Checkpoint& checkpoint) {
 
 DataIdentity data_of(const Checkpoint& checkpoint) {
   return {field<std::string>(checkpoint, "data", "tokenizer_hash"),
+          field<std::string>(checkpoint, "data", "fingerprint"),
           field<int64_t>(checkpoint, "data", "documents"),
           field<int64_t>(checkpoint, "data", "tokens")};
 }

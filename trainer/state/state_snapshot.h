@@ -24,6 +24,7 @@ struct TrainingProgress {
 /// What training data a checkpoint belongs to.
 struct DataIdentity {
   std::string tokenizer_hash;
+  std::string fingerprint;  ///< IndexedDataset::fingerprint()
   int64_t documents = 0, tokens = 0;
 };
 
