@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import subprocess
 import unittest
 
-from program_testing import TIMES, ProgramTest
+from program_testing import PROGRAM, TIMES, ProgramTest
 
 FIELDS = {"step", "tokens", "loss", "aux_loss", "grad_norm", "lr", "step_ms", "tokens_per_s",
           "imbalance"}
@@ -91,6 +92,19 @@ class Layouts(ProgramTest):
         self.assert_same_run("first", "second")
         self.train("seed", ranks=2, run__seed=2)
         self.assertNotEqual(self.metrics("first", TIMES), self.metrics("seed", TIMES))
+
+    def test_ranks_with_other_arguments_are_refused(self):
+        def one_rank(steps):
+            return ["-np", "1", PROGRAM, *self.train_arguments("apart", train__steps=steps)]
+
+        job = subprocess.run(
+            ["mpirun", "--oversubscribe", *one_rank(7), ":", *one_rank(8)], cwd=self.folder,
+            env=dict(self.environment(), OMPI_ALLOW_RUN_AS_ROOT="1",
+                     OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        self.assertEqual(job.returncode, 2, job)
+        self.assertIn("rank 1 has another configuration", job.stderr)
+        self.assertEqual(job.stderr.count("another configuration"), 1)
 
 
 class Models(ProgramTest):

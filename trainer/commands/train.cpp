@@ -4,11 +4,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/native/folders.h"
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
 #include "common/file.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "optim/schedule.h"
 #include "trainer/commands/commands.h"
@@ -87,6 +89,25 @@ void resolve_vocab_size(TrainConfig& config, const PreparedData& data) {
     throw ConfigError("model.vocab_size (" + std::to_string(config.model.vocab_size) +
                       ") is smaller than the tokenizer's of " + config.data.train + " (" +
                       std::to_string(data.vocab_size) + "); leave it out or raise it");
+  }
+}
+
+/// Ranks may have been started with other arguments or see other files: found out before the first
+/// step, or they would train on apart or wait for each other for ever.
+void check_agreement(Communicator& world, const TrainConfig& config, const DataIdentity& data) {
+  std::string mine;
+  for (const ConfigEntry& entry : list_entries(config)) {
+    mine += entry.path + ": " + entry.value + "\n";
+  }
+  mine += data.tokenizer_hash + data.fingerprint + std::to_string(data.tokens);
+  const std::vector<std::string> hashes = all_gather_text(world, hash_of(mine.data(), mine.size()));
+  for (size_t rank = 1; rank < hashes.size(); ++rank) {
+    if (hashes[rank] != hashes[0]) {
+      throw SharedError("rank " + std::to_string(rank) +
+                            " has another configuration or other training data than rank 0; start "
+                            "all ranks with the same arguments and the same files",
+                        ExitCode::kConfig);
+    }
   }
 }
 
@@ -200,6 +221,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
   std::optional<RunData> data;
   run_together(world, [&] { data.emplace(open_data(config)); });
   resolve_vocab_size(config, data->train);
+  check_agreement(world, config, data->identity());
 
   TrainingRun run(world, config, std::move(*data));
   const bool speaks = world.rank() == 0;
