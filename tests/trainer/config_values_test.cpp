@@ -59,8 +59,8 @@ TEST(ConfigValues, WholeInt64IsReadForSeeds) {
   EXPECT_EQ(parse(kMinimal, {"run.seed=9223372036854775807"}).run.seed, INT64_MAX);
   expect_refused({"run.seed",
                   "9223372036854775808",
-                  "must be an integer of at least 0, not '9223372036854775808'; it does not fit "
-                  "in 64 bits"});
+                  "must be an integer of at least 0, not '9223372036854775808'; 64-bit integers "
+                  "reach from -9223372036854775808 to 9223372036854775807"});
   expect_refused({"run.seed", "-1", "must be an integer of at least 0, not '-1'"});
 }
 
