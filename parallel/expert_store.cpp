@@ -35,23 +35,22 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
       shape_(shape),
       layers_(static_placement(
           static_cast<int>(names.size()), num_experts, mesh.layout().ep, mesh.world_size())) {
-  owned_rows_ = 0;
+  int64_t owned_rows = 0;
+  int64_t held_rows = 0;
   for (const StaticLayer& layer : layers_) {
-    owned_rows_ += std::count(layer.owners.begin(), layer.owners.end(), mesh.rank());
-    replica_rows_ +=
-        static_cast<int64_t>(layer.world_homes(mesh.world_size()).experts_on(mesh.rank()).size());
+    owned_rows += std::count(layer.owners.begin(), layer.owners.end(), mesh.rank());
+    held_rows += std::ssize(layer.world_homes(mesh.world_size()).experts_on(mesh.rank()));
   }
-  replica_rows_ -= owned_rows_;
-  owned_ =
-      std::make_unique<ColumnTable>(owned_rows_ * shape.chunk_elements(), registry.wide_type());
-  replicas_ =
-      std::make_unique<ColumnTable>(replica_rows_ * shape.chunk_elements(), registry.wide_type());
+  const auto make_table = [&](int64_t rows) {
+    return std::make_unique<ColumnTable>(rows * shape.chunk_elements(), registry.wide_type());
+  };
+  owned_ = make_table(owned_rows);
+  replicas_ = make_table(held_rows - owned_rows);
   for (ColumnTable* table : {owned_.get(), replicas_.get()}) {
     table->add_column("master");
     table->add_column("grad");
   }
   registry.adopt(*owned_);
-  owned_rows_ = replica_rows_ = 0;
   for (size_t layer = 0; layer < names.size(); ++layer) {
     place_layer(static_cast<int>(layer), registry, names[layer]);
   }
