@@ -51,7 +51,7 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
     blocks_.push_back(
         std::make_unique<AttentionBlock>(options_, layer_name(layer), next_index(), registry_));
     if (options.is_moe_layer(layer)) {
-      const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.experts()};
+      const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.tokens()};
       blocks_.push_back(
           std::make_unique<MoeBlock>(options_, router, layer_name(layer), wiring, registry_));
     } else {

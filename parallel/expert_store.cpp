@@ -146,7 +146,8 @@ void ExpertStore::send_home(Lease lease) {
     return view(chunk(slot_on_this_rank(layer, expert), "grad"));
   };
   going_home_.emplace_back(
-      layer, sparse_reduce_scatter(mesh_.data(), stored_.at(layer).schedule, gradient, gradient));
+      layer,
+      sparse_reduce_scatter(mesh_.replicas(), stored_.at(layer).schedule, gradient, gradient));
 }
 
 void ExpertStore::finish_gradients() {
@@ -162,7 +163,7 @@ void ExpertStore::refresh_replicas() {
     const auto master = [&](int32_t expert) {
       return view(chunk(slot_on_this_rank(layer, expert), "master"));
     };
-    works.push_back(sparse_all_gather(mesh_.data(), stored_[layer].schedule, master, master));
+    works.push_back(sparse_all_gather(mesh_.replicas(), stored_[layer].schedule, master, master));
   }
   for (Work& work : works) {
     work.wait();

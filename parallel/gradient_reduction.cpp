@@ -7,7 +7,7 @@ namespace enodia {
 void reduce_gradients(const ProcessMesh& mesh,
                       const ParameterRegistry& registry,
                       ExpertStore* store) {
-  Work dense = mesh.data().all_reduce(view(registry.dense_gradients()), ReduceOp::kSum);
+  Work dense = mesh.gradients().all_reduce(view(registry.dense_gradients()), ReduceOp::kSum);
   if (store != nullptr) {
     store->finish_gradients();
   }

@@ -50,6 +50,7 @@ std::string check_temperature(const std::string& text) {
 /// All that was said on the command line; one command is chosen.
 struct CommandLine {
   TrainArguments train;
+  bool json_steps = false;
   EvalArguments eval;
   GenerateArguments generate;
   PrepareArguments prepare;
@@ -65,7 +66,7 @@ void add_train(CLI::App& app, CommandLine& line) {
   command->add_option("--set", line.train.overrides, "Override a value, as optim.lr=1e-3")
       ->take_all()
       ->allow_extra_args(false);
-  command->add_flag("--json", line.train.json, "Print each step as a JSON object");
+  command->add_flag("--json", line.json_steps, "Print each step as a JSON object");
   command->callback(
       [&line] { line.on_ranks = [&line](Communicator& world) { train(world, line.train); }; });
 }
@@ -222,7 +223,9 @@ int run(int argc, char** argv) {
   if (line.on_one) {
     return run_on_one(line);
   }
-  line.train.terminal = watched_by_a_person(launched_rank().world_size > 1);
+  line.train.show = line.json_steps                                       ? ShowSteps::kJson
+                    : watched_by_a_person(launched_rank().world_size > 1) ? ShowSteps::kTerminal
+                                                                          : ShowSteps::kLines;
   return run_on_ranks(argc, argv, line);
 }
 

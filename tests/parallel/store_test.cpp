@@ -142,7 +142,7 @@ TEST_P(Store, EveryExpertHasOneOwnerAndDenseParametersLieEverywhere) {
 template <typename Visit>
 void for_each_slot(const Model& model, const Visit& visit) {
   for (int layer = 0; layer < model.store.num_layers(); ++layer) {
-    const auto experts = model.store.placement(layer).experts_on(model.mesh.experts().rank());
+    const auto experts = model.store.placement(layer).experts_on(model.mesh.tokens().rank());
     for (size_t slot = 0; slot < experts.size(); ++slot) {
       visit(layer, slot, experts[slot]);
     }
@@ -188,7 +188,7 @@ void add_gradient(
 void run_backward(Model& model, int micro_batch) {
   for (int layer = model.store.num_layers() - 1; layer >= 0; --layer) {
     Lease lease = model.store.acquire(layer, LeaseUse::kBackward);
-    const auto experts = model.store.placement(layer).experts_on(model.mesh.experts().rank());
+    const auto experts = model.store.placement(layer).experts_on(model.mesh.tokens().rank());
     ASSERT_EQ(lease.gradients.size(), experts.size());
     for (size_t slot = 0; slot < experts.size(); ++slot) {
       const ExpertMatrices& grad = lease.gradients[slot];

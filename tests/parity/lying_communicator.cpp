@@ -12,28 +12,26 @@ bool is_floating(const Buffer& buffer) {
 
 class LyingCommunicator : public Communicator {
  public:
-  LyingCommunicator(Communicator& inner, Lie lie) : inner_(inner), lie_(std::move(lie)) {}
-  LyingCommunicator(std::unique_ptr<Communicator> group, Lie lie)
-      : group_(std::move(group)),
-        inner_(*group_),
-        lie_(std::move(lie)),
-        exchange_kind_(CallKind::kTokens) {}
+  LyingCommunicator(std::unique_ptr<Communicator> inner, Traffic traffic, Lie lie)
+      : inner_(std::move(inner)),
+        traffic_(traffic),
+        lie_(std::move(lie)) {}
 
-  int rank() const override { return inner_.rank(); }
-  int world_size() const override { return inner_.world_size(); }
-  std::span<const int> nodes() const override { return inner_.nodes(); }
-  void barrier() override { inner_.barrier(); }
+  int rank() const override { return inner_->rank(); }
+  int world_size() const override { return inner_->world_size(); }
+  std::span<const int> nodes() const override { return inner_->nodes(); }
+  void barrier() override { inner_->barrier(); }
   Work broadcast(Buffer inout, int root, const Queue& after) override {
-    return inner_.broadcast(inout, root, after);
+    return inner_->broadcast(inout, root, after);
   }
   std::unique_ptr<Communicator> split(int color, int key) override {
-    return std::make_unique<LyingCommunicator>(inner_.split(color, key), lie_);
+    return make_lying(inner_->split(color, key), traffic_, lie_);
   }
 
   Work exchange(std::span<const Message> sends,
                 std::span<const Message> receives,
                 const Queue& after) override {
-    inner_.exchange(sends, receives, after).wait();
+    inner_->exchange(sends, receives, after).wait();
     bool floating = false;
     std::vector<Buffer> from_others;
     for (const auto& [peer, buffer] : receives) {
@@ -46,7 +44,7 @@ class LyingCommunicator : public Communicator {
       floating = floating || is_floating(buffer);
     }
     if (floating) {
-      lie_({exchange_kind_, exchanges_++, from_others, {}});
+      lie_({traffic_, calls_++, from_others, {}});
     }
     return {};
   }
@@ -54,25 +52,26 @@ class LyingCommunicator : public Communicator {
   Work all_reduce(Buffer inout, ReduceOp op, const Queue& after) override {
     const auto* first = static_cast<const std::byte*>(inout.data);
     const std::vector<std::byte> contributed(first, first + inout.bytes());
-    inner_.all_reduce(inout, op, after).wait();
+    inner_->all_reduce(inout, op, after).wait();
     if (is_floating(inout)) {
-      lie_({CallKind::kReduce, reductions_++, std::span<const Buffer>(&inout, 1), contributed});
+      lie_({traffic_, calls_++, std::span<const Buffer>(&inout, 1), contributed});
     }
     return {};
   }
 
  private:
-  std::unique_ptr<Communicator> group_;
-  Communicator& inner_;
+  std::unique_ptr<Communicator> inner_;
+  Traffic traffic_;
   Lie lie_;
-  CallKind exchange_kind_ = CallKind::kExperts;
-  int64_t exchanges_ = 0, reductions_ = 0;
+  int64_t calls_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_lying(Communicator& inner, Lie lie) {
-  return std::make_unique<LyingCommunicator>(inner, std::move(lie));
+std::unique_ptr<Communicator> make_lying(std::unique_ptr<Communicator> inner,
+                                         Traffic traffic,
+                                         Lie lie) {
+  return std::make_unique<LyingCommunicator>(std::move(inner), traffic, std::move(lie));
 }
 
 }  // namespace enodia

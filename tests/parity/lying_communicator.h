@@ -7,20 +7,14 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/traffic.h"
 
 namespace enodia {
 
-/// What an operation is for, as far as the communicator can tell.
-enum class CallKind {
-  kTokens,   ///< exchange in an expert-parallel group: token copies, their weights, gradients
-  kExperts,  ///< exchange over the world: experts' gradients and weights on their way
-  kReduce,   ///< all_reduce over the world
-};
-
 /// An operation on floating-point numbers that has just been completed on this rank.
 struct CompletedCall {
-  CallKind kind;
-  int64_t number;  ///< how many of this kind came before, on this rank
+  Traffic traffic;
+  int64_t number;  ///< how many of this traffic came before, on this rank
   /// What other ranks sent here, or the result of the reduction. To be falsified at will.
   std::span<const Buffer> received;
   /// What this rank put into the reduction, as its bytes.
@@ -30,8 +24,10 @@ struct CompletedCall {
 /// Falsifies what has arrived.
 using Lie = std::function<void(const CompletedCall&)>;
 
-/// A decorator of the world that completes each operation and then tells the lie to its caller.
-/// Groups split from it lie as well; integers arrive untouched. `inner` outlives it.
-std::unique_ptr<Communicator> make_lying(Communicator& inner, Lie lie);
+/// A decorator that completes each operation and then tells the lie to its caller; integers arrive
+/// untouched. Serves as a mesh's Decorate.
+std::unique_ptr<Communicator> make_lying(std::unique_ptr<Communicator> inner,
+                                         Traffic traffic,
+                                         Lie lie);
 
 }  // namespace enodia

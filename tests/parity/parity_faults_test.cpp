@@ -29,24 +29,28 @@ constexpr int64_t kTokenExchanges = 6 * kLayers;
 bool is_token_exchange(const CompletedCall& call, TokenExchange exchange) {
   const int64_t place = call.number % kTokenExchanges;
   const int64_t pass = place < 3 * kLayers ? 0 : 3;  // forward, backward
-  return call.kind == CallKind::kTokens && place % 3 + pass == exchange;
+  return call.traffic == Traffic::kTokens && place % 3 + pass == exchange;
 }
 
 // The expert exchanges: every layer's weights to the replicas when the masters are set; then, each
 // step, every layer's gradients home and every layer's weights out.
 bool is_gradient_home(const CompletedCall& call) {
-  return call.kind == CallKind::kExperts && call.number % (2 * kLayers) >= kLayers;
+  return call.traffic == Traffic::kReplicas && call.number % (2 * kLayers) >= kLayers;
 }
 
 bool is_refresh_after_step(const CompletedCall& call) {
-  return call.kind == CallKind::kExperts && !is_gradient_home(call) && call.number >= kLayers;
+  return call.traffic == Traffic::kReplicas && !is_gradient_home(call) && call.number >= kLayers;
 }
 
-// The reductions of a step: dense gradients, losses, norm.
-enum Reduction { kDenseGradients, kLosses, kNorm, kReductions };
+bool is_dense_reduction(const CompletedCall& call) {
+  return call.traffic == Traffic::kGradients;
+}
+
+// The floating-point reductions for control in a step: losses, norm.
+enum Reduction { kLosses, kNorm, kReductions };
 
 bool is_reduction(const CompletedCall& call, Reduction reduction) {
-  return call.kind == CallKind::kReduce && call.number % kReductions == reduction;
+  return call.traffic == Traffic::kControl && call.number % kReductions == reduction;
 }
 
 template <typename Change>
@@ -131,8 +135,8 @@ std::vector<Fault> faults() {
       {"GradientsOfReplicasDoNotComeHome", is_gradient_home, lose},
       {"GradientsOfReplicasCountTwice", is_gradient_home, double_all},
       {"ReplicasMissTheUpdate", is_refresh_after_step, lose},
-      reduction_fault("DenseGradientsAreAveraged", kDenseGradients, average_over_four),
-      reduction_fault("DenseGradientsStayLocal", kDenseGradients, keep_own_contribution),
+      {"DenseGradientsAreAveraged", is_dense_reduction, average_over_four},
+      {"DenseGradientsStayLocal", is_dense_reduction, keep_own_contribution},
       reduction_fault("EachRankLogsItsOwnLoss", kLosses, keep_own_contribution),
       reduction_fault("EachRankClipsByItsOwnNorm", kNorm, keep_own_contribution),
       mistake("DocumentsLeak", join_documents),
@@ -154,15 +158,10 @@ ParityCase masked_case() {
 
 // The case as four lying ranks of the product compute it.
 std::vector<ParityStep> run_lying(const ParityCase& parity_case, ParityType type, const Lie& lie) {
-  std::vector<ParityStep> steps;
-  run_loopback(4, [&](Communicator& world) {
-    const auto lying = make_lying(world, lie);
-    std::vector<ParityStep> mine = run_parity_case(*lying, world, parity_case, 2, type);
-    if (world.rank() == 0) {
-      steps = std::move(mine);
-    }
-  });
-  return steps;
+  return run_parity_case_on_threads(
+      parity_case, 4, 2, type, [&lie](std::unique_ptr<Communicator> inner, Traffic traffic) {
+        return make_lying(std::move(inner), traffic, lie);
+      });
 }
 
 // What the faults are compared with.
@@ -215,14 +214,18 @@ TEST_F(ParityFaults, TheTruthPassesThroughALyingCommunicator) {
 // The functions above name operations by their number. Who changes the order of operations changes
 // these numbers and those functions.
 TEST_F(ParityFaults, OperationsHaveTheNumbersThatTheFaultsAssume) {
-  std::array<std::atomic<int64_t>, 3> calls{};
+  std::array<std::atomic<int64_t>, kAllTraffic.size()> calls{};
   run_lying(masked_case(), ParityType::kFloat32, [&calls](const CompletedCall& call) {
-    ++calls.at(static_cast<size_t>(call.kind));
+    ++calls.at(static_cast<size_t>(call.traffic));
   });
   constexpr int64_t kRanks = 4, kSteps = 2;
-  EXPECT_EQ(calls[0], kRanks * kSteps * kTokenExchanges);
-  EXPECT_EQ(calls[1], kRanks * (kLayers + kSteps * 2 * kLayers));
-  EXPECT_EQ(calls[2], kRanks * kSteps * kReductions);
+  const auto made = [&calls](Traffic traffic) -> int64_t {
+    return calls.at(static_cast<size_t>(traffic));
+  };
+  EXPECT_EQ(made(Traffic::kTokens), kRanks * kSteps * kTokenExchanges);
+  EXPECT_EQ(made(Traffic::kReplicas), kRanks * (kLayers + kSteps * 2 * kLayers));
+  EXPECT_EQ(made(Traffic::kGradients), kRanks * kSteps);
+  EXPECT_EQ(made(Traffic::kControl), kRanks * kSteps * kReductions);
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ std::vector<ParityCase> sample_of(int world_size) {
 
 // All ranks take part in the run; rank 0 judges.
 void expect_parity(Communicator& world, const ParityCase& parity_case, ParityType type) {
-  const auto over_mpi = run_parity_case(world, world, parity_case, parity_case.ep, type);
+  const auto over_mpi = run_parity_case(world, parity_case, parity_case.ep, type);
   if (world.rank() > 0) {
     return;
   }

@@ -124,19 +124,19 @@ void set_masters(Decoder& decoder, const NamedTensors& parameters) {
 }  // namespace
 
 std::vector<ParityStep> run_parity_case(Communicator& world,
-                                        Communicator& observer,
                                         const ParityCase& parity_case,
                                         int ep,
-                                        ParityType type) {
+                                        ParityType type,
+                                        const Decorate& decorate) {
   const ReferenceOptions& options = parity_case.options;
-  const ProcessMesh mesh(world, {world.world_size(), ep});
+  const ProcessMesh mesh(world, {world.world_size(), ep}, decorate);
   Decoder decoder(model_options(options, type), {options.aux_loss_coef, options.z_loss_coef}, mesh);
   AdamW optimizer(optim_options(options), decoder.registry());
   StepEngine engine(decoder, mesh);
   set_masters(decoder, parity_case.parameters);
 
   const auto gather = [&](const std::string& column) {
-    return gather_column(observer, decoder.registry(), options, column);
+    return gather_column(world, decoder.registry(), options, column);
   };
   std::vector<ParityStep> steps;
   for (const auto& batches : parity_case.steps) {
@@ -151,7 +151,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                      update.grad_norm,
                      gradients,
                      gather("master")});
-    check_copies(observer, decoder.registry(), steps.back().updated);
+    check_copies(world, decoder.registry(), steps.back().updated);
   }
   return steps;
 }
@@ -159,10 +159,11 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
 std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
                                                    int world_size,
                                                    int ep,
-                                                   ParityType type) {
+                                                   ParityType type,
+                                                   const Decorate& decorate) {
   std::vector<ParityStep> steps;
   run_loopback(world_size, [&](Communicator& world) {
-    std::vector<ParityStep> mine = run_parity_case(world, world, parity_case, ep, type);
+    std::vector<ParityStep> mine = run_parity_case(world, parity_case, ep, type, decorate);
     if (world.rank() == 0) {
       steps = std::move(mine);
     }

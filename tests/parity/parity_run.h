@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "parallel/mesh.h"
 #include "tests/parity/parity_case.h"
 #include "tests/references/parity.h"
 
@@ -24,18 +25,18 @@ struct ParityStep {
 /// one takes the micro-batches of all ranks one after the other; ep must divide the world. Proves
 /// on the way that every parameter has one owner, and that after each step dense parameters are the
 /// same bits on every rank (std::logic_error otherwise). Collective.
-/// `world` carries the training and `observer` the gathering: one and the same, unless `world`
-/// lies.
+/// What `decorate` does to the mesh does not reach the gathering.
 std::vector<ParityStep> run_parity_case(Communicator& world,
-                                        Communicator& observer,
                                         const ParityCase& parity_case,
                                         int ep,
-                                        ParityType type);
+                                        ParityType type,
+                                        const Decorate& decorate = {});
 
 /// The same on ranks that are threads of this process.
 std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
                                                    int world_size,
                                                    int ep,
-                                                   ParityType type);
+                                                   ParityType type,
+                                                   const Decorate& decorate = {});
 
 }  // namespace enodia

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "trainer/run/run_log.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
 /// are local. Each throws an Error; results go to stdout, on rank 0.
@@ -13,8 +14,7 @@ namespace enodia {
 struct TrainArguments {
   std::string config;                  ///< path of a YAML file
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
-  bool terminal = false;               ///< a person watches
-  bool json = false;                   ///< step lines as JSON objects
+  ShowSteps show = ShowSteps::kLines;
 };
 void train(Communicator& world, const TrainArguments& arguments);
 

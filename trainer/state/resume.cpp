@@ -81,7 +81,7 @@ std::optional<fs::path> choose_checkpoint(const ProcessMesh& mesh,
                                           const fs::path& folder,
                                           std::optional<int64_t> below) {
   std::string chosen;
-  run_together(mesh.data(), [&] {
+  run_together(mesh.control(), [&] {
     if (mesh.rank() == 0) {
       check_writable(folder);
       const FoundCheckpoint found = newest_checkpoint(folder, below);
@@ -95,7 +95,7 @@ std::optional<fs::path> choose_checkpoint(const ProcessMesh& mesh,
       chosen = found.path ? found.path->string() : "";
     }
   });
-  chosen = broadcast_text(mesh.data(), chosen, 0);
+  chosen = broadcast_text(mesh.control(), chosen, 0);
   return chosen.empty() ? std::nullopt : std::optional<fs::path>(chosen);
 }
 
@@ -106,7 +106,7 @@ TrainingProgress load_checkpoint(const fs::path& path,
                                  const DataIdentity& data,
                                  const Decoder& decoder) {
   TrainingProgress progress;
-  run_together(mesh.data(), [&] {
+  run_together(mesh.control(), [&] {
     const StoredModel stored = open_stored_model(path.string());
     compare_configs(stored.config, config, mesh.rank() == 0);
     compare_data(data_of(stored.checkpoint), data, config.data.train);

@@ -69,7 +69,7 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
 UpdateResult StepEngine::apply_update(AdamW& optimizer, double lr) {
   const at::NoGradGuard no_grad;
   UpdateResult result;
-  result.grad_norm = gradient_norm(mesh_.data(), decoder_.registry());
+  result.grad_norm = gradient_norm(mesh_.control(), decoder_.registry());
   result.applied = std::isfinite(result.grad_norm);
   if (result.applied) {
     optimizer.step(lr, optimizer.clip_scale(result.grad_norm));
@@ -83,8 +83,8 @@ StepEngine::Evaluation StepEngine::evaluate(const MicroBatch& micro_batch) {
   std::vector<BlockState> states;
   states.push_back(make_state(micro_batch, {.training = false}));
   run(forward_schedule(phases_of_block_), states);
-  return {all_reduce_value(mesh_.data(), states[0].losses.cross_entropy, ReduceOp::kSum),
-          all_reduce_value(mesh_.data(), micro_batch.num_valid, ReduceOp::kSum)};
+  return {all_reduce_value(mesh_.control(), states[0].losses.cross_entropy, ReduceOp::kSum),
+          all_reduce_value(mesh_.control(), micro_batch.num_valid, ReduceOp::kSum)};
 }
 
 at::Tensor StepEngine::logits(const MicroBatch& micro_batch, std::span<const int64_t> wanted_rows) {
@@ -131,13 +131,13 @@ void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& stat
 void StepEngine::agree_on_step(int64_t& valid_tokens) {
   const uint64_t hash = decoder_.experts() != nullptr ? decoder_.experts()->placement(0).hash() : 0;
   std::array<int64_t, 2> extremes{static_cast<int64_t>(hash), ~static_cast<int64_t>(hash)};
-  mesh_.data().all_reduce(view(std::span<int64_t>(extremes)), ReduceOp::kMax).wait();
+  mesh_.control().all_reduce(view(std::span<int64_t>(extremes)), ReduceOp::kMax).wait();
   if (extremes[0] != ~extremes[1]) {  // the largest hash is not the smallest
     throw CommError(
         "the ranks disagree on the plan of the first MoE layer; their configurations, seeds or "
         "binaries differ");
   }
-  valid_tokens = all_reduce_value(mesh_.data(), valid_tokens, ReduceOp::kSum);
+  valid_tokens = all_reduce_value(mesh_.control(), valid_tokens, ReduceOp::kSum);
 }
 
 StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens) {
@@ -147,7 +147,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
     sums[1] += state.losses.aux;
     sums[2] += state.losses.z;
   }
-  mesh_.data().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
+  mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
   const double tokens = std::max(1.0, static_cast<double>(valid_tokens));
   const double layers =
       decoder_.experts() != nullptr ? static_cast<double>(decoder_.experts()->num_layers()) : 1.0;
@@ -175,7 +175,7 @@ Imbalance StepEngine::measure_imbalance(const std::vector<BlockState>& states) {
       loads[layers * experts + layer * ranks + mesh_.rank()] += load.computed_rows;
     }
   }
-  mesh_.data().all_reduce(view(std::span<int64_t>(loads)), ReduceOp::kSum).wait();
+  mesh_.control().all_reduce(view(std::span<int64_t>(loads)), ReduceOp::kSum).wait();
   const auto middle = loads.begin() + layers * experts;
   return {mean_imbalance({loads.begin(), middle}, experts),
           mean_imbalance({middle, loads.end()}, ranks)};

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+#include "trainer/config/train_config.h"
+#include "trainer/metrics/metrics_file.h"
+#include "trainer/metrics/progress.h"
+#include "trainer/metrics/step_record.h"
+
+namespace enodia {
+
+/// How steps are shown on stdout.
+enum class ShowSteps : uint8_t { kLines, kTerminal, kJson };
+
+/// Everything that rank 0 writes of a run's steps: files in the run directory and stdout.
+class RunLog {
+ public:
+  /// Writes config.yaml and opens the files for the steps after `first_step`. Throws FileError.
+  RunLog(const TrainConfig& config, int64_t first_step, ShowSteps show);
+
+  void append(const StepRecord& record);
+
+ private:
+  MetricsFile metrics_;
+  Progress progress_;
+  ShowSteps show_;
+};
+
+}  // namespace enodia

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "collectives/communicator.h"
+#include "trainer/config/train_config.h"
+#include "trainer/data/prepare.h"
+#include "trainer/state/state_snapshot.h"
+
+namespace enodia {
+
+/// Rank 0 reads the file; everybody parses the same text, so everybody finds the same errors.
+/// Collective. Throws ConfigError (alike on all ranks) or SharedError.
+TrainConfig read_config(Communicator& world,
+                        const std::string& path,
+                        const std::vector<std::string>& overrides);
+
+/// The data sets of a run, open on this rank.
+struct RunData {
+  PreparedData train;
+  std::optional<PreparedData> valid;
+  DataIdentity identity() const {
+    return {train.tokenizer_hash,
+            train.dataset.fingerprint(),
+            train.dataset.num_documents(),
+            train.dataset.num_tokens()};
+  }
+};
+
+/// Opens the training and held-out data on this rank. Local. Throws FileError.
+RunData open_data(const TrainConfig& config);
+
+/// vocab_size 0 takes the tokenizer's; a larger one is padding, a smaller one a ConfigError.
+void resolve_vocab_size(TrainConfig& config, const PreparedData& data);
+
+/// Ranks may have been started with other arguments or see other files: found out before the first
+/// step, or they would train on apart or wait for each other for ever.
+/// Collective. Throws SharedError naming a rank that differs.
+void check_agreement(Communicator& world, const TrainConfig& config, const DataIdentity& data);
+
+}  // namespace enodia

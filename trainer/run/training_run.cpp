@@ -1,0 +1,80 @@
+#include "trainer/run/training_run.h"
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "checkpoint/native/folders.h"
+#include "common/log.h"
+#include "trainer/evaluate.h"
+
+namespace enodia {
+
+TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
+    : config(std::move(resolved)),
+      data(std::move(opened)),
+      mesh(world,
+           {.dp = world.world_size(),
+            .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
+                                         : world.world_size()}),
+      decoder(config.model, config.router, mesh),
+      optimizer(config.optim, decoder.registry()),
+      engine(decoder, mesh),
+      sampler(data.train.dataset,
+              {.order = config.data.order,
+               .sequence_length = config.train.sequence_length,
+               .seed = static_cast<uint64_t>(config.run.seed)}),
+      schedule(config.resolved_schedule()),
+      folder(std::filesystem::path(config.run.dir) / "checkpoints") {}
+
+std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
+  const int64_t micro = config.train.micro_batch_size;
+  const int64_t first = step * config.train.global_batch_size;
+  std::vector<MicroBatch> batches;
+  for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
+       index += mesh.world_size()) {
+    batches.push_back(make_micro_batch(sampler, first + index * micro, micro));
+  }
+  return batches;
+}
+
+StepRecord TrainingRun::train_step(int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t consumed_samples = (step + 1) * config.train.global_batch_size;
+  StepRecord record;
+  record.step = step + 1;
+  record.tokens = consumed_samples * config.train.sequence_length;
+  record.lr = learning_rate(schedule, consumed_samples);
+  record.losses = engine.accumulate_gradients(step, micro_batches_of(step));
+  record.update = engine.apply_update(optimizer, record.lr);
+  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+  record.step_ms = time.count();
+  record.tokens_per_s =
+      static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
+      record.step_ms;
+  skipped_in_a_row = record.update.applied ? 0 : skipped_in_a_row + 1;
+  return record;
+}
+
+double TrainingRun::held_out_loss() {
+  const EvalWindows windows(
+      data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
+  return evaluate_windows(engine, mesh, windows).loss();
+}
+
+void TrainingRun::save(int64_t step) {
+  const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
+  save_state(mesh.control(),
+             folder,
+             decoder.registry(),
+             progress,
+             data.identity(),
+             {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
+  if (mesh.rank() == 0) {
+    for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
+      log_warning(warning);
+    }
+  }
+}
+
+}  // namespace enodia
