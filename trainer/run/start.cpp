@@ -28,7 +28,8 @@ TrainConfig read_config(Communicator& world,
 }
 
 DataIdentity RunData::identity() const {
-  DataIdentity identity{.tokenizer_hash = first().tokenizer_hash};
+  DataIdentity identity;
+  identity.tokenizer_hash = first().tokenizer_hash;
   std::string parts;
   for (size_t i = 0; i < sources.size(); ++i) {
     const IndexedDataset& dataset = sources[i].dataset;
