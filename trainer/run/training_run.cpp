@@ -1,15 +1,13 @@
 #include "trainer/run/training_run.h"
 
-#include <algorithm>
 #include <chrono>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "checkpoint/native/folders.h"
-#include "collectives/collectives.h"
 #include "common/log.h"
 #include "trainer/evaluate.h"
+#include "trainer/run/progress_mode.h"
 
 namespace enodia {
 namespace {
@@ -17,24 +15,21 @@ namespace {
 /// Dense gradients that are reduced together while backward goes on.
 constexpr int64_t kBucketBytes = int64_t{2} << 20;
 
-/// A core for each rank's compute and one for its communication; the same answer on every rank.
-bool has_cores_to_spare(Communicator& world) {
-  const std::span<const int> nodes = world.nodes();
-  const auto neighbors = std::count(nodes.begin(), nodes.end(), nodes[world.rank()]);
-  const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());
-  return all_reduce_value(world, int64_t{cores >= 2 * neighbors}, ReduceOp::kMin) == 1;
-}
-
-std::unique_ptr<CommunicationThread> start_communication(Communicator& world, ProgressMode mode) {
-  const bool wanted =
-      mode == ProgressMode::kThread || (mode == ProgressMode::kAuto && has_cores_to_spare(world));
-  return wanted ? std::make_unique<CommunicationThread>() : nullptr;
-}
-
 Decorate decorate_with(CommunicationThread* thread) {
   return [thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
     return thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner);
   };
+}
+
+std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
+  std::vector<Sampler> samplers;
+  for (const PreparedData& source : data.sources) {
+    samplers.emplace_back(source.dataset,
+                          SamplerOptions{.order = config.data.order,
+                                         .sequence_length = config.train.sequence_length,
+                                         .seed = static_cast<uint64_t>(config.run.seed)});
+  }
+  return samplers;
 }
 
 }  // namespace
@@ -42,7 +37,7 @@ Decorate decorate_with(CommunicationThread* thread) {
 TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
     : config(std::move(resolved)),
       data(std::move(opened)),
-      communication(start_communication(world, config.run.progress)),
+      communication(start_communication_thread(world, config.run.progress)),
       mesh(world,
            {.dp = world.world_size(),
             .ep =
@@ -52,11 +47,8 @@ TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData open
       optimizer(config.optim, decoder.registry()),
       engine(
           decoder, mesh, communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket),
-      sampler(data.train.dataset,
-              {.order = config.data.order,
-               .sequence_length = config.train.sequence_length,
-               .seed = static_cast<uint64_t>(config.run.seed)}),
-      schedule(config.resolved_schedule()),
+      samples(samplers_of(config, data), data.blend),
+      schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints") {}
 
 std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
@@ -65,7 +57,7 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
   std::vector<MicroBatch> batches;
   for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
        index += mesh.world_size()) {
-    batches.push_back(make_micro_batch(sampler, first + index * micro, micro));
+    batches.push_back(samples.micro_batch(first + index * micro, micro));
   }
   return batches;
 }
@@ -96,12 +88,13 @@ double TrainingRun::held_out_loss() {
 
 void TrainingRun::save(int64_t step) {
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(mesh.control(),
-             folder,
-             decoder.registry(),
-             progress,
-             data.identity(),
-             {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
+  save_state(
+      mesh.control(),
+      folder,
+      decoder.registry(),
+      progress,
+      data.identity(),
+      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}});
   if (mesh.rank() == 0) {
     for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
       log_warning(warning);
