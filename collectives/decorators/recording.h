@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "collectives/communicator.h"
 #include "collectives/traffic.h"
@@ -45,6 +46,12 @@ class Recorder {
 
   /// A communicator with the same ranks whose operations are recorded. Local.
   std::unique_ptr<Communicator> record(std::unique_ptr<Communicator> inner, Traffic traffic);
+  /// `record` for ProcessMesh.
+  auto decorator() {
+    return [this](std::unique_ptr<Communicator> inner, Traffic traffic) {
+      return record(std::move(inner), traffic);
+    };
+  }
 
   const CommunicationCounts& counts() const { return counts_; }
 
