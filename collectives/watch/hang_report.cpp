@@ -16,18 +16,18 @@ std::string place_of(const RankStatus& status) {
                                              : "section '" + section + "' at step " + step;
 }
 
-/// The operation that the others' arrival is judged by: what the reporter waits for, else what any
-/// rank of the node waits for.
-std::optional<Operation> awaited_operation(std::span<const ObservedRank> ranks, size_t reporter) {
-  if (ranks[reporter].status.waiting) {
-    return ranks[reporter].status.waiting;
-  }
+/// The operations that ranks of the node wait for, each once.
+std::vector<Operation> awaited_operations(std::span<const ObservedRank> ranks) {
+  std::vector<Operation> awaited;
   for (const ObservedRank& rank : ranks) {
-    if (rank.status.waiting) {
-      return rank.status.waiting;
+    const std::optional<Operation>& own = rank.status.waiting;
+    if (own && std::none_of(awaited.begin(), awaited.end(), [&](const Operation& operation) {
+          return operation.traffic == own->traffic && operation.sequence == own->sequence;
+        })) {
+      awaited.push_back(*own);
     }
   }
-  return std::nullopt;
+  return awaited;
 }
 
 bool has_arrived(const ObservedRank& rank, const Operation& awaited) {
@@ -55,38 +55,27 @@ std::string describe_doing(const RankStatus& status) {
   return "waits in no operation";
 }
 
-std::string describe(const ObservedRank& rank, const std::optional<Operation>& awaited) {
-  std::string line = "  rank " + std::to_string(rank.status.rank) + describe_process(rank);
-  if (awaited && !has_arrived(rank, *awaited)) {
-    const Operation& last = rank.status.started[static_cast<size_t>(awaited->traffic)];
-    line += " has NOT arrived at " + awaited->name() + ": its last there is " +
-            (last.sequence > 0 ? last.name() : "none") + "; it is in " + place_of(rank.status) +
-            " and " + describe_doing(rank.status);
-  } else {
-    line += " is in " + place_of(rank.status) + " and " + describe_doing(rank.status);
+std::string describe(const ObservedRank& rank, std::span<const Operation> awaited) {
+  std::string line = "\n  rank " + std::to_string(rank.status.rank) + describe_process(rank) +
+                     " is in " + place_of(rank.status) + " and " + describe_doing(rank.status);
+  for (const Operation& operation : awaited) {
+    if (!has_arrived(rank, operation)) {
+      const Operation& last = rank.status.started[static_cast<size_t>(operation.traffic)];
+      line += "; it has NOT arrived at " + operation.name() + " (its last there is " +
+              (last.sequence > 0 ? last.name() : "none") + ")";
+    }
   }
   return line;
 }
 
-/// Where to look when nobody that can be seen is missing; empty otherwise.
-std::string describe_missing_elsewhere(std::span<const ObservedRank> ranks,
-                                       const std::optional<Operation>& awaited,
-                                       std::span<const int> nodes) {
-  const bool all_seen = std::all_of(
-      ranks.begin(), ranks.end(), [](const ObservedRank& rank) { return rank.status.rank >= 0; });
-  if (!all_seen) {
+/// Where to look when no rank that can be seen is missing; empty otherwise.
+std::string describe_missing_elsewhere(bool sees_all, bool is_whole_job) {
+  if (!sees_all) {
     return "\n  other ranks of this node cannot be seen from here";
   }
-  if (!awaited || !std::all_of(ranks.begin(), ranks.end(), [&](const ObservedRank& rank) {
-        return has_arrived(rank, *awaited);
-      })) {
-    return "";
-  }
-  if (nodes.size() == ranks.size()) {
-    return "\n  all ranks have arrived at " + awaited->name() + ": a message is lost";
-  }
-  return "\n  all ranks of this node have arrived at " + awaited->name() +
-         ": the missing one is on another node; see what its watchdog says";
+  return is_whole_job ? "\n  all ranks have arrived there: a message is lost"
+                      : "\n  all ranks of this node have arrived there: the missing one is on "
+                        "another node, see what is said there";
 }
 
 }  // namespace
@@ -96,19 +85,29 @@ std::string hang_report(std::span<const ObservedRank> ranks,
                         int64_t seconds,
                         std::span<const int> nodes) {
   const RankStatus& own = ranks[reporter].status;
-  const std::optional<Operation> awaited = awaited_operation(ranks, reporter);
-  std::string text = "rank " + std::to_string(own.rank) + " of " + std::to_string(nodes.size()) +
-                     " has shown no sign of life for " + std::to_string(seconds) + " s in " +
-                     place_of(own) + ", where it " + describe_doing(own);
+  const std::vector<Operation> awaited = awaited_operations(ranks);
+  const auto is_late = [&](const ObservedRank& rank) {
+    return !std::all_of(awaited.begin(), awaited.end(), [&](const Operation& operation) {
+      return has_arrived(rank, operation);
+    });
+  };
   std::string missing;
   std::string others;
+  bool sees_all = true;
   for (const ObservedRank& rank : ranks) {
-    if (rank.status.rank >= 0) {
-      const bool late = awaited && !has_arrived(rank, *awaited);
-      (late ? missing : others) += "\n" + describe(rank, awaited);
+    if (rank.status.rank < 0) {
+      sees_all = false;
+    } else {
+      (is_late(rank) ? missing : others) += describe(rank, awaited);
     }
   }
-  return text + missing + others + describe_missing_elsewhere(ranks, awaited, nodes);
+  std::string text = "rank " + std::to_string(own.rank) + " of " + std::to_string(nodes.size()) +
+                     " has shown no sign of life for " + std::to_string(seconds) + " s in " +
+                     place_of(own) + ", where it " + describe_doing(own) + missing + others;
+  if (own.waiting && missing.empty()) {
+    text += describe_missing_elsewhere(sees_all, nodes.size() == ranks.size());
+  }
+  return text;
 }
 
 }  // namespace enodia

@@ -46,6 +46,7 @@ class Watchdog {
   void loop();
   [[noreturn]] void end_job(std::chrono::steady_clock::duration silence);
   std::string describe_stack();
+  void wait_for_first_speaker() const;
   void wait_for_speakers() const;
 
   StatusBoard board_;
