@@ -17,7 +17,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kInterval = std::chrono::milliseconds(250);
 constexpr auto kPatience = std::chrono::seconds(2);  // for the others' last words
-constexpr unsigned kLastResort = 10;                 // seconds in which stderr must take the report
+constexpr auto kPause = std::chrono::milliseconds(20);
+constexpr unsigned kLastResort = 10;  // seconds in which stderr must take the report
 
 /// The log may be locked by the thread that hangs, so this goes straight to stderr.
 void print(std::string_view text) {
@@ -109,6 +110,8 @@ void Watchdog::end_job(Clock::duration silence) {
            hang_report(
                observe(board_), static_cast<size_t>(board_.own_slot()), seconds, board_.nodes()) +
            "\n";
+  } else {
+    wait_for_first_speaker();
   }
   print(text + describe_stack());
   board_.add_speaker();
@@ -130,6 +133,14 @@ std::string Watchdog::describe_stack() {
   return text;
 }
 
+/// The report stands before the stacks.
+void Watchdog::wait_for_first_speaker() const {
+  const auto deadline = Clock::now() + kPatience;
+  while (board_.num_speakers() == 0 && Clock::now() < deadline) {
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 /// The first rank to leave ends the job, so it leaves the others time to speak.
 void Watchdog::wait_for_speakers() const {
   const auto deadline = Clock::now() + kPatience;
@@ -141,7 +152,7 @@ void Watchdog::wait_for_speakers() const {
     if (board_.num_speakers() >= able) {
       return;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(kPause);
   }
 }
 

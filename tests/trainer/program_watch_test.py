@@ -107,10 +107,8 @@ class Agreement(ProgramTest):
     def test_other_data(self):
         """The same prefix, as each rank sees it from a folder of its own, with other content."""
         (self.folder / "elsewhere").mkdir()
-        for suffix in (".bin", ".idx"):
-            shutil.copy(self.folder / f"bytes/valid{suffix}", self.folder / "elsewhere")
-            (self.folder / f"elsewhere/valid{suffix}").rename(
-                self.folder / f"elsewhere/train{suffix}")
+        for part in (self.folder / "bytes").glob("valid.*"):
+            shutil.copy(part, self.folder / f"elsewhere/train{part.suffix}")
         (self.folder / "elsewhere/bytes").symlink_to(".")
         here = self.command_of(run__dir=self.folder / "apart")
         there = ["sh", "-c", 'cd elsewhere && exec "$@"', "sh", *here]

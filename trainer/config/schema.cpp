@@ -94,6 +94,12 @@ void describe(Section run, RunOptions& o) {
           o.eval_timeout_s,
           integer_or_auto(kMaxSeconds),
           "the same while data.valid is evaluated; auto = timeout_s");
+  run.key("progress",
+          o.progress,
+          one_of<ProgressMode>({"auto", "thread", "inline"},
+                               {ProgressMode::kAuto, ProgressMode::kThread, ProgressMode::kInline}),
+          "who moves messages while a rank computes: a communication thread, or nobody (inline); "
+          "auto takes a thread where every rank has two cores or more");
 }
 
 void describe(Section model, ModelOptions& o) {

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "collectives/communicator.h"
 #include "collectives/decorators/recording.h"
+#include "collectives/progress/communication_thread.h"
 #include "collectives/watch/status_board.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
@@ -41,6 +43,8 @@ struct TrainingRun {
   RunData data;
   StatusBoard& board;
   Recorder recorder;
+  /// None under `progress: inline`. Makes all calls to MPI while it lives.
+  std::unique_ptr<CommunicationThread> communication;
   ProcessMesh mesh;
   Decoder decoder;
   AdamW optimizer;
