@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/watch/watchdog.h"
 #include "trainer/run/run_log.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
@@ -14,9 +15,10 @@ namespace enodia {
 struct TrainArguments {
   std::string config;                  ///< path of a YAML file
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
+  std::string drill;                   ///< KIND:RANK:STEP, see trainer/run/drill.h; empty = none
   ShowSteps show = ShowSteps::kLines;
 };
-void train(Communicator& world, const TrainArguments& arguments);
+void train(Communicator& world, Watchdog& watchdog, const TrainArguments& arguments);
 
 struct EvalArguments {
   std::string model;
@@ -24,7 +26,7 @@ struct EvalArguments {
   std::string ngrams;  ///< PREFIX to count unigrams and bigrams on; empty = no baselines
   bool json = false;
 };
-void evaluate(Communicator& world, const EvalArguments& arguments);
+void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments);
 
 struct GenerateArguments {
   std::string model;
@@ -35,7 +37,7 @@ struct GenerateArguments {
   int64_t seed = 1;
   bool json = false;
 };
-void generate(Communicator& world, const GenerateArguments& arguments);
+void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments);
 
 struct PrepareArguments {
   std::vector<std::string> inputs;

@@ -61,13 +61,14 @@ Json to_json(const HeldOutLoss& held_out,
 
 }  // namespace
 
-void evaluate(Communicator& world, const EvalArguments& arguments) {
-  ServingModel model(world, arguments.model);
+void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments) {
+  ServingModel model(world, arguments.model, watchdog.board());
   std::optional<PreparedData> data;
   run_together(world, [&] {
     data.emplace(open_prepared(arguments.data));
     check_tokenizer(*data, *model.stored, arguments.data);
   });
+  watchdog.board().enter(RunSection::kEval);
   const EvalWindows windows(
       data->dataset, model.stored->config.train.sequence_length, kSequencesPerBatch);
   const HeldOutLoss held_out = evaluate_windows(*model.engine, model.mesh, windows);

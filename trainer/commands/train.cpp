@@ -6,6 +6,7 @@
 #include "collectives/run_together.h"
 #include "common/log.h"
 #include "trainer/commands/commands.h"
+#include "trainer/run/drill.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
 #include "trainer/run/training_run.h"
@@ -32,14 +33,18 @@ bool must_save(const StepRecord& record, const TrainConfig& config) {
 
 }  // namespace
 
-void train(Communicator& world, const TrainArguments& arguments) {
+void train(Communicator& world, Watchdog& watchdog, const TrainArguments& arguments) {
   TrainConfig config = read_config(world, arguments.config, arguments.overrides);
+  watchdog.set_timeouts(section_timeouts(config.run));
+  const std::optional<Drill> drill = parse_drill(arguments.drill, world.world_size());
   std::optional<RunData> data;
-  run_together(world, [&] { data.emplace(open_data(config)); });
-  resolve_vocab_size(config, *data);
-  check_agreement(world, config, data->identity());
+  run_together(world, [&] {
+    data.emplace(open_data(config));
+    resolve_vocab_size(config, *data);
+  });
+  check_agreement(world, config, *data);
 
-  TrainingRun run(world, config, std::move(*data));
+  TrainingRun run(world, config, std::move(*data), watchdog.board());
   const bool speaks = world.rank() == 0;
   const int64_t num_steps = config.train.steps;
   const int64_t first_step = resume_or_initialize(
@@ -56,9 +61,13 @@ void train(Communicator& world, const TrainArguments& arguments) {
   }
 
   for (int64_t step = first_step; step < num_steps; ++step) {
+    run.begin_step(step);
+    if (drill) {
+      drill->perform(world.rank(), step + 1, run.recorder);
+    }
     StepRecord record = run.train_step(step);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
-      record.valid_loss = run.held_out_loss();
+      record.valid_loss = run.held_out_loss(record.step);
     }
     if (speaks) {
       log->append(record);

@@ -10,6 +10,7 @@ constexpr int64_t kMaxWidth = int64_t{1} << 24;
 constexpr int64_t kMaxCount = int64_t{1} << 16;
 constexpr int64_t kMaxTokens = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxSteps = 1'000'000'000;
+constexpr int64_t kMaxSeconds = 1'000'000;
 
 IntegerRule integer(int64_t min, int64_t max) {
   return {min, max, {}};
@@ -86,6 +87,27 @@ void describe(Section run, RunOptions& o) {
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),
           "of initial weights and of the order of samples");
+  run.key("timeout_s",
+          o.timeout_s,
+          integer(0, kMaxSeconds),
+          "seconds without a sign of life in a step after which the watchdog ends the job; 0 = no "
+          "watchdog at all");
+  run.key("start_timeout_s",
+          o.start_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same before the first step; auto = 4 timeout_s");
+  run.key("first_step_timeout_s",
+          o.first_step_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same in the first step; auto = 4 timeout_s");
+  run.key("save_timeout_s",
+          o.save_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same while a checkpoint is saved; auto = 4 timeout_s");
+  run.key("eval_timeout_s",
+          o.eval_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same while data.valid is evaluated; auto = timeout_s");
   run.key("progress",
           o.progress,
           one_of<ProgressMode>({"auto", "thread", "inline"},

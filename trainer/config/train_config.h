@@ -24,6 +24,13 @@ struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
   int64_t seed = 1;
+  /// Seconds without a sign of life after which the watchdog ends the job, by section; 0 = auto
+  /// (trainer/run/start.h), but of `timeout_s`: no watchdog.
+  int64_t timeout_s = 300;
+  int64_t start_timeout_s = 0;
+  int64_t first_step_timeout_s = 0;
+  int64_t save_timeout_s = 0;
+  int64_t eval_timeout_s = 0;
   ProgressMode progress = ProgressMode::kAuto;
 
   /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.

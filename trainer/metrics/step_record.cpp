@@ -17,6 +17,15 @@ double unsigned_nan(double value) {
   return std::isnan(value) ? std::fabs(value) : value;
 }
 
+/// By traffic: {"control": 512, ...}.
+Json bytes_sent(const CommunicationCounts& communication) {
+  Json json = Json::object();
+  for (const Traffic traffic : kAllTraffic) {
+    json[std::string(name_of(traffic))] = communication[traffic].bytes_sent;
+  }
+  return json;
+}
+
 template <typename... Args>
 std::string printed(const char* format, Args... args) {
   std::array<char, 256> text{};
@@ -36,9 +45,11 @@ Json StepRecord::to_json() const {
       {"grad_norm", number(update.grad_norm)},
       {"skipped", !update.applied},
       {"lr", lr},
-      {"step_ms", step_ms},
+      {"step_ms", times.total},
       {"tokens_per_s", tokens_per_s},
-      {"imbalance", {{"expert", losses.imbalance.expert}, {"rank", losses.imbalance.rank}}}};
+      {"imbalance", {{"expert", losses.imbalance.expert}, {"rank", losses.imbalance.rank}}},
+      {"time_ms", times.to_json()},
+      {"bytes", bytes_sent(communication)}};
   if (valid_loss) {
     json["valid_loss"] = number(*valid_loss);
   }
@@ -55,7 +66,7 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       losses.aux_loss,
       unsigned_nan(update.grad_norm),
       lr,
-      step_ms,
+      times.total,
       tokens_per_s / 1000.0,
       losses.imbalance.expert);
   if (!update.applied) {

@@ -4,7 +4,9 @@
 #include <optional>
 #include <string>
 
+#include "collectives/decorators/recording.h"
 #include "common/json.h"
+#include "trainer/metrics/step_timer.h"
 #include "trainer/step/step_engine.h"
 
 namespace enodia {
@@ -16,7 +18,8 @@ struct StepRecord {
   StepLosses losses;
   UpdateResult update;
   double lr = 0;
-  double step_ms = 0;
+  StepTimes times;                    ///< of rank 0
+  CommunicationCounts communication;  ///< of rank 0 in this step
   double tokens_per_s = 0;
   std::optional<double> valid_loss;  ///< held-out nats per token, at steps that evaluate
 

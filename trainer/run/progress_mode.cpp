@@ -19,9 +19,7 @@ bool has_cores_to_spare(Communicator& world) {
 }  // namespace
 
 std::unique_ptr<CommunicationThread> start_communication_thread(
-    Communicator& world,
-    ProgressMode mode,
-    const CommunicationThread::Options& options) {
+    Communicator& world, ProgressMode mode, const CommunicationThread::Options& options) {
   const bool wanted =
       mode == ProgressMode::kThread || (mode == ProgressMode::kAuto && has_cores_to_spare(world));
   return wanted ? std::make_unique<CommunicationThread>(options) : nullptr;

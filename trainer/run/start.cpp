@@ -6,8 +6,60 @@
 #include "collectives/run_together.h"
 #include "common/file.h"
 #include "common/hash.h"
+#include "common/json.h"
 
 namespace enodia {
+namespace {
+
+/// Hash of this program's file; a rank that cannot read it says so, and differs from the others.
+std::string program_hash() {
+  try {
+    const MappedFile program("/proc/self/exe");
+    return hash_of(program.data(), static_cast<size_t>(program.size()));
+  } catch (const FileError& error) {
+    return error.what();
+  }
+}
+
+/// Everything that must be the same on all ranks: every key, the data, and last the program.
+std::vector<ConfigEntry> list_facts(const TrainConfig& config, const RunData& data) {
+  std::vector<ConfigEntry> facts = list_entries(config);
+  const DataIdentity train = data.identity();
+  facts.push_back({"the content of data.train", train.tokenizer_hash + train.fingerprint});
+  facts.push_back(
+      {"the content of data.valid",
+       data.valid ? data.valid->tokenizer_hash + data.valid->dataset.fingerprint() : "none"});
+  facts.push_back({"the program", program_hash()});
+  return facts;
+}
+
+Json to_json(const std::vector<ConfigEntry>& facts) {
+  Json json = Json::array();
+  for (const ConfigEntry& fact : facts) {
+    json.push_back({fact.path, fact.value});
+  }
+  return json;
+}
+
+/// "another configuration than rank 0: train.steps is 8 and not 7", or nothing. A program with
+/// another table of keys is another program, so that comes first.
+std::string find_difference(const std::vector<ConfigEntry>& mine, const Json& first) {
+  if (first.empty() || first.back().at(1) != mine.back().value) {
+    return "another program than rank 0 (another build of enodia)";
+  }
+  for (size_t i = 0; i < mine.size(); ++i) {
+    const std::string theirs = first.at(i).at(1).get<std::string>();
+    if (mine[i].value != theirs) {
+      return mine[i].path.starts_with("the content of ")
+                 ? "other data than rank 0: " + mine[i].path + " differs"
+                 : "another configuration than rank 0: " + mine[i].path + " is " + mine[i].value +
+                       " and not " + theirs;
+    }
+  }
+  return "";
+}
+
+}  // namespace
 
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
@@ -22,8 +74,12 @@ TrainConfig read_config(Communicator& world,
       }
     }
   });
-  TrainConfig config = parse_train_config(broadcast_text(world, text, 0), path, overrides);
-  throw_problems(check_layout(config, world.world_size()));
+  text = broadcast_text(world, text, 0);
+  TrainConfig config;
+  run_together(world, [&] {
+    config = parse_train_config(text, path, overrides);
+    throw_problems(check_layout(config, world.world_size()));
+  });
   return config;
 }
 
@@ -85,21 +141,33 @@ void resolve_vocab_size(TrainConfig& config, const RunData& data) {
   }
 }
 
-void check_agreement(Communicator& world, const TrainConfig& config, const DataIdentity& data) {
-  std::string mine;
-  for (const ConfigEntry& entry : list_entries(config)) {
-    mine += entry.path + ": " + entry.value + "\n";
-  }
-  mine += data.tokenizer_hash + data.fingerprint + std::to_string(data.tokens);
-  const std::vector<std::string> hashes = all_gather_text(world, hash_of(mine.data(), mine.size()));
-  for (size_t rank = 1; rank < hashes.size(); ++rank) {
-    if (hashes[rank] != hashes[0]) {
-      throw SharedError("rank " + std::to_string(rank) +
-                            " has another configuration or other training data than rank 0; start "
-                            "all ranks with the same arguments and the same files",
+void check_agreement(Communicator& world, const TrainConfig& config, const RunData& data) {
+  const std::vector<ConfigEntry> mine = list_facts(config, data);
+  const Json first = parse_json(broadcast_text(world, to_json(mine).dump(), 0), "rank 0's values");
+  const std::vector<std::string> complaints = all_gather_text(world, find_difference(mine, first));
+  for (size_t rank = 0; rank < complaints.size(); ++rank) {
+    if (!complaints[rank].empty()) {
+      throw SharedError("rank " + std::to_string(rank) + " has " + complaints[rank] +
+                            "; start all ranks with the same program, arguments and files",
                         ExitCode::kConfig);
     }
   }
+}
+
+SectionTimeouts section_timeouts(const RunOptions& run) {
+  SectionTimeouts timeouts;
+  const auto set = [&](RunSection section, int64_t chosen, int64_t automatic) {
+    timeouts[section] = std::chrono::seconds(run.timeout_s == 0 ? 0
+                                             : chosen == 0      ? automatic
+                                                                : chosen);
+  };
+  set(RunSection::kStart, run.start_timeout_s, 4 * run.timeout_s);
+  set(RunSection::kFirstStep, run.first_step_timeout_s, 4 * run.timeout_s);
+  set(RunSection::kStep, run.timeout_s, run.timeout_s);
+  set(RunSection::kSave, run.save_timeout_s, 4 * run.timeout_s);
+  set(RunSection::kEval, run.eval_timeout_s, run.timeout_s);
+  set(RunSection::kEnd, run.start_timeout_s, 4 * run.timeout_s);
+  return timeouts;
 }
 
 }  // namespace enodia

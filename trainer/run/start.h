@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/watch/watchdog.h"
 #include "trainer/config/train_config.h"
 #include "trainer/data/blend.h"
 #include "trainer/data/prepare.h"
@@ -12,8 +13,8 @@
 
 namespace enodia {
 
-/// Rank 0 reads the file; everybody parses the same text, so everybody finds the same errors.
-/// Collective. Throws ConfigError (alike on all ranks) or SharedError.
+/// Rank 0 reads the file and everybody parses its text with overrides of their own, which may be
+/// wrong on one rank alone. Collective. Throws SharedError.
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
                         const std::vector<std::string>& overrides);
@@ -36,9 +37,14 @@ RunData open_data(const TrainConfig& config);
 /// vocab_size 0 takes the tokenizer's; a larger one is padding, a smaller one a ConfigError.
 void resolve_vocab_size(TrainConfig& config, const RunData& data);
 
-/// Ranks may have been started with other arguments or see other files: found out before the first
-/// step, or they would train on apart or wait for each other for ever.
-/// Collective. Throws SharedError naming a rank that differs.
-void check_agreement(Communicator& world, const TrainConfig& config, const DataIdentity& data);
+/// Ranks may have been started with other arguments or another program, or see other files: found
+/// out before the first step, or they would train on apart or wait for each other for ever.
+/// Collective. Throws SharedError naming the first rank that differs from rank 0, and the key (with
+/// both values), the data or the program in which it does.
+void check_agreement(Communicator& world, const TrainConfig& config, const RunData& data);
+
+/// Seconds of the sections of a run, `auto` resolved: start, first step and save 4 timeout_s, eval
+/// timeout_s.
+SectionTimeouts section_timeouts(const RunOptions& run);
 
 }  // namespace enodia

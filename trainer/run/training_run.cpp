@@ -1,6 +1,5 @@
 #include "trainer/run/training_run.h"
 
-#include <chrono>
 #include <string>
 #include <utility>
 
@@ -15,9 +14,11 @@ namespace {
 /// Dense gradients that are reduced together while backward goes on.
 constexpr int64_t kBucketBytes = int64_t{2} << 20;
 
-Decorate decorate_with(CommunicationThread* thread) {
-  return [thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
-    return thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner);
+Decorate decorate_with(CommunicationThread* thread, Recorder& recorder) {
+  return [thread, &recorder](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    return recorder.record(
+        thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner),
+        traffic);
   };
 }
 
@@ -34,15 +35,20 @@ std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data)
 
 }  // namespace
 
-TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
+TrainingRun::TrainingRun(Communicator& world,
+                         TrainConfig resolved,
+                         RunData opened,
+                         StatusBoard& status)
     : config(std::move(resolved)),
       data(std::move(opened)),
+      board(status),
+      recorder(nullptr, &board),
       communication(start_communication_thread(world, config.run.progress)),
       mesh(world,
            {.dp = world.world_size(),
             .ep =
                 config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
-           decorate_with(communication.get())),
+           decorate_with(communication.get(), recorder)),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
       engine(
@@ -62,31 +68,43 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
   return batches;
 }
 
+void TrainingRun::begin_step(int64_t step) {
+  board.enter(is_first_step ? RunSection::kFirstStep : RunSection::kStep, step + 1);
+  is_first_step = false;
+}
+
 StepRecord TrainingRun::train_step(int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
+  StepTimer timer(recorder);
   const int64_t consumed_samples = (step + 1) * config.train.global_batch_size;
   StepRecord record;
   record.step = step + 1;
   record.tokens = consumed_samples * config.train.sequence_length;
   record.lr = learning_rate(schedule, consumed_samples);
-  record.losses = engine.accumulate_gradients(step, micro_batches_of(step));
-  record.update = engine.apply_update(optimizer, record.lr);
-  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-  record.step_ms = time.count();
+  const std::vector<MicroBatch> micro_batches =
+      timer.measure(&StepTimes::data, [&] { return micro_batches_of(step); });
+  record.losses = engine.accumulate_gradients(step, micro_batches);
+  record.update = timer.measure(&StepTimes::optimizer,
+                                [&] { return engine.apply_update(optimizer, record.lr); });
+  record.times = timer.finish();
+  record.communication = timer.communication();
+  record.times.most_exposed =
+      all_reduce_value(mesh.control(), record.times.all_exposed(), ReduceOp::kMax);
   record.tokens_per_s =
       static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
-      record.step_ms;
+      record.times.total;
   skipped_in_a_row = record.update.applied ? 0 : skipped_in_a_row + 1;
   return record;
 }
 
-double TrainingRun::held_out_loss() {
+double TrainingRun::held_out_loss(int64_t step) {
+  board.enter(RunSection::kEval, step);
   const EvalWindows windows(
       data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
   return evaluate_windows(engine, mesh, windows).loss();
 }
 
 void TrainingRun::save(int64_t step) {
+  board.enter(RunSection::kSave, step);
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
   save_state(
       mesh.control(),
@@ -94,7 +112,8 @@ void TrainingRun::save(int64_t step) {
       decoder.registry(),
       progress,
       data.identity(),
-      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}});
+      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
+      {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {
     for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
       log_warning(warning);

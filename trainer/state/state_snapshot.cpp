@@ -54,7 +54,8 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
-                const std::vector<Attachment>& attachments) {
+                const std::vector<Attachment>& attachments,
+                const SaveOptions& options) {
   const Json document = {{"progress",
                           {{"step", progress.step},
                            {"consumed_samples", progress.consumed_samples},
@@ -66,8 +67,13 @@ void save_state(Communicator& communicator,
                            {"tokens", data.tokens}}}};
   std::vector<std::string> warnings;
   try {
-    warnings = save_checkpoint(
-        communicator, folder, progress.step, shards_to_save(registry), document, attachments);
+    warnings = save_checkpoint(communicator,
+                               folder,
+                               progress.step,
+                               shards_to_save(registry),
+                               document,
+                               attachments,
+                               options);
   } catch (const FileError& error) {
     throw SharedError(error.what(), error.exit_code());  // every rank has the same one
   }

@@ -40,7 +40,8 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
-                const std::vector<Attachment>& attachments);
+                const std::vector<Attachment>& attachments,
+                const SaveOptions& options = {});
 
 /// Fills the masters on this rank (dense and owned experts), and the moments too unless
 /// `masters_only`. Local: reads files; call Decoder::commit_step afterwards. Throws FileError when
