@@ -51,6 +51,7 @@ std::string check_temperature(const std::string& text) {
 struct CommandLine {
   TrainArguments train;
   bool json_steps = false;
+  std::optional<StopSignal> stop;  // heard by train only: the other commands have nothing to save
   EvalArguments eval;
   GenerateArguments generate;
   PrepareArguments prepare;
@@ -67,8 +68,10 @@ void add_train(CLI::App& app, CommandLine& line) {
       ->take_all()
       ->allow_extra_args(false);
   command->add_flag("--json", line.json_steps, "Print each step as a JSON object");
-  command->callback(
-      [&line] { line.on_ranks = [&line](Communicator& world) { train(world, line.train); }; });
+  command->callback([&line] {
+    line.stop.emplace();
+    line.on_ranks = [&line](Communicator& world) { train(world, line.train, *line.stop); };
+  });
 }
 
 void add_eval(CLI::App& app, CommandLine& line) {

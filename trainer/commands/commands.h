@@ -6,6 +6,7 @@
 
 #include "collectives/communicator.h"
 #include "trainer/run/run_log.h"
+#include "trainer/run/stop_signal.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
 /// are local. Each throws an Error; results go to stdout, on rank 0.
@@ -16,7 +17,8 @@ struct TrainArguments {
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
   ShowSteps show = ShowSteps::kLines;
 };
-void train(Communicator& world, const TrainArguments& arguments);
+/// Throws SharedError with exit code 5 when `stop` asked for it and the run was saved.
+void train(Communicator& world, const TrainArguments& arguments, const StopSignal& stop);
 
 struct EvalArguments {
   std::string model;
