@@ -57,6 +57,7 @@ std::string check_temperature(const std::string& text) {
 struct CommandLine {
   TrainArguments train;
   bool json_steps = false;
+  std::optional<StopSignal> stop;  // heard by train only: the other commands have nothing to save
   EvalArguments eval;
   GenerateArguments generate;
   PrepareArguments prepare;
@@ -78,8 +79,9 @@ void add_train(CLI::App& app, CommandLine& line) {
                       "KIND:RANK:STEP, a rehearsal of what happens when a rank fails: it stops "
                       "(stop), leaves out an operation (skip) or sleeps for ever (hang)");
   command->callback([&line] {
+    line.stop.emplace();
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
-      train(world, watchdog, line.train);
+      train(world, watchdog, line.train, *line.stop);
     };
   });
 }

@@ -7,6 +7,7 @@
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
 #include "trainer/run/run_log.h"
+#include "trainer/run/stop_signal.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
 /// are local. Each throws an Error; results go to stdout, on rank 0.
@@ -18,7 +19,11 @@ struct TrainArguments {
   std::string drill;                   ///< KIND:RANK:STEP, see trainer/run/drill.h; empty = none
   ShowSteps show = ShowSteps::kLines;
 };
-void train(Communicator& world, Watchdog& watchdog, const TrainArguments& arguments);
+/// Throws SharedError with exit code 5 when `stop` asked for it and the run was saved.
+void train(Communicator& world,
+           Watchdog& watchdog,
+           const TrainArguments& arguments,
+           const StopSignal& stop);
 
 struct EvalArguments {
   std::string model;

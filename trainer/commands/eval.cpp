@@ -19,7 +19,8 @@ constexpr int64_t kSequencesPerBatch = 8;
 void check_tokenizer(const PreparedData& data,
                      const StoredModel& model,
                      const std::string& prefix) {
-  if (data.tokenizer_hash != model.tokenizer->hash()) {
+  if (data.tokenizer_hash != model.tokenizer->hash() ||
+      data.vocab_size != model.tokenizer->vocab_size()) {
     throw FileError(prefix +
                     " was prepared with another tokenizer than the model's; prepare it "
                     "with the tokenizer that the model was trained with");

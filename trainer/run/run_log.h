@@ -19,6 +19,8 @@ class RunLog {
   RunLog(const TrainConfig& config, int64_t first_step, ShowSteps show);
 
   void append(const StepRecord& record);
+  /// Throws FileError when steps could not be written to metrics.jsonl, not even by now.
+  void finish() { metrics_.finish(); }
 
  private:
   MetricsFile metrics_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/native/folders.h"
+#include "common/error.h"
 #include "common/log.h"
 #include "trainer/evaluate.h"
 #include "trainer/run/progress_mode.h"
@@ -115,8 +116,12 @@ void TrainingRun::save(int64_t step) {
       {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
       {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {
-    for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
-      log_warning(warning);
+    try {
+      for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
+        log_warning(warning);
+      }
+    } catch (const FileError& error) {  // of this rank alone, and the step is saved
+      log_warning(error.what());
     }
   }
 }

@@ -155,7 +155,8 @@ void StepEngine::agree_on_step(int64_t& valid_tokens) {
 }
 
 StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens) {
-  std::array<double, 3> sums{};
+  std::array<double, 4> sums{};
+  sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
   for (const BlockState& state : states) {
     sums[0] += state.losses.cross_entropy;
     sums[1] += state.losses.aux;
@@ -169,7 +170,8 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
           .loss = sums[0] / tokens,
           .aux_loss = sums[1] / (tokens * layers),
           .z_loss = sums[2] / (tokens * layers),
-          .imbalance = measure_imbalance(states)};
+          .imbalance = measure_imbalance(states),
+          .stop_wanted = sums[3] > 0};
 }
 
 Imbalance StepEngine::measure_imbalance(const std::vector<BlockState>& states) {

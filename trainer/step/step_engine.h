@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -30,6 +31,7 @@ struct StepLosses {
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
   Imbalance imbalance;
+  bool stop_wanted = false;  ///< by any rank; see StepEngine::heed
 };
 
 /// What the update found; the same on every rank.
@@ -47,6 +49,10 @@ class StepEngine {
   StepEngine(Decoder& decoder,
              const ProcessMesh& mesh,
              int64_t bucket_bytes = GradientReduction::kOneBucket);
+
+  /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
+  /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
+  void heed(const std::atomic<bool>& stop_wanted) { stop_wanted_ = &stop_wanted; }
 
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
@@ -80,6 +86,7 @@ class StepEngine {
   const ProcessMesh& mesh_;
   int64_t bucket_bytes_;
   std::vector<int> phases_of_block_;
+  const std::atomic<bool>* stop_wanted_ = nullptr;
 };
 
 }  // namespace enodia
