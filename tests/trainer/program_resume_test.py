@@ -257,7 +257,13 @@ class FullDisk(ProgramTest):
     def test_no_room_for_metrics(self):
         place = self.mounted(12)
         self.refuse(4, ["metrics.jsonl", "full"],
-                    *self.train_arguments(place / "run", train__steps=60), ranks=2)
+                    *self.train_arguments(place / "run", train__steps=60, run__tensorboard="false"),
+                    ranks=2)
+
+    def test_no_room_for_events(self):
+        place = self.mounted(12)
+        self.refuse(4, ["tensorboard/events", "full", "run.tensorboard"],
+                    *self.train_arguments(place / "run", train__steps=60))
 
     def test_a_folder_of_somebody_else(self):
         if os.geteuid() == 0:

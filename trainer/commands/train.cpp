@@ -58,7 +58,11 @@ void train(Communicator& world, const TrainArguments& arguments) {
   for (int64_t step = first_step; step < num_steps; ++step) {
     StepRecord record = run.train_step(step);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
-      record.valid_loss = run.held_out_loss();
+      record.valid_loss = run.held_out_loss([&](int64_t done, int64_t total) {
+        if (speaks) {
+          log->show_evaluation(done, total);
+        }
+      });
     }
     if (speaks) {
       log->append(record);

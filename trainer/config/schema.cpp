@@ -72,6 +72,10 @@ void describe(Section run, RunOptions& o) {
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),
           "of initial weights and of the order of samples");
+  run.key("tensorboard",
+          o.tensorboard,
+          flag(),
+          "writes what metrics.jsonl says of each step for TensorBoard too");
 }
 
 void describe(Section model, ModelOptions& o) {

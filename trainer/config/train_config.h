@@ -16,6 +16,7 @@ struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
   int64_t seed = 1;
+  bool tensorboard = true;  ///< write TensorBoard's event files too
 
   /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
   std::vector<std::string> violations() const;

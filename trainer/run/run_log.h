@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "trainer/config/train_config.h"
 #include "trainer/metrics/metrics_file.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/metrics/step_record.h"
+#include "trainer/metrics/tensorboard_file.h"
 
 namespace enodia {
 
@@ -19,9 +21,12 @@ class RunLog {
   RunLog(const TrainConfig& config, int64_t first_step, ShowSteps show);
 
   void append(const StepRecord& record);
+  /// How far the evaluation of the step to come is.
+  void show_evaluation(int64_t done, int64_t total);
 
  private:
   MetricsFile metrics_;
+  std::optional<TensorBoardFile> tensorboard_;
   Progress progress_;
   ShowSteps show_;
 };

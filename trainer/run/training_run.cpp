@@ -6,7 +6,6 @@
 
 #include "checkpoint/native/folders.h"
 #include "common/log.h"
-#include "trainer/evaluate.h"
 
 namespace enodia {
 
@@ -56,10 +55,10 @@ StepRecord TrainingRun::train_step(int64_t step) {
   return record;
 }
 
-double TrainingRun::held_out_loss() {
+double TrainingRun::held_out_loss(const EvaluationProgress& progress) {
   const EvalWindows windows(
       data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
-  return evaluate_windows(engine, mesh, windows).loss();
+  return evaluate_windows(engine, mesh, windows, progress).loss();
 }
 
 void TrainingRun::save(int64_t step) {

@@ -12,6 +12,7 @@
 #include "trainer/config/train_config.h"
 #include "trainer/data/micro_batch.h"
 #include "trainer/data/sampler.h"
+#include "trainer/evaluate.h"
 #include "trainer/metrics/step_record.h"
 #include "trainer/run/start.h"
 #include "trainer/step/step_engine.h"
@@ -29,7 +30,7 @@ struct TrainingRun {
   /// Step number `step`, from 0; the record counts from 1.
   StepRecord train_step(int64_t step);
   /// Nats per token of data.valid.
-  double held_out_loss();
+  double held_out_loss(const EvaluationProgress& progress);
   /// Writes the checkpoint of `step` done steps and removes those that are too old.
   void save(int64_t step);
 
