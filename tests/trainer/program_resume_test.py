@@ -261,9 +261,10 @@ class FullDisk(ProgramTest):
                     ranks=2)
 
     def test_no_room_for_events(self):
-        place = self.mounted(12)
+        place = self.mounted(12)  # with six layers events are larger than lines of metrics
         self.refuse(4, ["tensorboard/events", "full", "run.tensorboard"],
-                    *self.train_arguments(place / "run", train__steps=60))
+                    *self.train_arguments(place / "run", train__steps=60,
+                                          model__num_hidden_layers=6))
 
     def test_a_folder_of_somebody_else(self):
         if os.geteuid() == 0:
