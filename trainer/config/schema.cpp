@@ -76,6 +76,12 @@ void describe(Section run, RunOptions& o) {
           o.tensorboard,
           flag(),
           "writes what metrics.jsonl says of each step for TensorBoard too");
+  run.key("progress",
+          o.progress,
+          one_of<ProgressMode>({"auto", "thread", "inline"},
+                               {ProgressMode::kAuto, ProgressMode::kThread, ProgressMode::kInline}),
+          "who moves messages while a rank computes: a communication thread, or nobody (inline); "
+          "auto takes a thread where every rank has two cores or more");
 }
 
 void describe(Section model, ModelOptions& o) {
