@@ -246,9 +246,11 @@ int run(int argc, char** argv) {
   if (line.on_one) {
     return run_on_one(line);
   }
-  line.train.show = line.json_steps                                       ? ShowSteps::kJson
-                    : watched_by_a_person(launched_rank().world_size > 1) ? ShowSteps::kTerminal
-                                                                          : ShowSteps::kLines;
+  const bool watched = watched_by_a_person(launched_rank().world_size > 1);
+  line.eval.terminal = watched;
+  line.train.show = line.json_steps ? ShowSteps::kJson
+                    : watched       ? ShowSteps::kTerminal
+                                    : ShowSteps::kLines;
   return run_on_ranks(argc, argv, line);
 }
 

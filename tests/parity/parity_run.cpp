@@ -1,6 +1,7 @@
 #include "tests/parity/parity_run.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include <ATen/ops/tensor.h>
@@ -97,6 +98,20 @@ void check_copies(Communicator& observer,
   }
 }
 
+// Every token, labelled or not, is computed K times somewhere in each layer.
+void check_rows(const StepLoad& load,
+                const ReferenceOptions& options,
+                const std::vector<ReferenceMicroBatch>& batches) {
+  int64_t expected = 0;
+  for (const ReferenceMicroBatch& batch : batches) {
+    expected += static_cast<int64_t>(batch.tokens.size() * load.entropy.size()) *
+                options.num_experts_per_tok;
+  }
+  if (std::accumulate(load.rows.begin(), load.rows.end(), int64_t{0}) != expected) {
+    throw std::logic_error("the ranks have not computed every token K times");
+  }
+}
+
 MicroBatch to_product(const ReferenceMicroBatch& batch) {
   MicroBatch product;
   product.tokens = batch.tokens;
@@ -144,12 +159,15 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   for (const auto& batches : parity_case.steps) {
     const auto number = static_cast<int64_t>(steps.size());
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(world, batches));
+    check_rows(losses.load, options, batches);
     const NamedTensors gradients = gather("grad");
     const UpdateResult update = engine.apply_update(optimizer, options.lr);
     steps.push_back({losses.loss,
                      losses.aux_loss,
                      losses.z_loss,
-                     losses.imbalance.expert,
+                     imbalance_of(losses.load).expert,
+                     losses.load.tokens,
+                     losses.load.entropy,
                      update.grad_norm,
                      gradients,
                      gather("master")});

@@ -357,6 +357,15 @@ class FullDisk(ProgramTest):
         self.assertEqual(self.checkpoints("full"), ["step_60"])
         self.assertEqual(len(result.out.splitlines()), 60)
 
+    def test_no_room_for_events_costs_a_warning(self):
+        place = self.mounted(12)
+        (self.folder / "eventful").mkdir()
+        (self.folder / "eventful/tensorboard").symlink_to(place)
+        result = self.succeed(*self.train_arguments("eventful", train__steps=60,
+                                                    model__num_hidden_layers=6), ranks=2)
+        self.assertEqual(result.err.count("no more events are written"), 1)
+        self.assertEqual(len(self.metrics("eventful")), 60)
+
     def test_a_folder_of_somebody_else(self):
         if os.geteuid() == 0:
             self.skipTest("root may write everywhere")

@@ -30,6 +30,7 @@ struct EvalArguments {
   std::string data;    ///< PREFIX of a prepared data set
   std::string ngrams;  ///< PREFIX to count unigrams and bigrams on; empty = no baselines
   bool json = false;
+  bool terminal = false;  ///< show how far it is
 };
 void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments);
 

@@ -8,6 +8,7 @@
 #include "trainer/data/ngram.h"
 #include "trainer/data/prepare.h"
 #include "trainer/evaluate.h"
+#include "trainer/metrics/progress.h"
 #include "trainer/state/serving_model.h"
 
 namespace enodia {
@@ -72,7 +73,15 @@ void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& argu
   watchdog.board().enter(RunSection::kEval);
   const EvalWindows windows(
       data->dataset, model.stored->config.train.sequence_length, kSequencesPerBatch);
-  const HeldOutLoss held_out = evaluate_windows(*model.engine, model.mesh, windows);
+  const bool shows = arguments.terminal && !arguments.json && world.rank() == 0;
+  const HeldOutLoss held_out =
+      evaluate_windows(*model.engine,
+                       model.mesh,
+                       windows,
+                       shows ? EvaluationProgress(rewrite_evaluation_line) : EvaluationProgress());
+  if (shows) {
+    erase_line();
+  }
 
   std::optional<NgramBaselines> ngrams;
   run_together(world, [&] {

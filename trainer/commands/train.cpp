@@ -100,7 +100,11 @@ void train(Communicator& world,
     }
     StepRecord record = run.train_step(step);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
-      record.valid_loss = run.held_out_loss(record.step);
+      record.valid_loss = run.held_out_loss(record.step, [&](int64_t done, int64_t total) {
+        if (speaks) {
+          log->show_evaluation(done, total);
+        }
+      });
     }
     if (speaks) {
       log->append(record);

@@ -108,6 +108,10 @@ void describe(Section run, RunOptions& o) {
           o.eval_timeout_s,
           integer_or_auto(kMaxSeconds),
           "the same while data.valid is evaluated; auto = timeout_s");
+  run.key("tensorboard",
+          o.tensorboard,
+          flag(),
+          "writes what metrics.jsonl says of each step for TensorBoard too");
   run.key("progress",
           o.progress,
           one_of<ProgressMode>({"auto", "thread", "inline"},

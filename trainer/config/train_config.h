@@ -31,6 +31,7 @@ struct RunOptions {
   int64_t first_step_timeout_s = 0;
   int64_t save_timeout_s = 0;
   int64_t eval_timeout_s = 0;
+  bool tensorboard = true;  ///< write TensorBoard's event files too
   ProgressMode progress = ProgressMode::kAuto;
 
   /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.

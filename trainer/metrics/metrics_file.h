@@ -12,7 +12,8 @@ namespace enodia {
 class MetricsFile {
  public:
   /// Opens for appending after the object of step `last_step`: what a killed run wrote beyond its
-  /// last checkpoint is cut off, a half-written last line too. Throws FileError.
+  /// last checkpoint is cut off, a half-written last line too. Damaged lines are left out with a
+  /// warning, and the file as it was stays beside it as metrics.jsonl.damaged. Throws FileError.
   MetricsFile(const std::filesystem::path& path, int64_t last_step);
   ~MetricsFile();
   MetricsFile(const MetricsFile&) = delete;

@@ -6,7 +6,6 @@
 #include "checkpoint/native/folders.h"
 #include "common/error.h"
 #include "common/log.h"
-#include "trainer/evaluate.h"
 #include "trainer/run/progress_mode.h"
 
 namespace enodia {
@@ -97,11 +96,11 @@ StepRecord TrainingRun::train_step(int64_t step) {
   return record;
 }
 
-double TrainingRun::held_out_loss(int64_t step) {
+double TrainingRun::held_out_loss(int64_t step, const EvaluationProgress& progress) {
   board.enter(RunSection::kEval, step);
   const EvalWindows windows(
       data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
-  return evaluate_windows(engine, mesh, windows).loss();
+  return evaluate_windows(engine, mesh, windows, progress).loss();
 }
 
 void TrainingRun::save(int64_t step) {

@@ -16,6 +16,7 @@
 #include "trainer/config/train_config.h"
 #include "trainer/data/blended_sampler.h"
 #include "trainer/data/micro_batch.h"
+#include "trainer/evaluate.h"
 #include "trainer/metrics/step_record.h"
 #include "trainer/run/start.h"
 #include "trainer/step/step_engine.h"
@@ -35,7 +36,7 @@ struct TrainingRun {
   void begin_step(int64_t step);
   StepRecord train_step(int64_t step);
   /// Nats per token of data.valid after `step` steps.
-  double held_out_loss(int64_t step);
+  double held_out_loss(int64_t step, const EvaluationProgress& progress);
   /// Writes the checkpoint of `step` done steps and removes those that are too old.
   void save(int64_t step);
 

@@ -13,16 +13,10 @@
 #include "parallel/gradient_reduction.h"
 #include "parallel/mesh.h"
 #include "trainer/data/micro_batch.h"
+#include "trainer/step/expert_load.h"
 #include "trainer/step/step_schedule.h"
 
 namespace enodia {
-
-/// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over
-/// layers.
-struct Imbalance {
-  double expert = 1.0;  ///< tokens of an expert
-  double rank = 1.0;    ///< token copies that a rank computed
-};
 
 /// What a step's forward and backward found; the same on every rank.
 struct StepLosses {
@@ -30,7 +24,7 @@ struct StepLosses {
   double loss = 0;      ///< mean cross-entropy in nats, aux terms excluded
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
-  Imbalance imbalance;
+  StepLoad load;
   bool stop_wanted = false;  ///< by any rank; see StepEngine::heed
 };
 
@@ -78,9 +72,8 @@ class StepEngine {
   void run(const StepSchedule& schedule,
            std::vector<BlockState>& states,
            GradientReduction* reduction = nullptr);
-  void agree_on_step(int64_t& valid_tokens);
+  int64_t agree_on_step(std::span<const MicroBatch> micro_batches);
   StepLosses reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens);
-  Imbalance measure_imbalance(const std::vector<BlockState>& states);
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
