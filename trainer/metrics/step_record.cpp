@@ -131,7 +131,7 @@ std::vector<Scalar> StepRecord::to_scalars() const {
                                  {"loss/z", losses.z_loss},
                                  {"grad_norm", update.grad_norm},
                                  {"lr", lr},
-                                 {"step_ms", step_ms},
+                                 {"step_ms", times.total},
                                  {"tokens_per_s", tokens_per_s},
                                  {"imbalance/expert", imbalance.expert},
                                  {"imbalance/rank", imbalance.rank}};
