@@ -26,11 +26,11 @@
 namespace enodia {
 namespace {
 
-constexpr const char* kCommands = "train, eval, generate, prepare and inspect";
+constexpr const char* kCommands = "train, eval, generate, prepare, inspect and doctor";
 
 bool is_command(std::string_view word) {
   return word == "train" || word == "eval" || word == "generate" || word == "prepare" ||
-         word == "inspect";
+         word == "inspect" || word == "doctor";
 }
 
 /// Counts that CLI11 would describe with 300 digits.
@@ -55,7 +55,8 @@ struct CommandLine {
   GenerateArguments generate;
   PrepareArguments prepare;
   InspectArguments inspect;
-  std::function<void(Communicator&)> on_ranks;  // set by train, eval, generate
+  DoctorArguments doctor;
+  std::function<void(Communicator&)> on_ranks;  // set by train, eval, generate, doctor
   std::function<void()> on_one;                 // set by prepare, inspect
 };
 
@@ -126,6 +127,14 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   command->add_option("MODEL", line.inspect.model, "Run directory or checkpoint")->required();
   command->add_flag("--json", line.inspect.json, "Print JSON with a hash of every logical tensor");
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
+}
+
+void add_doctor(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand(
+      "doctor", "Check MPI, nodes and the links between ranks; name what is wrong and its remedy");
+  command->add_flag("--json", line.doctor.json, "Print one JSON object");
+  command->callback(
+      [&line] { line.on_ranks = [&line](Communicator& world) { doctor(world, line.doctor); }; });
 }
 
 /// A rank computes with one share of the machine's cores, unless OMP_NUM_THREADS says otherwise.
@@ -208,6 +217,7 @@ int run(int argc, char** argv) {
   add_generate(app, line);
   add_prepare(app, line);
   add_inspect(app, line);
+  add_doctor(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -223,9 +233,11 @@ int run(int argc, char** argv) {
   if (line.on_one) {
     return run_on_one(line);
   }
-  line.train.show = line.json_steps                                       ? ShowSteps::kJson
-                    : watched_by_a_person(launched_rank().world_size > 1) ? ShowSteps::kTerminal
-                                                                          : ShowSteps::kLines;
+  const bool watched = watched_by_a_person(launched_rank().world_size > 1);
+  line.doctor.terminal = watched;
+  line.train.show = line.json_steps ? ShowSteps::kJson
+                    : watched       ? ShowSteps::kTerminal
+                                    : ShowSteps::kLines;
   return run_on_ranks(argc, argv, line);
 }
 

@@ -37,6 +37,13 @@ struct GenerateArguments {
 };
 void generate(Communicator& world, const GenerateArguments& arguments);
 
+struct DoctorArguments {
+  bool json = false;
+  bool terminal = false;  ///< somebody watches: show how far the measurements are
+};
+/// SharedError with code 3 when training would fail or a link between nodes is bad.
+void doctor(Communicator& world, const DoctorArguments& arguments);
+
 struct PrepareArguments {
   std::vector<std::string> inputs;
   std::string output, tokenizer;
