@@ -200,6 +200,7 @@ Json to_json(const Diagnosis& diagnosis) {
     links.push_back({{"low", link.low},
                      {"high", link.high},
                      {"latency_us", link.latency_us},
+                     {"quickest_us", link.quickest_us},
                      {"low_to_high_mbit", link.up_mbit},
                      {"high_to_low_mbit", link.down_mbit}});
   }

@@ -46,7 +46,7 @@ Rates rates_of(const std::vector<Link>& links, const std::function<bool(int)>& i
     const bool low_is_end = is_end(link.low);
     out.push_back(low_is_end ? link.up_mbit : link.down_mbit);
     in.push_back(low_is_end ? link.down_mbit : link.up_mbit);
-    latency.push_back(link.latency_us);
+    latency.push_back(link.quickest_us);
   }
   return {quantile(out, 0.5), quantile(in, 0.5), quantile(latency, 0.5)};
 }
@@ -68,7 +68,7 @@ class LinkClass {
         indices_.push_back(i);
         links_.push_back(links[i]);
         rates.insert(rates.end(), {links[i].up_mbit, links[i].down_mbit});
-        latencies.push_back(links[i].latency_us);
+        latencies.push_back(links[i].quickest_us);
       }
     }
     usual_mbit_ = quantile(rates, 0.75);
@@ -109,8 +109,8 @@ class LinkClass {
   bool is_bad(const Link& link) const {
     const double least = std::min(link.up_mbit, link.down_mbit);
     return least < kSlowRate * usual_mbit_ || (!all_slow() && least < limit_mbit_) ||
-           (link.latency_us > kSlowLatency * usual_latency_us_ &&
-            link.latency_us > usual_latency_us_ + kLatencyNoiseUs);
+           (link.quickest_us > kSlowLatency * usual_latency_us_ &&
+            link.quickest_us > usual_latency_us_ + kLatencyNoiseUs);
   }
 
   static bool touches(const Link& link, const Key& key, int id) {
@@ -247,7 +247,7 @@ class LinkClass {
     const bool in = rates.in < slow || rates.in < limit_mbit_;
     std::string text;
     if (out && in) {
-      text = "carries " + rate_text((rates.out + rates.in) / 2.0);
+      text = "carries " + rate_text(std::min(rates.out, rates.in));
     } else if (out || in) {
       text = "carries " + rate_text(rates.out) + " out and " + rate_text(rates.in) + " back";
     }

@@ -13,8 +13,8 @@ namespace enodia {
 /// the name of its host.
 ///
 /// Links are compared within their class, inside nodes or between nodes, with the upper quartile of
-/// the bandwidths and the lower quartile of the latencies: with three nodes of which one is slow,
-/// two thirds of the links are, so the median would be the slow one's. A link is bad when it
+/// the bandwidths and the lower quartile of the quickest messages: with three nodes of which one is
+/// slow, two thirds of the links are, so the median would be the slow one's. A link is bad when it
 /// carries less than half of that in one direction, or takes three times as long and 200 us more
 /// (less is a matter of the scheduler and of switch hops).
 

@@ -43,7 +43,7 @@ void wait_asleep(Work work) {
 /// What rank 0 tells a rank: measure the link to `peer` as its leader, follow that leader, or end.
 enum class Task : int64_t { kEnd, kLead, kFollow };
 using Order = std::array<int64_t, 3>;        // task, peer, microseconds
-using Figures = std::array<double, 3>;       // of a Link, seen from its leader, the low rank
+using Figures = std::array<double, 4>;       // of a Link, seen from its leader, the low rank
 using Instruction = std::array<int64_t, 2>;  // from leader to follower: what, how much
 
 enum class Step : int64_t { kDone, kPing, kTake, kGive };
@@ -62,8 +62,10 @@ class PairProbe {
       latency_ = measure_ping(static_cast<int64_t>(std::min<double>(kMostPings, affordable)));
     }
     const double half = (seconds - since(start)) / 2.0;
-    const Figures figures{
-        latency_ * 1e6, measure_bandwidth(Step::kTake, half), measure_bandwidth(Step::kGive, half)};
+    const Figures figures{latency_ * 1e6,
+                          quickest_ * 1e6,
+                          measure_bandwidth(Step::kTake, half),
+                          measure_bandwidth(Step::kGive, half)};
     instruct(Step::kDone, 0);
     return figures;
   }
@@ -108,6 +110,8 @@ class PairProbe {
       receive(communicator_, peer_, memory(kPingBytes)).wait();
       trips.push_back(since(start));
     }
+    const double quickest = *std::min_element(trips.begin(), trips.end()) / 2.0;
+    quickest_ = quickest_ > 0.0 ? std::min(quickest_, quickest) : quickest;
     return median_of(std::move(trips)) / 2.0;
   }
 
@@ -123,26 +127,26 @@ class PairProbe {
       send(communicator_, peer_, memory(kPingBytes)).wait();
       receive(communicator_, peer_, payload).wait();
     }
-    return std::max(since(start) - latency_, 1e-9);
+    return std::max(since(start) - quickest_, 1e-9);
   }
 
-  /// Grows the message until its transfer is long enough to count or the time does not allow the
-  /// next size three times, so that a slow link costs little; then the median of three.
+  /// Grows the message until its transfer is long beside the noise, or the next size would take all
+  /// the time that is left; then the best of three, since noise only ever slows a transfer down.
   double measure_bandwidth(Step step, double seconds) {
     const auto start = Clock::now();
+    const double long_enough = std::max(kLongEnough, 10.0 * latency_);
     int64_t bytes = kFirstBytes;
     time_transfer(step, bytes);  // touches the memory
-    std::vector<double> times{time_transfer(step, bytes)};
-    while (bytes < kMostBytes && times[0] < kLongEnough &&
-           since(start) + 4.0 * kRepeats * times[0] < seconds) {
-      bytes *= 4;
-      bytes = std::min(bytes, kMostBytes);
-      times[0] = time_transfer(step, bytes);
+    double best = time_transfer(step, bytes);
+    while (bytes < kMostBytes && best < long_enough &&
+           since(start) + 4.0 * best + latency_ < seconds) {
+      bytes = std::min(4 * bytes, kMostBytes);
+      best = time_transfer(step, bytes);
     }
-    while (static_cast<int>(times.size()) < kRepeats && since(start) + times[0] < seconds) {
-      times.push_back(time_transfer(step, bytes));
+    for (int i = 1; i < kRepeats && since(start) + best + latency_ < seconds; ++i) {
+      best = std::min(best, time_transfer(step, bytes));
     }
-    return static_cast<double>(bytes) * 8e-6 / median_of(std::move(times));
+    return static_cast<double>(bytes) * 8e-6 / best;
   }
 
   Buffer memory(int64_t bytes) {
@@ -154,7 +158,7 @@ class PairProbe {
 
   Communicator& communicator_;
   int peer_;
-  double latency_ = 0.0;  // seconds
+  double latency_ = 0.0, quickest_ = 0.0;  // seconds one way: the median and the best
   std::vector<uint8_t> memory_;
 };
 
@@ -200,7 +204,7 @@ std::vector<Link> conduct(Communicator& communicator, std::span<const Pair> roun
     } else {
       wait_asleep(receive(communicator, low, view_all(figures)));
     }
-    links.push_back({low, high, figures[0], figures[1], figures[2]});
+    links.push_back({low, high, figures[0], figures[1], figures[2], figures[3]});
   }
   return links;
 }
@@ -211,6 +215,7 @@ Link better_of(const Link& a, const Link& b) {
   return {a.low,
           a.high,
           std::min(a.latency_us, b.latency_us),
+          std::min(a.quickest_us, b.quickest_us),
           std::max(a.up_mbit, b.up_mbit),
           std::max(a.down_mbit, b.down_mbit)};
 }
@@ -272,7 +277,7 @@ std::vector<Link> measure_links(Communicator& communicator, const LinkProbeOptio
       }
       const Pair pair(links[index].low, links[index].high);
       report(rounds.size(), rounds.size(), {&pair, 1});
-      links[index] = better_of(links[index], conduct(communicator, {&pair, 1}, seconds)[0]);
+      links[index] = better_of(links[index], conduct(communicator, {&pair, 1}, 2.0 * seconds)[0]);
     }
   }
   for (int rank = 1; rank < communicator.world_size(); ++rank) {

@@ -12,9 +12,10 @@ namespace enodia {
 /// What was measured between two ranks, low < high.
 struct Link {
   int low = 0, high = 0;
-  double latency_us = 0.0;  ///< half the median round trip of 8 bytes
-  double up_mbit = 0.0;     ///< low to high, 10^6 bits a second
-  double down_mbit = 0.0;   ///< high to low
+  double latency_us = 0.0;   ///< half the median round trip of 8 bytes
+  double quickest_us = 0.0;  ///< half the shortest: what a busy machine does not blur
+  double up_mbit = 0.0;      ///< low to high, 10^6 bits a second
+  double down_mbit = 0.0;    ///< high to low
 };
 
 struct LinkProbeOptions {
