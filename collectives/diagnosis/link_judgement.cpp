@@ -230,7 +230,7 @@ class LinkClass {
     return finding(
         where + ", less than Ethernet of 1 Gbit/s does (940 Mbit/s)",
         "check cables and switch ports of both ends, and that btl_tcp_if_include names "
-        "the fast network; expert parallelism inside nodes only (parallel.ep) needs less");
+        "the fast network");
   }
 
   Finding finding(std::string what, std::string remedy) const {
