@@ -1,25 +1,57 @@
 #include "trainer/run/training_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "checkpoint/native/folders.h"
+#include "collectives/collectives.h"
 #include "common/log.h"
 #include "trainer/evaluate.h"
 
 namespace enodia {
+namespace {
+
+/// Dense gradients that are reduced together while backward goes on.
+constexpr int64_t kBucketBytes = int64_t{2} << 20;
+
+/// A core for each rank's compute and one for its communication; the same answer on every rank.
+bool has_cores_to_spare(Communicator& world) {
+  const std::span<const int> nodes = world.nodes();
+  const auto neighbors = std::count(nodes.begin(), nodes.end(), nodes[world.rank()]);
+  const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());
+  return all_reduce_value(world, int64_t{cores >= 2 * neighbors}, ReduceOp::kMin) == 1;
+}
+
+std::unique_ptr<CommunicationThread> start_communication(Communicator& world, ProgressMode mode) {
+  const bool wanted =
+      mode == ProgressMode::kThread || (mode == ProgressMode::kAuto && has_cores_to_spare(world));
+  return wanted ? std::make_unique<CommunicationThread>() : nullptr;
+}
+
+Decorate decorate_with(CommunicationThread* thread) {
+  return [thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    return thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner);
+  };
+}
+
+}  // namespace
 
 TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
     : config(std::move(resolved)),
       data(std::move(opened)),
+      communication(start_communication(world, config.run.progress)),
       mesh(world,
            {.dp = world.world_size(),
-            .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
-                                         : world.world_size()}),
+            .ep =
+                config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
+           decorate_with(communication.get())),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
-      engine(decoder, mesh),
+      engine(
+          decoder, mesh, communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket),
       sampler(data.train.dataset,
               {.order = config.data.order,
                .sequence_length = config.train.sequence_length,
