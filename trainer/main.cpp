@@ -28,11 +28,11 @@
 namespace enodia {
 namespace {
 
-constexpr const char* kCommands = "train, eval, generate, prepare and inspect";
+constexpr const char* kCommands = "train, eval, generate, prepare, inspect and doctor";
 
 bool is_command(std::string_view word) {
   return word == "train" || word == "eval" || word == "generate" || word == "prepare" ||
-         word == "inspect";
+         word == "inspect" || word == "doctor";
 }
 
 /// Without a sign of life a command ends after it; `train` knows better once it has a
@@ -62,7 +62,8 @@ struct CommandLine {
   GenerateArguments generate;
   PrepareArguments prepare;
   InspectArguments inspect;
-  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by train, eval, generate
+  DoctorArguments doctor;
+  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by train, eval, generate, doctor
   std::function<void()> on_one;                            // set by prepare, inspect
 };
 
@@ -148,6 +149,15 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
 }
 
+void add_doctor(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand(
+      "doctor", "Check MPI, nodes and the links between ranks; name what is wrong and its remedy");
+  command->add_flag("--json", line.doctor.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog&) { doctor(world, line.doctor); };
+  });
+}
+
 /// A rank computes with one share of the machine's cores, unless OMP_NUM_THREADS says otherwise.
 void choose_threads(const Communicator& world) {
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
@@ -231,6 +241,7 @@ int run(int argc, char** argv) {
   add_generate(app, line);
   add_prepare(app, line);
   add_inspect(app, line);
+  add_doctor(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -248,6 +259,7 @@ int run(int argc, char** argv) {
   }
   const bool watched = watched_by_a_person(launched_rank().world_size > 1);
   line.eval.terminal = watched;
+  line.doctor.terminal = watched;
   line.train.show = line.json_steps ? ShowSteps::kJson
                     : watched       ? ShowSteps::kTerminal
                                     : ShowSteps::kLines;

@@ -45,6 +45,13 @@ struct GenerateArguments {
 };
 void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments);
 
+struct DoctorArguments {
+  bool json = false;
+  bool terminal = false;  ///< somebody watches: show how far the measurements are
+};
+/// SharedError with code 3 when training would fail or a link between nodes is bad.
+void doctor(Communicator& world, const DoctorArguments& arguments);
+
 struct PrepareArguments {
   std::vector<std::string> inputs;
   std::string output, tokenizer;
