@@ -19,16 +19,19 @@ inline const std::string kMinimal =
     "  micro_batch_size: 4\n"
     "  sequence_length: 64\n";
 
-inline TrainConfig parse(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
-  return parse_train_config(yaml, "tiny.yaml", overrides);
+inline TrainConfig parse(const std::string& yaml,
+                         const std::vector<std::string>& overrides = {},
+                         int world_size = 0) {
+  return parse_train_config(yaml, "tiny.yaml", overrides, world_size);
 }
 
 /// The lines of the error, none when the configuration is sound.
 inline std::vector<std::string> problems_of(const std::string& yaml,
-                                            const std::vector<std::string>& overrides = {}) {
+                                            const std::vector<std::string>& overrides = {},
+                                            int world_size = 0) {
   std::vector<std::string> lines;
   try {
-    parse(yaml, overrides);
+    parse(yaml, overrides, world_size);
   } catch (const ConfigError& error) {
     std::istringstream stream(error.what());
     for (std::string line; std::getline(stream, line);) {
