@@ -9,8 +9,8 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
+#include <vector>
 
 #include <ATen/Parallel.h>
 
@@ -25,13 +25,6 @@
 
 namespace enodia {
 namespace {
-
-constexpr const char* kCommands = "train, eval, generate, prepare and inspect";
-
-bool is_command(std::string_view word) {
-  return word == "train" || word == "eval" || word == "generate" || word == "prepare" ||
-         word == "inspect";
-}
 
 /// Counts that CLI11 would describe with 300 digits.
 CLI::Range count_from(double smallest) {
@@ -55,8 +48,11 @@ struct CommandLine {
   GenerateArguments generate;
   PrepareArguments prepare;
   InspectArguments inspect;
+  HelpArguments help;
+  bool fresh = false;
+  bool print_config = false;
   std::function<void(Communicator&)> on_ranks;  // set by train, eval, generate
-  std::function<void()> on_one;                 // set by prepare, inspect
+  std::function<void()> on_one;                 // set by the others and train --print-config
 };
 
 void add_train(CLI::App& app, CommandLine& line) {
@@ -67,8 +63,22 @@ void add_train(CLI::App& app, CommandLine& line) {
       ->take_all()
       ->allow_extra_args(false);
   command->add_flag("--json", line.json_steps, "Print each step as a JSON object");
-  command->callback(
-      [&line] { line.on_ranks = [&line](Communicator& world) { train(world, line.train); }; });
+  command->add_flag(
+      "--fresh", line.fresh, "Start anew: in DIR-2, DIR-3 ... when the run directory holds a run");
+  command->add_flag("--print-config",
+                    line.print_config,
+                    "Print every value with its source and meaning, and do not train");
+  command->callback([&line] {
+    if (line.print_config) {
+      line.on_one = [&line] {
+        const int ranks = launched_rank().world_size;
+        print_config(line.train, ranks > 1 ? ranks : 0);
+      };
+      return;
+    }
+    line.train.start = line.fresh ? RunStart::kFresh : RunStart::kResume;
+    line.on_ranks = [&line](Communicator& world) { train(world, line.train); };
+  });
 }
 
 void add_eval(CLI::App& app, CommandLine& line) {
@@ -126,6 +136,15 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   command->add_option("MODEL", line.inspect.model, "Run directory or checkpoint")->required();
   command->add_flag("--json", line.inspect.json, "Print JSON with a hash of every logical tensor");
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
+}
+
+void add_help(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand("help", "Explain the keys of a configuration");
+  command->add_option("KEY", line.help.topic, "As optim.lr, lr, or a section as optim");
+  CLI::Option* json = command->add_flag("--json", line.help.json, "Print a list of JSON objects");
+  command->add_flag("--markdown", line.help.markdown, "Print the page docs/configuration.md")
+      ->excludes(json);
+  command->callback([&line] { line.on_one = [&line] { help(line.help); }; });
 }
 
 /// A rank computes with one share of the machine's cores, unless OMP_NUM_THREADS says otherwise.
@@ -188,10 +207,18 @@ int run_on_one(const CommandLine& line) {
 }
 
 /// CLI11 says of a misspelt command only that one is missing.
-std::string usage_problem(int argc, char** argv, const CLI::ParseError& error) {
+std::string usage_problem(const CLI::App& app,
+                          int argc,
+                          char** argv,
+                          const CLI::ParseError& error) {
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    commands.push_back(command->get_name());
+  }
   if (error.get_name() == "RequiredError" && argc > 1 && argv[1][0] != '-' &&
-      !is_command(argv[1])) {
-    return "there is no command '" + std::string(argv[1]) + "'; there are " + kCommands;
+      std::find(commands.begin(), commands.end(), argv[1]) == commands.end()) {
+    return "there is no command '" + std::string(argv[1]) + "'; the commands are " +
+           CLI::detail::join(commands, ", ");
   }
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -208,6 +235,7 @@ int run(int argc, char** argv) {
   add_generate(app, line);
   add_prepare(app, line);
   add_inspect(app, line);
+  add_help(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -216,7 +244,7 @@ int run(int argc, char** argv) {
     }
     if (launched_rank().rank == 0) {
       std::fprintf(
-          stderr, "enodia: %s; see enodia --help\n", usage_problem(argc, argv, error).c_str());
+          stderr, "enodia: %s; see enodia --help\n", usage_problem(app, argc, argv, error).c_str());
     }
     return static_cast<int>(ExitCode::kConfig);
   }

@@ -161,7 +161,7 @@ TEST(ConfigErrors, RulesBetweenKeysSayWhatWouldDo) {
             "--set optim.warmup_samples: optim.warmup_samples (80) must not exceed "
             "optim.decay_samples (79); set it to at most 79, or decay_samples to auto");
   EXPECT_EQ(told({"optim.schedule=constant", "optim.min_lr=1e-4"}),
-            "--set optim.min_lr: optim.min_lr (0.0001) must be 0 while optim.schedule "
+            "--set optim.min_lr: optim.min_lr (1e-04) must be 0 while optim.schedule "
             "(constant) is constant; set it to 0");
   EXPECT_EQ(told({"optim.schedule=constant", "optim.decay_samples=5"}),
             "--set optim.decay_samples: optim.decay_samples (5) must be auto while "

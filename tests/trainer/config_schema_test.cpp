@@ -14,8 +14,10 @@
 namespace enodia {
 namespace {
 
+using testing::all_keys;
 using ::testing::AllOf;
 using ::testing::Contains;
+using testing::Document;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -23,44 +25,6 @@ using testing::kMinimal;
 using testing::parse;
 using testing::problems_of;
 using ::testing::StartsWith;
-
-/// The resolved minimal configuration as lines, so that each key stands on a line of its own.
-struct Document {
-  std::vector<std::string> lines;
-
-  static Document resolved() {
-    Document document;
-    std::istringstream stream(to_yaml(parse(kMinimal)));
-    for (std::string line; std::getline(stream, line);) {
-      const size_t end = line.find_last_not_of(' ', line.find("  #"));
-      document.lines.push_back(line.substr(0, end + 1));
-    }
-    return document;
-  }
-  std::string text() const {
-    std::string text;
-    for (const std::string& line : lines) {
-      text += line + "\n";
-    }
-    return text;
-  }
-  /// Index of the line that holds a key.
-  size_t find(const ConfigKey& key) const {
-    size_t i = 0;
-    while (lines.at(i) != key.section + ":") {
-      ++i;
-    }
-    while (!lines.at(i).starts_with("  " + key.name + ":")) {
-      ++i;
-    }
-    return i;
-  }
-};
-
-std::vector<ConfigKey> all_keys() {
-  static TrainConfig config;
-  return list_keys(config);
-}
 
 std::string place(size_t line_index) {
   return "tiny.yaml:" + std::to_string(line_index + 1) + ":";

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/error.h"
+#include "trainer/config/schema.h"
 #include "trainer/config/train_config.h"
 
 namespace enodia::testing {
@@ -39,6 +40,44 @@ inline std::vector<std::string> problems_of(const std::string& yaml,
     }
   }
   return lines;
+}
+
+/// The resolved minimal configuration as lines, so that each key stands on a line of its own.
+struct Document {
+  std::vector<std::string> lines;
+
+  static Document resolved() {
+    Document document;
+    std::istringstream stream(to_yaml(parse(kMinimal)));
+    for (std::string line; std::getline(stream, line);) {
+      const size_t end = line.find_last_not_of(' ', line.find("  #"));
+      document.lines.push_back(line.substr(0, end + 1));
+    }
+    return document;
+  }
+  std::string text() const {
+    std::string text;
+    for (const std::string& line : lines) {
+      text += line + "\n";
+    }
+    return text;
+  }
+  /// Index of the line that holds a key.
+  size_t find(const ConfigKey& key) const {
+    size_t i = 0;
+    while (lines.at(i) != key.section + ":") {
+      ++i;
+    }
+    while (!lines.at(i).starts_with("  " + key.name + ":")) {
+      ++i;
+    }
+    return i;
+  }
+};
+
+inline std::vector<ConfigKey> all_keys() {
+  static TrainConfig config;
+  return list_keys(config);
 }
 
 }  // namespace enodia::testing

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
@@ -15,8 +16,20 @@ struct TrainArguments {
   std::string config;                  ///< path of a YAML file
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
   ShowSteps show = ShowSteps::kLines;
+  RunStart start = RunStart::kResume;
 };
 void train(Communicator& world, const TrainArguments& arguments);
+
+/// Prints the configuration that train() would use, as YAML with sources and meanings, and touches
+/// nothing. `world_size` 0 = not known, then rules on ranks are left out.
+void print_config(const TrainArguments& arguments, int world_size);
+
+struct HelpArguments {
+  std::string topic;  ///< a key or a section; empty = all
+  bool json = false;
+  bool markdown = false;  ///< the page docs/configuration.md
+};
+void help(const HelpArguments& arguments);
 
 struct EvalArguments {
   std::string model;

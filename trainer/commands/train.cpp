@@ -6,6 +6,7 @@
 #include "collectives/run_together.h"
 #include "common/log.h"
 #include "trainer/commands/commands.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
 #include "trainer/run/training_run.h"
@@ -38,6 +39,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
   run_together(world, [&] { data.emplace(open_data(config)); });
   resolve_vocab_size(config, data->train);
   check_agreement(world, config, data->identity());
+  const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
 
   TrainingRun run(world, config, std::move(*data));
   const bool speaks = world.rank() == 0;

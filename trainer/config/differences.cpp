@@ -25,7 +25,8 @@ std::vector<ConfigChange> list_changes(const TrainConfig& stored,
   for (size_t i = 0; i < after.size(); ++i) {
     const std::string& path = after[i].path;
     if (before[i].value != after[i].value) {
-      changes.push_back({path + ": " + before[i].value + " -> " + after[i].value + " (" +
+      changes.push_back({path,
+                         path + ": " + before[i].value + " -> " + after[i].value + " (" +
                              wanted.source_of(path).brief() + ")",
                          !must_stay(path)});
     }

@@ -10,6 +10,7 @@ namespace enodia {
 
 /// One thing in which a resumed run differs from its checkpoint.
 struct ConfigChange {
+  std::string path;      ///< of the key
   std::string text;      ///< "optim.lr: 0.003 -> 0.0005 (--set)"
   bool allowed = false;  ///< false: with it, it would be another run
 };

@@ -7,22 +7,25 @@
 
 namespace enodia {
 
+std::string read_config_file(const std::string& path) {
+  try {
+    return read_file(path, int64_t{1} << 20);
+  } catch (const FileError& error) {
+    throw ConfigError(std::string(error.what()) +
+                      "; CONFIG is a YAML file of at most 1 MiB, such as configs/tiny.yaml");
+  }
+}
+
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
                         const std::vector<std::string>& overrides) {
   std::string text;
   run_together(world, [&] {
     if (world.rank() == 0) {
-      try {
-        text = read_file(path, int64_t{1} << 20);
-      } catch (const FileError& error) {
-        throw ConfigError(error.what());
-      }
+      text = read_config_file(path);
     }
   });
-  TrainConfig config = parse_train_config(broadcast_text(world, text, 0), path, overrides);
-  throw_problems(check_layout(config, world.world_size()));
-  return config;
+  return parse_train_config(broadcast_text(world, text, 0), path, overrides, world.world_size());
 }
 
 RunData open_data(const TrainConfig& config) {

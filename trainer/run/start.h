@@ -11,6 +11,9 @@
 
 namespace enodia {
 
+/// The text of a configuration file. Local. Throws ConfigError with a remedy when there is none.
+std::string read_config_file(const std::string& path);
+
 /// Rank 0 reads the file; everybody parses the same text, so everybody finds the same errors.
 /// Collective. Throws ConfigError (alike on all ranks) or SharedError.
 TrainConfig read_config(Communicator& world,

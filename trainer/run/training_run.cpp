@@ -69,6 +69,7 @@ void TrainingRun::save(int64_t step) {
              decoder.registry(),
              progress,
              data.identity(),
+             {mesh.layout().dp, mesh.layout().ep},
              {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
   if (mesh.rank() == 0) {
     for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {

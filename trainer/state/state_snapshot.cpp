@@ -54,6 +54,7 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
+                const SavedLayout& layout,
                 const std::vector<Attachment>& attachments) {
   const Json document = {{"progress",
                           {{"step", progress.step},
@@ -63,7 +64,8 @@ void save_state(Communicator& communicator,
                           {{"tokenizer_hash", data.tokenizer_hash},
                            {"fingerprint", data.fingerprint},
                            {"documents", data.documents},
-                           {"tokens", data.tokens}}}};
+                           {"tokens", data.tokens}}},
+                         {"layout", {{"dp", layout.dp}, {"ep", layout.ep}}}};
   std::vector<std::string> warnings;
   try {
     warnings = save_checkpoint(
@@ -100,6 +102,14 @@ DataIdentity data_of(const Checkpoint& checkpoint) {
           field<std::string>(checkpoint, "data", "fingerprint"),
           field<int64_t>(checkpoint, "data", "documents"),
           field<int64_t>(checkpoint, "data", "tokens")};
+}
+
+std::optional<SavedLayout> layout_of(const Checkpoint& checkpoint) {
+  if (!checkpoint.document().contains("layout")) {
+    return std::nullopt;
+  }
+  return SavedLayout{field<int>(checkpoint, "layout", "dp"),
+                     field<int>(checkpoint, "layout", "ep")};
 }
 
 }  // namespace enodia
