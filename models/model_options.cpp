@@ -42,7 +42,10 @@ void check_ranges(const ModelOptions& o, Rules& rules) {
   check_positive(rules, "rope_theta", o.rope_theta);
   check_positive(rules, "rms_norm_eps", o.rms_norm_eps);
   check_positive(rules, "initializer_range", o.initializer_range);
-  rules.bound(o.scoring_func == "softmax", "scoring_func (", o.scoring_func, ") must be softmax");
+  rules.bound(o.scoring_func == "softmax" || o.scoring_func == "sigmoid",
+              "scoring_func (",
+              o.scoring_func,
+              ") must be softmax or sigmoid");
   rules.bound(o.dtype == DType::kFloat32 || o.dtype == DType::kFloat64,
               "dtype (",
               name_of(o.dtype),

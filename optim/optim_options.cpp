@@ -1,5 +1,6 @@
 #include "optim/optim_options.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/sentence.h"
@@ -21,6 +22,10 @@ void OptimOptions::check(Rules& rules) const {
               ") must be finite and not below 0; 0 turns clipping off");
 }
 
+int64_t ScheduleOptions::wsd_decay(int64_t run_samples) const {
+  return decay_samples > 0 ? decay_samples : std::max<int64_t>(1, run_samples / 10);
+}
+
 void ScheduleOptions::check(Rules& rules) const {
   rules.bound(std::isfinite(lr) && lr > 0, "lr (", lr, ") must be above 0 and finite");
   rules.bound(
@@ -33,7 +38,8 @@ void ScheduleOptions::check(Rules& rules) const {
   if (!rules.sound()) {
     return;
   }
-  const bool decays = kind == ScheduleKind::kCosine;
+  const bool decays = kind != ScheduleKind::kConstant;
+  const bool decays_until = kind == ScheduleKind::kCosine || kind == ScheduleKind::kLinear;
   rules.relate(!decays || min_lr <= lr,
                "min_lr (",
                min_lr,
@@ -41,7 +47,7 @@ void ScheduleOptions::check(Rules& rules) const {
                lr,
                "); set it to at most ",
                shortest(lr));
-  rules.relate(!decays || decay_samples == 0 || warmup_samples <= decay_samples,
+  rules.relate(!decays_until || decay_samples == 0 || warmup_samples <= decay_samples,
                "warmup_samples (",
                warmup_samples,
                ") must not exceed decay_samples (",

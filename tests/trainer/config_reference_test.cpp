@@ -126,6 +126,8 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"train.sequence_length=2049"},
       {"optim.warmup_samples=801"},
       {"train.eval_interval=5"},
+      {"optim.decay_samples=801", "optim.schedule=wsd"},
+      {"optim.warmup_samples=501", "optim.decay_samples=300", "optim.schedule=wsd"},
       {"parallel.dp=3"},
       {"parallel.ep=3"},
   };

@@ -37,7 +37,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
   TrainConfig config = read_config(world, arguments.config, arguments.overrides);
   std::optional<RunData> data;
   run_together(world, [&] { data.emplace(open_data(config)); });
-  resolve_vocab_size(config, data->train);
+  resolve_vocab_size(config, *data);
   check_agreement(world, config, data->identity());
   const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
 

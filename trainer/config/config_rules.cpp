@@ -110,11 +110,16 @@ void check_lengths(const TrainConfig& config, Rules& rules) {
                longest,
                ", or model.max_position_embeddings to at least ",
                length);
+}
+
+void check_schedule(const TrainConfig& config, Rules& rules) {
+  const ScheduleOptions& schedule = config.schedule;
   const int64_t batch = std::max<int64_t>(config.train.global_batch_size, 1);
   const int64_t samples = config.train.steps * batch;
-  const int64_t warmup = config.schedule.warmup_samples;
+  const int64_t warmup = schedule.warmup_samples;
+  const bool is_wsd = schedule.kind == ScheduleKind::kWsd;
   const bool auto_decay =
-      config.schedule.kind == ScheduleKind::kCosine && config.schedule.decay_samples == 0;
+      schedule.kind != ScheduleKind::kConstant && !is_wsd && schedule.decay_samples == 0;
   rules.relate(!auto_decay || warmup <= samples,
                "optim.warmup_samples (",
                warmup,
@@ -126,6 +131,28 @@ void check_lengths(const TrainConfig& config, Rules& rules) {
                samples,
                ", or train.steps to at least ",
                warmup / batch + (warmup % batch == 0 ? 0 : 1));
+  const int64_t decay = is_wsd ? schedule.wsd_decay(samples) : 0;
+  rules.relate(decay <= samples,
+               "optim.decay_samples (",
+               schedule.decay_samples,
+               ") must not exceed train.steps (",
+               config.train.steps,
+               ") times train.global_batch_size (",
+               batch,
+               ") while optim.schedule (wsd) is wsd; set it to at most ",
+               samples,
+               ", or to auto");
+  rules.relate(!is_wsd || decay > samples || warmup <= samples - decay,
+               "optim.warmup_samples (",
+               warmup,
+               ") and optim.decay_samples (",
+               schedule.decay_samples,
+               ") must fit one after the other into train.steps (",
+               config.train.steps,
+               ") times train.global_batch_size (",
+               batch,
+               ") while optim.schedule (wsd) is wsd; set optim.warmup_samples to at most ",
+               samples - decay);
 }
 
 void check_held_out(const TrainConfig& config, Rules& rules) {
@@ -159,6 +186,7 @@ std::vector<KeyRule> collect(const TrainConfig& config, int world_size, Collect 
     config.train.check(rules);
     check_batch(config, world_size, rules);
     check_lengths(config, rules);
+    check_schedule(config, rules);
     check_held_out(config, rules);
     if (world_size > 0) {
       check_ranks(config, world_size, rules);

@@ -36,6 +36,9 @@ Json type_of(const FlagRule&) {
 Json type_of(const TextRule& rule) {
   return {{"type", "text"}, {"may_be_empty", rule.may_be_empty}};
 }
+Json type_of(const SourceListRule&) {
+  return {{"type", "sources"}};
+}
 Json type_of(const ChoiceRule& rule) {
   return {{"type", "choice"}, {"words", rule.words}};
 }

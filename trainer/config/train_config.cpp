@@ -50,14 +50,6 @@ ValueSource TrainConfig::source_of(const std::string& path) const {
   return found == sources.end() ? ValueSource{} : found->second;
 }
 
-ScheduleOptions TrainConfig::resolved_schedule() const {
-  ScheduleOptions resolved = schedule;
-  if (resolved.decay_samples == 0) {
-    resolved.decay_samples = train.steps * train.global_batch_size;
-  }
-  return resolved;
-}
-
 std::string to_yaml(const TrainConfig& config) {
   constexpr size_t kCommentColumn = 36;
   TrainConfig copy = config;

@@ -9,6 +9,20 @@
 #include "trainer/evaluate.h"
 
 namespace enodia {
+namespace {
+
+std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
+  std::vector<Sampler> samplers;
+  for (const PreparedData& source : data.sources) {
+    samplers.emplace_back(source.dataset,
+                          SamplerOptions{.order = config.data.order,
+                                         .sequence_length = config.train.sequence_length,
+                                         .seed = static_cast<uint64_t>(config.run.seed)});
+  }
+  return samplers;
+}
+
+}  // namespace
 
 TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
     : config(std::move(resolved)),
@@ -20,11 +34,8 @@ TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData open
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
       engine(decoder, mesh),
-      sampler(data.train.dataset,
-              {.order = config.data.order,
-               .sequence_length = config.train.sequence_length,
-               .seed = static_cast<uint64_t>(config.run.seed)}),
-      schedule(config.resolved_schedule()),
+      samples(samplers_of(config, data), data.blend),
+      schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints") {}
 
 std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
@@ -33,7 +44,7 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
   std::vector<MicroBatch> batches;
   for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
        index += mesh.world_size()) {
-    batches.push_back(make_micro_batch(sampler, first + index * micro, micro));
+    batches.push_back(samples.micro_batch(first + index * micro, micro));
   }
   return batches;
 }
@@ -64,13 +75,14 @@ double TrainingRun::held_out_loss() {
 
 void TrainingRun::save(int64_t step) {
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(mesh.control(),
-             folder,
-             decoder.registry(),
-             progress,
-             data.identity(),
-             {mesh.layout().dp, mesh.layout().ep},
-             {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
+  save_state(
+      mesh.control(),
+      folder,
+      decoder.registry(),
+      progress,
+      data.identity(),
+      {mesh.layout().dp, mesh.layout().ep},
+      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}});
   if (mesh.rank() == 0) {
     for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
       log_warning(warning);

@@ -18,6 +18,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// data.train as it would be written.
+std::string training_data_of(const TrainConfig& config) {
+  for (const ConfigEntry& entry : list_entries(config)) {
+    if (entry.path == "data.train") {
+      return entry.value;
+    }
+  }
+  return "";
+}
+
 /// What differs between a checkpoint and the run that goes on from it.
 std::vector<ConfigChange> list_differences(const StoredModel& stored,
                                            const TrainConfig& config,
@@ -32,8 +42,10 @@ std::vector<ConfigChange> list_differences(const StoredModel& stored,
   } else {
     changes.push_back({"data.train",
                        detail::concat("data.train: ",
-                                      config.data.train,
-                                      " does not hold what the checkpoint was trained on (",
+                                      training_data_of(config),
+                                      " does not hold what the checkpoint was trained on, ",
+                                      training_data_of(stored.config),
+                                      " (",
                                       before.documents,
                                       " documents, ",
                                       before.tokens,
@@ -41,7 +53,7 @@ std::vector<ConfigChange> list_differences(const StoredModel& stored,
                                       data.documents,
                                       " and ",
                                       data.tokens,
-                                      " now, or other tokens or another tokenizer)"),
+                                      " now, or other tokens, weights or another tokenizer)"),
                        false});
   }
   const SavedLayout then = layout_of(stored.checkpoint).value_or(layout);

@@ -25,8 +25,9 @@ struct TrainingProgress {
 /// What training data a checkpoint belongs to.
 struct DataIdentity {
   std::string tokenizer_hash;
-  std::string fingerprint;  ///< IndexedDataset::fingerprint()
-  int64_t documents = 0, tokens = 0;
+  /// IndexedDataset::fingerprint(), or of a blend the hash of all sources' and their shares.
+  std::string fingerprint;
+  int64_t documents = 0, tokens = 0;  ///< of all sources
   bool operator==(const DataIdentity&) const = default;
 };
 
