@@ -58,7 +58,7 @@ void check_batch(const TrainConfig& config, int world_size, Rules& rules) {
   const int64_t share = micro * ranks;
   const int64_t below = batch / share * share;
   const std::string on_ranks =
-      world_size == 0 ? "" : detail::concat(" x the number of ranks (", world_size, ")");
+      world_size == 0 ? "" : detail::concat(" times the number of ranks (", world_size, ")");
   const std::string or_micro =
       batch > 0 && batch % ranks == 0
           ? detail::concat(", or train.micro_batch_size to ", list_divisors(batch / ranks))

@@ -32,7 +32,8 @@ std::vector<ConfigChange> list_changes(const TrainConfig& stored,
     }
   }
   for (const ConfigEntry& entry : unknown) {
-    changes.push_back({entry.path + ": " + entry.value + " -> this version has no such key", true});
+    changes.push_back(
+        {entry.path, entry.path + ": " + entry.value + " -> this version has no such key", true});
   }
   return changes;
 }
