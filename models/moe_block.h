@@ -13,8 +13,8 @@
 
 namespace enodia {
 
-/// x += MoE(norm(x)) in five phases, each of which a schedule may place on its own:
-/// gate (router, shared experts), counts, dispatch, experts, combine.
+/// x += MoE(norm(x)) in five phases, each of which a schedule may place on its own: gate (router),
+/// counts, dispatch (with the shared experts), experts, combine.
 class MoeBlock : public Block {
  public:
   struct Wiring {

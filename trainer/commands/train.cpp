@@ -47,7 +47,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
   const int64_t first_step = resume_or_initialize(
       run.mesh, run.config, run.data.identity(), run.folder, run.decoder, run.optimizer);
   std::optional<RunLog> log;
-  run_together(world, [&] {
+  run_together(run.mesh.control(), [&] {
     if (speaks) {
       log.emplace(run.config, first_step, arguments.show);
     }

@@ -86,6 +86,12 @@ void describe(Section run, RunOptions& o) {
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),
           "of initial weights and of the order of samples");
+  run.key("progress",
+          o.progress,
+          one_of<ProgressMode>({"auto", "thread", "inline"},
+                               {ProgressMode::kAuto, ProgressMode::kThread, ProgressMode::kInline}),
+          "who moves messages while a rank computes: a communication thread, or nobody (inline); "
+          "auto takes a thread where every rank has two cores or more");
 }
 
 void describe(Section model, ModelOptions& o) {

@@ -14,10 +14,18 @@
 
 namespace enodia {
 
+/// Who moves messages while a rank computes.
+enum class ProgressMode : uint8_t {
+  kAuto,    ///< a thread where every rank has two cores or more, else inline
+  kThread,  ///< a communication thread
+  kInline,  ///< nobody: they move while the rank waits for one
+};
+
 struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
   int64_t seed = 1;
+  ProgressMode progress = ProgressMode::kAuto;
 
   void check(Rules& rules) const;
 };

@@ -31,7 +31,8 @@ TrainConfig read_config(Communicator& world,
 }
 
 DataIdentity RunData::identity() const {
-  DataIdentity identity{.tokenizer_hash = first().tokenizer_hash};
+  DataIdentity identity;
+  identity.tokenizer_hash = first().tokenizer_hash;
   std::string parts;
   for (size_t i = 0; i < sources.size(); ++i) {
     const IndexedDataset& dataset = sources[i].dataset;
@@ -81,9 +82,11 @@ void resolve_vocab_size(TrainConfig& config, const RunData& data) {
   if (config.model.vocab_size == 0) {
     config.model.vocab_size = needed;
   } else if (config.model.vocab_size < needed) {
-    throw ConfigError("model.vocab_size (" + std::to_string(config.model.vocab_size) +
-                      ") is smaller than the tokenizer's of " + config.data.train[0].prefix + " (" +
-                      std::to_string(needed) + "); leave it out or raise it");
+    throw_problems({{config.source_of("model.vocab_size").place(),
+                     "model.vocab_size (" + std::to_string(config.model.vocab_size) +
+                         ") is smaller than the tokenizer's of " + config.data.train[0].prefix +
+                         " (" + std::to_string(needed) + "); set it to at least " +
+                         std::to_string(needed) + ", or leave it out"}});
   }
 }
 

@@ -7,9 +7,19 @@
 #include "checkpoint/native/folders.h"
 #include "common/log.h"
 #include "trainer/evaluate.h"
+#include "trainer/run/progress_mode.h"
 
 namespace enodia {
 namespace {
+
+/// Dense gradients that are reduced together while backward goes on.
+constexpr int64_t kBucketBytes = int64_t{2} << 20;
+
+Decorate decorate_with(CommunicationThread* thread) {
+  return [thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    return thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner);
+  };
+}
 
 std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
   std::vector<Sampler> samplers;
@@ -27,13 +37,16 @@ std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data)
 TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
     : config(std::move(resolved)),
       data(std::move(opened)),
+      communication(start_communication_thread(world, config.run.progress)),
       mesh(world,
            {.dp = world.world_size(),
-            .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
-                                         : world.world_size()}),
+            .ep =
+                config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
+           decorate_with(communication.get())),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
-      engine(decoder, mesh),
+      engine(
+          decoder, mesh, communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket),
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints") {}

@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/progress/communication_thread.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
@@ -35,6 +37,8 @@ struct TrainingRun {
 
   TrainConfig config;
   RunData data;
+  /// None under `progress: inline`. Makes all calls to MPI while it lives.
+  std::unique_ptr<CommunicationThread> communication;
   ProcessMesh mesh;
   Decoder decoder;
   AdamW optimizer;

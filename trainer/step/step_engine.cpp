@@ -11,7 +11,6 @@
 #include "collectives/collectives.h"
 #include "common/check.h"
 #include "optim/gradient_norm.h"
-#include "parallel/gradient_reduction.h"
 
 namespace enodia {
 namespace {
@@ -37,7 +36,10 @@ double mean_imbalance(const std::vector<int64_t>& values, int64_t columns) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh) : decoder_(decoder), mesh_(mesh) {
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, int64_t bucket_bytes)
+    : decoder_(decoder),
+      mesh_(mesh),
+      bucket_bytes_(bucket_bytes) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -61,8 +63,13 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
                                  .training = true}));
   }
   decoder_.registry().zero_gradients();
-  run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states);
-  reduce_gradients(mesh_, decoder_.registry(), decoder_.experts());
+  GradientReduction reduction(
+      mesh_.gradients(), decoder_.registry().dense_gradients(), bucket_bytes_);
+  run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states, &reduction);
+  reduction.finish();
+  if (decoder_.experts() != nullptr) {
+    decoder_.experts()->finish_gradients();
+  }
   return reduce_losses(states, valid_tokens);
 }
 
@@ -111,17 +118,24 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   return state;
 }
 
-void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& states) {
-  for (const PhaseCall& call : schedule) {
+void StepEngine::run(const StepSchedule& schedule,
+                     std::vector<BlockState>& states,
+                     GradientReduction* reduction) {
+  const std::vector<size_t> last_calls = last_call_of_blocks(schedule, phases_of_block_.size());
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    const PhaseCall& call = schedule[i];
     Block& block = *decoder_.blocks()[call.block];
     BlockState& state = states[call.micro_batch];
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
-    } else {
-      ENODIA_CHECK_EQ(state.context.generation,
-                      decoder_.generation(),
-                      "the weights changed between forward and backward");
-      block.backward(state, call.phase);
+      continue;
+    }
+    ENODIA_CHECK_EQ(state.context.generation,
+                    decoder_.generation(),
+                    "the weights changed between forward and backward");
+    block.backward(state, call.phase);
+    if (reduction != nullptr && i == last_calls[call.block]) {
+      reduction->ready_from(decoder_.dense_offsets()[call.block]);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "models/block.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
+#include "parallel/gradient_reduction.h"
 #include "parallel/mesh.h"
 #include "trainer/data/micro_batch.h"
 #include "trainer/step/step_schedule.h"
@@ -41,7 +42,11 @@ struct UpdateResult {
 /// the mesh; ranks give their own micro-batches, equally many (an empty one is legal).
 class StepEngine {
  public:
-  StepEngine(Decoder& decoder, const ProcessMesh& mesh);
+  /// Dense gradients are reduced in buckets of at least `bucket_bytes`, as backward makes them
+  /// final: of use where communication goes on under compute.
+  StepEngine(Decoder& decoder,
+             const ProcessMesh& mesh,
+             int64_t bucket_bytes = GradientReduction::kOneBucket);
 
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
@@ -64,13 +69,16 @@ class StepEngine {
 
  private:
   BlockState make_state(const MicroBatch& micro_batch, const StepContext& context) const;
-  void run(const StepSchedule& schedule, std::vector<BlockState>& states);
+  void run(const StepSchedule& schedule,
+           std::vector<BlockState>& states,
+           GradientReduction* reduction = nullptr);
   void agree_on_step(int64_t& valid_tokens);
   StepLosses reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens);
   Imbalance measure_imbalance(const std::vector<BlockState>& states);
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
+  int64_t bucket_bytes_;
   std::vector<int> phases_of_block_;
 };
 
