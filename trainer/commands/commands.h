@@ -6,6 +6,7 @@
 
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/stop_signal.h"
 
@@ -18,12 +19,24 @@ struct TrainArguments {
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
   std::string drill;                   ///< KIND:RANK:STEP, see trainer/run/drill.h; empty = none
   ShowSteps show = ShowSteps::kLines;
+  RunStart start = RunStart::kResume;
 };
 /// Throws SharedError with exit code 5 when `stop` asked for it and the run was saved.
 void train(Communicator& world,
            Watchdog& watchdog,
            const TrainArguments& arguments,
            const StopSignal& stop);
+
+/// Prints the configuration that train() would use, as YAML with sources and meanings, and touches
+/// nothing. `world_size` 0 = not known, then rules on ranks are left out.
+void print_config(const TrainArguments& arguments, int world_size);
+
+struct HelpArguments {
+  std::string topic;  ///< a key or a section; empty = all
+  bool json = false;
+  bool markdown = false;  ///< the page docs/configuration.md
+};
+void help(const HelpArguments& arguments);
 
 struct EvalArguments {
   std::string model;

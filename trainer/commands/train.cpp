@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "trainer/commands/commands.h"
 #include "trainer/run/drill.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
 #include "trainer/run/training_run.h"
@@ -68,6 +69,7 @@ void train(Communicator& world,
     resolve_vocab_size(config, *data);
   });
   check_agreement(world, config, *data);
+  const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
 
   // From here on MPI belongs to the run: its mesh talks to the others, `world` no more.
   TrainingRun run(world, config, std::move(*data), watchdog.board());

@@ -82,7 +82,7 @@ class Section {
 
 void describe(Section run, RunOptions& o) {
   run.key("name", o.name, text(), "names the run; by default the file's name without extension");
-  run.key("dir", o.dir, text(), "folder of the run; by default runs/<name>");
+  run.key("dir", o.dir, text(), "folder of the run; by default runs/NAME");
   run.key("seed",
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),

@@ -38,7 +38,7 @@ std::string describe(const FlagRule&) {
 }
 
 std::string describe(const TextRule& rule) {
-  return rule.may_be_empty ? "text" : "text that is not empty";
+  return rule.may_be_empty ? "text, or '' for none" : "text that is not empty";
 }
 
 std::string describe(const ChoiceRule& rule) {

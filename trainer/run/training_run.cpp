@@ -113,6 +113,7 @@ void TrainingRun::save(int64_t step) {
       decoder.registry(),
       progress,
       data.identity(),
+      {mesh.layout().dp, mesh.layout().ep},
       {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
       {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {

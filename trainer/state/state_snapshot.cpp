@@ -74,6 +74,7 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
+                const SavedLayout& layout,
                 const std::vector<Attachment>& attachments,
                 const SaveOptions& options) {
   const Json document = {{"progress",
@@ -84,7 +85,8 @@ void save_state(Communicator& communicator,
                           {{"tokenizer_hash", data.tokenizer_hash},
                            {"fingerprint", data.fingerprint},
                            {"documents", data.documents},
-                           {"tokens", data.tokens}}}};
+                           {"tokens", data.tokens}}},
+                         {"layout", {{"dp", layout.dp}, {"ep", layout.ep}}}};
   std::vector<std::string> warnings;
   try {
     warnings = save_checkpoint(communicator,
@@ -130,6 +132,14 @@ DataIdentity data_of(const Checkpoint& checkpoint) {
           text(checkpoint, "data", "fingerprint"),
           count(checkpoint, "data", "documents"),
           count(checkpoint, "data", "tokens")};
+}
+
+std::optional<SavedLayout> layout_of(const Checkpoint& checkpoint) {
+  if (!checkpoint.document().contains("layout")) {
+    return std::nullopt;
+  }
+  return SavedLayout{static_cast<int>(count(checkpoint, "layout", "dp")),
+                     static_cast<int>(count(checkpoint, "layout", "ep"))};
 }
 
 }  // namespace enodia
