@@ -35,7 +35,10 @@ MoeBlock::MoeBlock(const ModelOptions& options,
                    ParameterRegistry& registry)
     : options_(options),
       router_options_(router),
-      weight_options_{options.norm_topk_prob, options.routed_scaling_factor},
+      route_options_{
+          options.norm_topk_prob,
+          options.routed_scaling_factor,
+          options.scoring_func == "sigmoid" ? ScoringFunc::kSigmoid : ScoringFunc::kSoftmax},
       wiring_(wiring),
       dispatcher_(*wiring.group),
       norm_(registry.add_dense(
@@ -98,7 +101,7 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   saved.normed = normed;
   saved.rstd = rstd;
   saved.route = route_tokens(
-      ops::linear(normed, router_.value), options_.num_experts_per_tok, weight_options_);
+      ops::linear(normed, router_.value), options_.num_experts_per_tok, route_options_);
   if (state.labels.defined()) {
     add_losses(state, saved);
   }
@@ -187,7 +190,7 @@ void MoeBlock::dispatch_backward(BlockState& /*state*/, Saved& saved) {
 
 void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
   at::Tensor grad_logits =
-      route_backward(saved.route, saved.grad_choice_weights, saved.grad_probs, weight_options_);
+      route_backward(saved.route, saved.grad_choice_weights, saved.grad_probs, route_options_);
   if (saved.grad_logits.defined()) {
     grad_logits.add_(saved.grad_logits);
   }

@@ -48,7 +48,7 @@ class MoeBlock : public Block {
 
   const ModelOptions options_;
   const RouterOptions router_options_;
-  const WeightOptions weight_options_;
+  const RouteOptions route_options_;
   const Wiring wiring_;
   const TokenDispatcher dispatcher_;
   const DenseParameter &norm_, &router_;

@@ -31,6 +31,7 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.num_shared_experts = o.num_shared_experts;
   options.first_k_dense_replace = o.first_k_dense_replace;
   options.norm_topk_prob = o.norm_topk_prob;
+  options.scoring_func = o.sigmoid_scores ? "sigmoid" : "softmax";
   options.routed_scaling_factor = o.routed_scaling_factor;
   options.rope_theta = o.rope_theta;
   options.rms_norm_eps = o.rms_norm_eps;

@@ -1,5 +1,6 @@
 """Stops `enodia train` in every bad way and starts it again."""
 
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,68 @@ class Killed(ProgramTest):
         self.assertGreaterEqual(self.resumed_from(result), 11)
         self.assert_same_run("undisturbed", "killed_saving")
         self.assertEqual(self.checkpoints("killed_saving"), ["step_29", "step_30"])
+
+
+class Blended(ProgramTest):
+    """Two sources by weight, sigmoid scores and a decay at the end: any ranks, any interruption."""
+
+    BLEND = "[{prefix: bytes/train, weight: 3}, {prefix: other/train, weight: 1}]"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.values = dict(data__train=cls.BLEND, data__valid="bytes/valid",
+                          model__scoring_func="sigmoid", optim__schedule="wsd",
+                          optim__warmup_samples=24, optim__decay_samples=48,
+                          checkpoint__interval=3)
+        for arguments in (
+                ["prepare", "--input", "docs/07.txt", "docs/08.txt", "--output", "other/train",
+                 "--tokenizer", "byte"],
+                ["prepare", "--input", "docs.jsonl", "--output", "words/train",
+                 "--vocab-size", "300"]):
+            result = cls.start(*arguments)
+            if result.code != 0:
+                raise AssertionError(f"{arguments}: {result}")
+        result = cls.start(*cls.train_arguments("blend", **cls.values), ranks=2)
+        if result.code != 0:
+            raise AssertionError(f"cannot train: {result}")
+
+    def cut(self, name):
+        """A copy of the run as it was after step 3."""
+        shutil.copytree(self.folder / "blend", self.folder / name)
+        shutil.rmtree(self.folder / name / "checkpoints/step_6")
+        return name
+
+    def test_a_resumed_run_goes_on_with_the_same_samples(self):
+        self.assertIn("after step 3", self.train(self.cut("again"), ranks=2, **self.values).err)
+        self.assert_same_run("again", "blend")
+        self.train(self.cut("alone"), **self.values)
+        self.assert_close(self.losses("alone"), self.losses("blend"), 1e-5)
+
+    def test_the_learning_rate_rises_stays_and_falls(self):
+        rates = [record["lr"] for record in self.metrics("blend")]  # 24 samples a step, 144 in all
+        self.assertEqual(rates[:4], [3e-3] * 4)
+        self.assertAlmostEqual(rates[4], (3e-3 + 3e-4) / 2, places=12)
+        self.assertEqual(rates[5], 3e-4)
+
+    def test_evaluation_takes_the_scores_from_the_checkpoint(self):
+        self.assertEqual(self.inspect("blend")["model"]["scoring_func"], "sigmoid")
+        loss = json.loads(self.succeed("eval", "blend", "--data", "bytes/valid", "--json").out)
+        self.assert_close([loss["loss"]], [self.metrics("blend")[-1]["valid_loss"]], 1e-6)
+
+    def test_other_sources_or_weights_are_refused(self):
+        for train in (self.BLEND.replace("3", "2"), "bytes/train",
+                      "[{prefix: other/train, weight: 3}, {prefix: bytes/train, weight: 1}]"):
+            self.refuse(2, ["weights", "weight: 3", "run.dir"],
+                        *self.train_arguments("blend", **{**self.values, "data__train": train}))
+        doubled = self.BLEND.replace("3", "6").replace("1", "2")  # the same shares
+        self.assertIn("is complete", self.train("blend", **{**self.values,
+                                                            "data__train": doubled}).err)
+
+    def test_sources_need_one_tokenizer(self):
+        train = "[{prefix: bytes/train, weight: 1}, {prefix: words/train, weight: 1}]"
+        self.refuse(4, ["words/train", "another tokenizer than bytes/train", "--tokenizer byte"],
+                    *self.train_arguments("mixed", data__train=train), ranks=2)
 
 
 class Resumed(ProgramTest):

@@ -40,7 +40,7 @@ void train(Communicator& world, Watchdog& watchdog, const TrainArguments& argume
   std::optional<RunData> data;
   run_together(world, [&] {
     data.emplace(open_data(config));
-    resolve_vocab_size(config, data->train);
+    resolve_vocab_size(config, *data);
   });
   check_agreement(world, config, *data);
 

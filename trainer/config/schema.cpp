@@ -1,5 +1,7 @@
 #include "trainer/config/schema.h"
 
+#include "trainer/config/source_list.h"
+
 namespace enodia {
 namespace {
 
@@ -32,6 +34,16 @@ TextRule text_or_empty() {
   return {.may_be_empty = true};
 }
 
+std::vector<YamlComplaint> complain(const YamlNode& node, std::string refusal) {
+  if (refusal.empty()) {
+    return {};
+  }
+  return {{node.line, node.column, std::move(refusal)}};
+}
+std::vector<YamlComplaint> complain(const YamlNode&, std::vector<YamlComplaint> complaints) {
+  return complaints;
+}
+
 template <typename Field>
 OneOf<Field> one_of(std::vector<std::string> words, std::vector<Field> values) {
   return {{std::move(words)}, std::move(values)};
@@ -56,7 +68,9 @@ class Section {
     key.meaning = std::move(meaning);
     key.required = presence == Presence::kRequired;
     key.rule = rule;
-    key.read = [rule, &field](const YamlNode& node) { return read_value(node, rule, field); };
+    key.read = [rule, &field](const YamlNode& node) {
+      return complain(node, read_value(node, rule, field));
+    };
     key.write = [rule, &field] { return write_value(rule, field); };
     keys_.push_back(std::move(key));
   }
@@ -145,7 +159,7 @@ void describe(Section model, ModelOptions& o) {
             "renormalize the chosen experts' weights to sum to one");
   model.key("scoring_func",
             o.scoring_func,
-            one_of<std::string>({"softmax"}, {"softmax"}),
+            one_of<std::string>({"softmax", "sigmoid"}, {"softmax", "sigmoid"}),
             "turns router logits into scores");
   model.key("routed_scaling_factor",
             o.routed_scaling_factor,
@@ -196,24 +210,29 @@ void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {
   optim.key("clip_norm", o.clip_norm, at_least(0), "largest gradient norm; 0 = no clipping");
   optim.key("schedule",
             s.kind,
-            one_of<ScheduleKind>({"cosine", "constant"},
-                                 {ScheduleKind::kCosine, ScheduleKind::kConstant}),
-            "learning rate after the warm-up");
+            one_of<ScheduleKind>({"cosine", "linear", "wsd", "constant"},
+                                 {ScheduleKind::kCosine,
+                                  ScheduleKind::kLinear,
+                                  ScheduleKind::kWsd,
+                                  ScheduleKind::kConstant}),
+            "learning rate after the warm-up; wsd = stable, then a linear decay at the end");
   optim.key("warmup_samples",
             s.warmup_samples,
             integer(0, std::numeric_limits<int64_t>::max()),
             "sequences over which the learning rate rises from 0");
-  optim.key("decay_samples",
-            s.decay_samples,
-            integer_or_auto(std::numeric_limits<int64_t>::max()),
-            "sequences after which min_lr is reached; auto = the whole run");
+  optim.key(
+      "decay_samples",
+      s.decay_samples,
+      integer_or_auto(std::numeric_limits<int64_t>::max()),
+      "sequences after which min_lr is reached, auto = the whole run; under wsd the length of "
+      "the decay that ends with the run, auto = a tenth of it");
 }
 
 void describe(Section data, DataOptions& o) {
   data.key("train",
            o.train,
-           text(),
-           "prefix of the training data's .bin and .idx files",
+           SourceListRule{},
+           "prefix of the training data's .bin and .idx files, or a list of them with weights",
            Presence::kRequired);
   data.key("valid",
            o.valid,

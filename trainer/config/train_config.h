@@ -8,6 +8,7 @@
 
 #include "models/model_options.h"
 #include "optim/optim_options.h"
+#include "trainer/data/data_source.h"
 #include "trainer/data/sample_order.h"
 
 namespace enodia {
@@ -42,10 +43,9 @@ struct ParallelOptions {
   int64_t ep = 0;  ///< ranks over which the experts of a layer are spread; 0 = auto, all ranks
 };
 
-/// Prefixes of Megatron .bin/.idx pairs, relative to the current directory.
 struct DataOptions {
-  std::string train;
-  std::string valid;  ///< empty = no held-out data
+  std::vector<DataSource> train;
+  std::string valid;  ///< prefix as in DataSource; empty = no held-out data
   SampleOrder order = SampleOrder::kShuffled;
 };
 
@@ -92,8 +92,8 @@ struct TrainConfig {
   std::string file_name;
   std::map<std::string, ValueSource> sources;  ///< by path ("model.hidden_size"); absent = default
 
-  /// The schedule with `decay_samples: auto` replaced by steps * global_batch_size.
-  ScheduleOptions resolved_schedule() const;
+  /// Sequences in the whole run.
+  int64_t run_samples() const { return train.steps * train.global_batch_size; }
 };
 
 /// One thing that is wrong: where ("tiny.yaml:14:3", may be empty) and a sentence.

@@ -1,5 +1,7 @@
 #include "trainer/run/start.h"
 
+#include <utility>
+
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
 #include "common/file.h"
@@ -19,16 +21,14 @@ std::string program_hash() {
   }
 }
 
-std::string hash_of_data(const PreparedData& data) {
-  const std::string text = data.tokenizer_hash + data.dataset.fingerprint();
-  return hash_of(text.data(), text.size());
-}
-
 /// Everything that must be the same on all ranks: every key, the data, and last the program.
 std::vector<ConfigEntry> list_facts(const TrainConfig& config, const RunData& data) {
   std::vector<ConfigEntry> facts = list_entries(config);
-  facts.push_back({"the content of data.train", hash_of_data(data.train)});
-  facts.push_back({"the content of data.valid", data.valid ? hash_of_data(*data.valid) : "none"});
+  const DataIdentity train = data.identity();
+  facts.push_back({"the content of data.train", train.tokenizer_hash + train.fingerprint});
+  facts.push_back(
+      {"the content of data.valid",
+       data.valid ? data.valid->tokenizer_hash + data.valid->dataset.fingerprint() : "none"});
   facts.push_back({"the program", program_hash()});
   return facts;
 }
@@ -83,32 +83,61 @@ TrainConfig read_config(Communicator& world,
   return config;
 }
 
+DataIdentity RunData::identity() const {
+  DataIdentity identity;
+  identity.tokenizer_hash = first().tokenizer_hash;
+  std::string parts;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const IndexedDataset& dataset = sources[i].dataset;
+    identity.documents += dataset.num_documents();
+    identity.tokens += dataset.num_tokens();
+    parts += dataset.fingerprint() + " " + std::to_string(blend.shares()[i]) + "\n";
+  }
+  identity.fingerprint =
+      sources.size() == 1 ? first().dataset.fingerprint() : hash_of(parts.data(), parts.size());
+  return identity;
+}
+
 RunData open_data(const TrainConfig& config) {
-  RunData data{open_prepared(config.data.train), std::nullopt};
-  if (data.train.tokenizer == nullptr) {
-    throw FileError("the tokenizer of " + config.data.train +
+  const std::vector<DataSource>& train = config.data.train;
+  std::vector<PreparedData> sources;
+  std::vector<double> weights;
+  for (const DataSource& source : train) {
+    sources.push_back(open_prepared(source.prefix));
+    weights.push_back(source.weight);
+  }
+  const PreparedData& first = sources.front();
+  if (first.tokenizer == nullptr) {
+    throw FileError("the tokenizer of " + train[0].prefix +
                     " is missing beside it; run enodia "
                     "prepare again");
   }
-  if (!config.data.valid.empty()) {
-    data.valid.emplace(open_prepared(config.data.valid));
-    if (data.valid->tokenizer_hash != data.train.tokenizer_hash) {
-      throw FileError(
-          config.data.valid + " was prepared with another tokenizer than " + config.data.train +
-          "; prepare it with --tokenizer " +
-          (data.train.tokenizer->name() == "byte" ? "byte" : config.data.train + ".model"));
+  const auto require_same_tokenizer = [&](const PreparedData& other, const std::string& prefix) {
+    if (other.tokenizer_hash != first.tokenizer_hash) {
+      throw FileError(prefix + " was prepared with another tokenizer than " + train[0].prefix +
+                      "; prepare it with --tokenizer " +
+                      (first.tokenizer->name() == "byte" ? "byte" : train[0].prefix + ".model"));
     }
+  };
+  for (size_t i = 1; i < sources.size(); ++i) {
+    require_same_tokenizer(sources[i], train[i].prefix);
   }
-  return data;
+  std::optional<PreparedData> valid;
+  if (!config.data.valid.empty()) {
+    valid.emplace(open_prepared(config.data.valid));
+    require_same_tokenizer(*valid, config.data.valid);
+  }
+  return {std::move(sources), Blend(weights), std::move(valid)};
 }
 
-void resolve_vocab_size(TrainConfig& config, const PreparedData& data) {
+void resolve_vocab_size(TrainConfig& config, const RunData& data) {
+  const int64_t needed = data.first().vocab_size;
   if (config.model.vocab_size == 0) {
-    config.model.vocab_size = data.vocab_size;
-  } else if (config.model.vocab_size < data.vocab_size) {
+    config.model.vocab_size = needed;
+  } else if (config.model.vocab_size < needed) {
     throw ConfigError("model.vocab_size (" + std::to_string(config.model.vocab_size) +
-                      ") is smaller than the tokenizer's of " + config.data.train + " (" +
-                      std::to_string(data.vocab_size) + "); leave it out or raise it");
+                      ") is smaller than the tokenizer's of " + config.data.train[0].prefix + " (" +
+                      std::to_string(needed) + "); leave it out or raise it");
   }
 }
 

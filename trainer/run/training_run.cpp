@@ -1,14 +1,12 @@
 #include "trainer/run/training_run.h"
 
-#include <algorithm>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "checkpoint/native/folders.h"
-#include "collectives/collectives.h"
 #include "common/log.h"
 #include "trainer/evaluate.h"
+#include "trainer/run/progress_mode.h"
 
 namespace enodia {
 namespace {
@@ -16,26 +14,23 @@ namespace {
 /// Dense gradients that are reduced together while backward goes on.
 constexpr int64_t kBucketBytes = int64_t{2} << 20;
 
-/// A core for each rank's compute and one for its communication; the same answer on every rank.
-bool has_cores_to_spare(Communicator& world) {
-  const std::span<const int> nodes = world.nodes();
-  const auto neighbors = std::count(nodes.begin(), nodes.end(), nodes[world.rank()]);
-  const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());
-  return all_reduce_value(world, int64_t{cores >= 2 * neighbors}, ReduceOp::kMin) == 1;
-}
-
-std::unique_ptr<CommunicationThread> start_communication(Communicator& world, ProgressMode mode) {
-  const bool wanted =
-      mode == ProgressMode::kThread || (mode == ProgressMode::kAuto && has_cores_to_spare(world));
-  return wanted ? std::make_unique<CommunicationThread>() : nullptr;
-}
-
 Decorate decorate_with(CommunicationThread* thread, Recorder& recorder) {
   return [thread, &recorder](std::unique_ptr<Communicator> inner, Traffic traffic) {
     return recorder.record(
         thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner),
         traffic);
   };
+}
+
+std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
+  std::vector<Sampler> samplers;
+  for (const PreparedData& source : data.sources) {
+    samplers.emplace_back(source.dataset,
+                          SamplerOptions{.order = config.data.order,
+                                         .sequence_length = config.train.sequence_length,
+                                         .seed = static_cast<uint64_t>(config.run.seed)});
+  }
+  return samplers;
 }
 
 }  // namespace
@@ -48,7 +43,7 @@ TrainingRun::TrainingRun(Communicator& world,
       data(std::move(opened)),
       board(status),
       recorder(nullptr, &board),
-      communication(start_communication(world, config.run.progress)),
+      communication(start_communication_thread(world, config.run.progress)),
       mesh(world,
            {.dp = world.world_size(),
             .ep =
@@ -58,11 +53,8 @@ TrainingRun::TrainingRun(Communicator& world,
       optimizer(config.optim, decoder.registry()),
       engine(
           decoder, mesh, communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket),
-      sampler(data.train.dataset,
-              {.order = config.data.order,
-               .sequence_length = config.train.sequence_length,
-               .seed = static_cast<uint64_t>(config.run.seed)}),
-      schedule(config.resolved_schedule()),
+      samples(samplers_of(config, data), data.blend),
+      schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints") {}
 
 std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
@@ -71,7 +63,7 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
   std::vector<MicroBatch> batches;
   for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
        index += mesh.world_size()) {
-    batches.push_back(make_micro_batch(sampler, first + index * micro, micro));
+    batches.push_back(samples.micro_batch(first + index * micro, micro));
   }
   return batches;
 }
@@ -114,13 +106,14 @@ double TrainingRun::held_out_loss(int64_t step) {
 void TrainingRun::save(int64_t step) {
   board.enter(RunSection::kSave, step);
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(mesh.control(),
-             folder,
-             decoder.registry(),
-             progress,
-             data.identity(),
-             {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}},
-             {.reached = [this](std::string_view) { board.beat(); }});
+  save_state(
+      mesh.control(),
+      folder,
+      decoder.registry(),
+      progress,
+      data.identity(),
+      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
+      {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {
     for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
       log_warning(warning);

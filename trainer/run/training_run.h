@@ -14,8 +14,8 @@
 #include "optim/schedule.h"
 #include "parallel/mesh.h"
 #include "trainer/config/train_config.h"
+#include "trainer/data/blended_sampler.h"
 #include "trainer/data/micro_batch.h"
-#include "trainer/data/sampler.h"
 #include "trainer/metrics/step_record.h"
 #include "trainer/run/start.h"
 #include "trainer/step/step_engine.h"
@@ -49,8 +49,8 @@ struct TrainingRun {
   Decoder decoder;
   AdamW optimizer;
   StepEngine engine;
-  Sampler sampler;
-  ScheduleOptions schedule;
+  BlendedSampler samples;
+  Schedule schedule;
   std::filesystem::path folder;  // of checkpoints
   bool is_first_step = true;     // of this process
   int skipped_in_a_row = 0;
