@@ -36,9 +36,10 @@ bool must_save(const StepRecord& record, const TrainConfig& config) {
 void train(Communicator& world, Watchdog& watchdog, const TrainArguments& arguments) {
   TrainConfig config = read_config(world, arguments.config, arguments.overrides);
   watchdog.set_timeouts(section_timeouts(config.run));
-  const std::optional<Drill> drill = parse_drill(arguments.drill, world.world_size());
+  std::optional<Drill> drill;
   std::optional<RunData> data;
   run_together(world, [&] {
+    drill = parse_drill(arguments.drill, world.world_size());
     data.emplace(open_data(config));
     resolve_vocab_size(config, *data);
   });

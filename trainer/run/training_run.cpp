@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/native/folders.h"
+#include "collectives/collectives.h"
 #include "common/log.h"
 #include "trainer/evaluate.h"
 #include "trainer/run/progress_mode.h"
