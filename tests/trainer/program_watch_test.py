@@ -16,8 +16,8 @@ OPERATION = r"(control|tokens|replicas|gradients) (exchange|all_reduce|broadcast
 class Hangs(ProgramTest):
     """The watchdog ends a job in which nothing moves, and says who did not arrive."""
 
-    def arguments(self, folder):
-        return self.train_arguments(folder, train__steps=2000, run__timeout_s=SECONDS)
+    def arguments(self, folder, **values):
+        return self.train_arguments(folder, train__steps=2000, run__timeout_s=SECONDS, **values)
 
     def assert_ended_by_watchdog(self, result, rank):
         self.assertEqual(result.code, 7, result)
@@ -48,7 +48,9 @@ class Hangs(ProgramTest):
         self.assertIn("in step 2", result.err)
 
     def test_drill_of_a_rank_that_hangs(self):
-        result = self.start(*self.arguments("hang"), "--drill", "hang:1:3", ranks=2)
+        """Also with a communication thread, which goes on while its rank hangs."""
+        result = self.start(*self.arguments("hang", run__progress="thread"),
+                            "--drill", "hang:1:3", ranks=2)
         self.assert_ended_by_watchdog(result, 1)
         self.assertIn("[rank 1] the main thread is in", result.err)
         self.assertIn("enodia::Drill::perform", result.err)
