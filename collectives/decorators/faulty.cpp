@@ -26,12 +26,13 @@ Bytes bytes_of(std::span<const Buffer> buffers) {
   return bytes;
 }
 
-// As far as the bytes reach.
-void overwrite(std::span<const Buffer> buffers, std::span<const std::byte> bytes) {
+// Begins again where the bytes end.
+void overwrite(std::span<const Buffer> buffers, const Bytes& bytes) {
+  size_t next = 0;
   for (const Buffer& buffer : buffers) {
-    const size_t length = std::min(bytes.size(), static_cast<size_t>(buffer.bytes()));
-    std::copy_n(bytes.begin(), length, memory_of(buffer));
-    bytes = bytes.subspan(length);
+    for (int64_t i = 0; i < buffer.bytes() && !bytes.empty(); ++i, ++next) {
+      memory_of(buffer)[i] = bytes[next % bytes.size()];
+    }
   }
 }
 
@@ -282,16 +283,6 @@ bool corrupt(const CompletedOperation& operation, Corruption corruption) {
   return !std::all_of(operation.received.begin(), operation.received.end(), [&](const auto& now) {
     return equal(now, std::exchange(old, old + now.bytes()));
   });
-}
-
-bool would_corrupt(const CompletedOperation& operation, Corruption corruption) {
-  CompletedOperation copy = operation;
-  Bytes memory = bytes_of(operation.received);
-  std::byte* place = memory.data();
-  for (Buffer& buffer : copy.received) {
-    buffer.data = std::exchange(place, place + buffer.bytes());
-  }
-  return corrupt(copy, corruption);
 }
 
 }  // namespace enodia

@@ -50,7 +50,7 @@ enum class Corruption : uint8_t {
   kDrop,   ///< nothing has come: zeros, and after a reduction the rank's own contribution
   kScale,  ///< every number is doubled
   kSwap,   ///< the first and the last message change places as far as both reach; of one its halves
-  kStale,  ///< what an earlier operation received is received again, as far as it reaches
+  kStale,  ///< what an earlier operation received is received again, over and over when shorter
 };
 constexpr std::array kAllCorruptions{
     Corruption::kDrop, Corruption::kScale, Corruption::kSwap, Corruption::kStale};
@@ -61,8 +61,5 @@ std::string_view name_of(Corruption corruption);
 /// Falsifies what has arrived. False when no number has another value now: nothing came, or zeros
 /// that were scaled, or equal halves that were swapped. bfloat16 is a UsageError. Local.
 bool corrupt(const CompletedOperation& operation, Corruption corruption);
-
-/// The same on copies: says what it would return, and changes nothing.
-bool would_corrupt(const CompletedOperation& operation, Corruption corruption);
 
 }  // namespace enodia
