@@ -52,7 +52,7 @@ enum class Corruption : uint8_t {
   kSwap,   ///< the first and the last message change places as far as both reach; of one its halves
   kStale,  ///< what an earlier operation received is received again, over and over when shorter
 };
-constexpr std::array kAllCorruptions{
+inline constexpr std::array kAllCorruptions{
     Corruption::kDrop, Corruption::kScale, Corruption::kSwap, Corruption::kStale};
 
 /// "drop", "scale", "swap", "stale".
