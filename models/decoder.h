@@ -19,6 +19,10 @@ class Decoder {
   Decoder(const ModelOptions& options, const RouterOptions& router, const ProcessMesh& mesh);
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
+  /// Where the dense gradients of each block begin (ParameterRegistry::dense_gradients): once the
+  /// last backward of a block is over, all from there on are final. A tied head adds to the
+  /// embedding, which comes first.
+  const std::vector<int64_t>& dense_offsets() const { return dense_offsets_; }
   ParameterRegistry& registry() { return registry_; }
   const ParameterRegistry& registry() const { return registry_; }
   /// Null for a dense model.
@@ -37,6 +41,7 @@ class Decoder {
   ParameterRegistry registry_;
   std::unique_ptr<ExpertStore> store_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<int64_t> dense_offsets_;  // [blocks]
   int64_t generation_ = 0;
 };
 

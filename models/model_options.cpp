@@ -57,7 +57,10 @@ void check_ranges(const ModelOptions& o, Rules& rules) {
   rules.positive("rope_theta", o.rope_theta);
   rules.positive("rms_norm_eps", o.rms_norm_eps);
   rules.positive("initializer_range", o.initializer_range);
-  rules.require(o.scoring_func == "softmax", "scoring_func (", o.scoring_func, ") must be softmax");
+  rules.require(o.scoring_func == "softmax" || o.scoring_func == "sigmoid",
+                "scoring_func (",
+                o.scoring_func,
+                ") must be softmax or sigmoid");
   rules.require(o.dtype == DType::kFloat32 || o.dtype == DType::kFloat64,
                 "dtype (",
                 name_of(o.dtype),

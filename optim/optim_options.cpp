@@ -1,5 +1,6 @@
 #include "optim/optim_options.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/check.h"
@@ -40,6 +41,10 @@ std::vector<std::string> OptimOptions::violations() const {
   return broken;
 }
 
+int64_t ScheduleOptions::wsd_decay(int64_t run_samples) const {
+  return decay_samples > 0 ? decay_samples : std::max<int64_t>(1, run_samples / 10);
+}
+
 std::vector<std::string> ScheduleOptions::violations() const {
   std::vector<std::string> broken;
   require(std::isfinite(lr) && lr > 0, broken, "lr (", lr, ") must be above 0 and finite");
@@ -57,9 +62,10 @@ std::vector<std::string> ScheduleOptions::violations() const {
   if (!broken.empty()) {
     return broken;
   }
-  const bool decays = kind == ScheduleKind::kCosine;
+  const bool decays = kind != ScheduleKind::kConstant;
   require(!decays || min_lr <= lr, broken, "min_lr (", min_lr, ") must not exceed lr (", lr, ")");
-  require(!decays || decay_samples == 0 || warmup_samples <= decay_samples,
+  const bool decays_until = kind == ScheduleKind::kCosine || kind == ScheduleKind::kLinear;
+  require(!decays_until || decay_samples == 0 || warmup_samples <= decay_samples,
           broken,
           "warmup_samples (",
           warmup_samples,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 
 #include "collectives/mpi/mpi_world.h"
 #include "collectives/run_together.h"
+#include "collectives/watch/watchdog.h"
 #include "common/log.h"
 #include "models/memory/tensor_memory.h"
 #include "trainer/commands/commands.h"
@@ -32,6 +34,10 @@ bool is_command(std::string_view word) {
   return word == "train" || word == "eval" || word == "generate" || word == "prepare" ||
          word == "inspect";
 }
+
+/// Without a sign of life a command ends after it; `train` knows better once it has a
+/// configuration.
+constexpr std::chrono::minutes kTimeout(20);
 
 /// Counts that CLI11 would describe with 300 digits.
 CLI::Range count_from(double smallest) {
@@ -51,12 +57,13 @@ std::string check_temperature(const std::string& text) {
 struct CommandLine {
   TrainArguments train;
   bool json_steps = false;
+  std::optional<StopSignal> stop;  // heard by train only: the other commands have nothing to save
   EvalArguments eval;
   GenerateArguments generate;
   PrepareArguments prepare;
   InspectArguments inspect;
-  std::function<void(Communicator&)> on_ranks;  // set by train, eval, generate
-  std::function<void()> on_one;                 // set by prepare, inspect
+  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by train, eval, generate
+  std::function<void()> on_one;                            // set by prepare, inspect
 };
 
 void add_train(CLI::App& app, CommandLine& line) {
@@ -67,8 +74,16 @@ void add_train(CLI::App& app, CommandLine& line) {
       ->take_all()
       ->allow_extra_args(false);
   command->add_flag("--json", line.json_steps, "Print each step as a JSON object");
-  command->callback(
-      [&line] { line.on_ranks = [&line](Communicator& world) { train(world, line.train); }; });
+  command->add_option("--drill",
+                      line.train.drill,
+                      "KIND:RANK:STEP, a rehearsal of what happens when a rank fails: it stops "
+                      "(stop), leaves out an operation (skip) or sleeps for ever (hang)");
+  command->callback([&line] {
+    line.stop.emplace();
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      train(world, watchdog, line.train, *line.stop);
+    };
+  });
 }
 
 void add_eval(CLI::App& app, CommandLine& line) {
@@ -79,8 +94,11 @@ void add_eval(CLI::App& app, CommandLine& line) {
                       line.eval.ngrams,
                       "Compare with unigram and bigram models counted on this data set");
   command->add_flag("--json", line.eval.json, "Print one JSON object");
-  command->callback(
-      [&line] { line.on_ranks = [&line](Communicator& world) { evaluate(world, line.eval); }; });
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      evaluate(world, watchdog, line.eval);
+    };
+  });
 }
 
 void add_generate(CLI::App& app, CommandLine& line) {
@@ -102,7 +120,9 @@ void add_generate(CLI::App& app, CommandLine& line) {
       ->capture_default_str();
   command->add_flag("--json", arguments.json, "Print one JSON object");
   command->callback([&line] {
-    line.on_ranks = [&line](Communicator& world) { generate(world, line.generate); };
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      generate(world, watchdog, line.generate);
+    };
   });
 }
 
@@ -148,13 +168,16 @@ int report(const std::exception& error, ExitCode code) {
 /// Errors that all ranks share end the job in order, rank 0 speaking; any other ends it by abort,
 /// since the others may be waiting inside MPI.
 int run_on_ranks(int argc, char** argv, const CommandLine& line) {
+  std::optional<Watchdog> watchdog;  // outlives MPI, whose end may hang as well
   MpiWorld mpi(&argc, &argv);
   Communicator& world = mpi.communicator();
   init_log(world.rank(), world.world_size());
   choose_threads(world);
   keep_tensors_in_block_pool();
   try {
-    line.on_ranks(world);
+    watchdog.emplace(world, SectionTimeouts::all(kTimeout));
+    line.on_ranks(world, *watchdog);
+    watchdog->board().enter(RunSection::kEnd);
     return 0;
   } catch (const ConfigError& error) {
     return world.rank() == 0 ? report(error, error.exit_code())

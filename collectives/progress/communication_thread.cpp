@@ -11,6 +11,7 @@
 #include "collectives/progress/threaded_communicator.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 namespace enodia {
@@ -19,6 +20,8 @@ namespace {
 /// How long messages lie about while nobody waits for them: short beside a layer's compute, long
 /// beside a look at them.
 constexpr auto kPause = std::chrono::microseconds(50);
+/// Looks without a pause at what somebody waits for. Then whoever is to send needs the core more.
+constexpr int kEagerLooks = 100;
 
 using Operations = std::vector<std::shared_ptr<QueuedOperation>>;
 
@@ -178,9 +181,12 @@ void CommunicationThread::run_on_thread(const std::function<void()>& call) {
 }
 
 void CommunicationThread::loop() {
+  ::prctl(PR_SET_TIMERSLACK, 1000);  // nanoseconds; the default would double the pause
+  int looks = 0;                     // since something happened
   while (take_submissions()) {
-    if (!advance()) {
-      rest();
+    looks = advance() ? 0 : looks + 1;
+    if (looks > 0) {
+      rest(looks);
     }
   }
 }
@@ -251,8 +257,8 @@ bool CommunicationThread::advance(Lane& lane, int window) {
   return any;
 }
 
-void CommunicationThread::rest() {
-  if (waiters_.load(std::memory_order_relaxed) > 0) {
+void CommunicationThread::rest(int looks) {
+  if (waiters_.load(std::memory_order_relaxed) > 0 && looks < kEagerLooks) {
     std::this_thread::yield();  // more ranks than cores are ordinary
     return;
   }

@@ -49,9 +49,8 @@ class Lane {
 /// The one thread of a process that makes the calls of the communicators it has taken over, so that
 /// messages move while the others compute. Each communicator is a FIFO; between them urgent traffic
 /// goes first: less urgent operations keep one chunk under way, never none, since another rank may
-/// be waiting for just these. Asleep when there is nothing to do; while operations are under way
-/// and nobody waits for them it looks at them every 50 microseconds, and without a pause when
-/// somebody waits.
+/// be waiting for just these. Asleep when there is nothing to do; while operations are under way it
+/// looks at them every 50 microseconds, and a hundred times without a pause when somebody waits.
 ///
 /// After the first take_over nobody else may call into the library behind the communicators (MPI at
 /// level SERIALIZED) until this object is gone.
@@ -92,7 +91,7 @@ class CommunicationThread {
   void loop();
   bool advance();
   bool advance(Lane& lane, int window);
-  void rest();
+  void rest(int looks);
   bool take_submissions();
 
   const Options options_;

@@ -10,6 +10,7 @@
 
 #include "collectives/collectives.h"
 #include "collectives/loopback/loopback.h"
+#include "collectives/progress/communication_thread.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "parallel/tensor_view.h"
@@ -33,6 +34,7 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.num_shared_experts = o.num_shared_experts;
   options.first_k_dense_replace = o.first_k_dense_replace;
   options.norm_topk_prob = o.norm_topk_prob;
+  options.scoring_func = o.sigmoid_scores ? "sigmoid" : "softmax";
   options.routed_scaling_factor = o.routed_scaling_factor;
   options.rope_theta = o.rope_theta;
   options.rms_norm_eps = o.rms_norm_eps;
@@ -177,7 +179,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   const ProcessMesh mesh(world, {world.world_size(), ep}, decorate);
   Decoder decoder(model_options(options, type), {options.aux_loss_coef, options.z_loss_coef}, mesh);
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh);
+  StepEngine engine(decoder, mesh, /*bucket_bytes=*/1);  // every block's gradients by themselves
   set_masters(decoder, parity_case.parameters);
   check_copies(world, decoder, ep, parity_case.parameters);
 
@@ -214,6 +216,28 @@ std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case
   std::vector<ParityStep> steps;
   run_loopback(world_size, [&](Communicator& world) {
     std::vector<ParityStep> mine = run_parity_case(world, parity_case, ep, type, decorate);
+    if (world.rank() == 0) {
+      steps = std::move(mine);
+    }
+  });
+  return steps;
+}
+
+std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& parity_case,
+                                                              int world_size,
+                                                              int ep,
+                                                              ParityType type) {
+  std::vector<ParityStep> steps;
+  run_loopback(world_size, [&](Communicator& world) {
+    CommunicationThread thread({.chunk_bytes = 20000});
+    std::vector<ParityStep> mine =
+        run_parity_case(world,
+                        parity_case,
+                        ep,
+                        type,
+                        [&thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
+                          return thread.take_over(std::move(inner), traffic);
+                        });
     if (world.rank() == 0) {
       steps = std::move(mine);
     }

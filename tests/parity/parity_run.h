@@ -42,4 +42,10 @@ std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case
                                                    ParityType type,
                                                    const Decorate& decorate = {});
 
+/// The same on such ranks that have a communication thread each.
+std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& parity_case,
+                                                              int world_size,
+                                                              int ep,
+                                                              ParityType type);
+
 }  // namespace enodia

@@ -49,8 +49,8 @@ TEST(ConfigErrors, AllAreToldAtOnceInTheOrderOfTheFile) {
           "tiny.yaml:7:3: model.head_dim (33) must be even, since rotary embeddings turn pairs of "
           "dims; set it to 32 or 34",
           "tiny.yaml:9:3: duplicate key 'model.num_experts'; it stands on line 8 already; keep one",
-          "tiny.yaml:11:3: data.train has no value; it must be text that is not empty, or be left "
-          "out",
+          "tiny.yaml:11:3: data.train has no value; it must be a prefix or a list of {prefix: "
+          "PREFIX, weight: W}, or be left out",
           "--set optim.lr: optim.lr must be a number above 0, not '-1'",
           "--set run.sed: unknown key 'run.sed'; did you mean 'run.seed'?"));
 }
@@ -159,6 +159,25 @@ TEST(ConfigErrors, RulesBetweenKeysSayWhatWouldDo) {
   EXPECT_EQ(told({"optim.schedule=constant", "optim.decay_samples=5"}),
             "--set optim.decay_samples: optim.decay_samples (5) has no effect under optim.schedule "
             "(constant); set it to auto");
+  EXPECT_EQ(told({"optim.schedule=linear", "optim.warmup_samples=801"}),
+            "--set optim.warmup_samples: optim.warmup_samples (801) must not exceed train.steps "
+            "(100) times train.global_batch_size (8); set it to at most 800");
+  EXPECT_EQ(told({"optim.schedule=wsd", "optim.decay_samples=801"}),
+            "--set optim.decay_samples: optim.decay_samples (801) is the length of the decay under "
+            "optim.schedule (wsd) and must not exceed train.steps (100) times "
+            "train.global_batch_size (8); set it to at most 800");
+  EXPECT_EQ(told({"optim.schedule=wsd", "optim.decay_samples=300", "optim.warmup_samples=501"}),
+            "--set optim.warmup_samples: optim.warmup_samples (501) and optim.decay_samples (300) "
+            "must fit one after the other into train.steps (100) times train.global_batch_size (8) "
+            "under optim.schedule (wsd); set optim.warmup_samples to at most 500");
+  EXPECT_EQ(
+      told({"optim.schedule=wsd", "optim.warmup_samples=721"}),
+      "--set optim.warmup_samples: optim.warmup_samples (721) and optim.decay_samples (auto = "
+      "80) must fit one after the other into train.steps (100) times "
+      "train.global_batch_size (8) under optim.schedule (wsd); set optim.warmup_samples to "
+      "at most 720");
+  EXPECT_EQ(told({"optim.schedule=wsd", "optim.min_lr=0.1"}),
+            "--set optim.min_lr: optim.min_lr (0.1) must not exceed optim.lr (0.001)");
   EXPECT_EQ(told({"train.sequence_length=2049"}),
             "--set train.sequence_length: train.sequence_length (2049) must not exceed "
             "model.max_position_embeddings (2048); set it to at most 2048");
@@ -181,6 +200,12 @@ TEST(ConfigErrors, SoundVariationsPass) {
   EXPECT_THAT(problems_of(kMinimal, {"optim.schedule=constant", "optim.warmup_samples=9999"}),
               IsEmpty());
   EXPECT_THAT(problems_of(kMinimal, {"data.valid=x", "train.eval_interval=5"}), IsEmpty());
+  EXPECT_THAT(problems_of(kMinimal,
+                          {"optim.schedule=wsd",
+                           "optim.decay_samples=300",
+                           "optim.warmup_samples=500",
+                           "optim.min_lr=1e-4"}),
+              IsEmpty());
   EXPECT_THAT(problems_of(kMinimal, {"optim.clip_norm=0", "optim.min_lr=0.001"}), IsEmpty());
 }
 

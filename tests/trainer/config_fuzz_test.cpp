@@ -79,7 +79,10 @@ class Dice {
 TrainConfig random_config(Dice& dice) {
   TrainConfig config = parse(kMinimal);
   config.run = {dice.text(), dice.text() + "/x", static_cast<int64_t>(dice.below(SIZE_MAX) >> 1)};
-  config.data.train = dice.text();
+  config.data.train = {{dice.text(), 1.0}};
+  for (size_t i = dice.below(4); i > 0; --i) {
+    config.data.train.push_back({dice.text() + std::to_string(i), 0.01 + dice.fraction()});
+  }
   config.data.valid = dice.coin() ? "" : dice.text();
   config.data.order = dice.coin() ? SampleOrder::kShuffled : SampleOrder::kSequential;
   config.model.rope_theta = dice.positive();
@@ -95,9 +98,9 @@ TrainConfig random_config(Dice& dice) {
   config.optim.weight_decay = dice.positive();
   config.optim.clip_norm = dice.coin() ? 0.0 : dice.positive();
   config.schedule.lr = dice.positive();
-  config.schedule.kind = dice.coin() ? ScheduleKind::kCosine : ScheduleKind::kConstant;
+  config.schedule.kind = static_cast<ScheduleKind>(dice.below(4));
   config.schedule.min_lr =
-      config.schedule.kind == ScheduleKind::kCosine ? config.schedule.lr * dice.fraction() : 0.0;
+      config.schedule.kind == ScheduleKind::kConstant ? 0.0 : config.schedule.lr * dice.fraction();
   config.sources["model.rope_theta"] = {dice.text() + "\n  seed: 7", 3, 4};
   return config;
 }
@@ -218,7 +221,8 @@ std::string damage(std::string text, Dice& dice) {
 
 TEST(ConfigFuzz, DamagedTextIsSoundOrAConfigError) {
   Dice dice(11);
-  const std::string resolved = to_yaml(parse(kMinimal));
+  const std::string resolved = to_yaml(
+      parse(kMinimal, {"data.train=[{prefix: a, weight: 0.3}, {prefix: b/c, weight: 0.7}]"}));
   int refused = 0;
   for (int i = 0; i < 6000; ++i) {
     const std::string text = damage(dice.coin() ? resolved : kMinimal, dice);

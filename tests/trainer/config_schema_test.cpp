@@ -66,6 +66,9 @@ std::string place(size_t line_index) {
 }
 
 std::string wrong_type(const ConfigKey& key) {
+  if (std::holds_alternative<SourceListRule>(key.rule)) {
+    return "{a: b}";
+  }
   return std::holds_alternative<PairRule>(key.rule) ? "7" : "[a, b]";
 }
 
@@ -85,6 +88,9 @@ std::optional<std::string> out_of_range(const ValueRule& rule) {
   }
   if (std::holds_alternative<ChoiceRule>(rule)) {
     return "sideways";
+  }
+  if (std::holds_alternative<SourceListRule>(rule)) {
+    return "[]";
   }
   return std::nullopt;
 }

@@ -149,7 +149,7 @@ TEST(ConfigYaml, WindowsLineEndsAreFine) {
   for (const char c : kMinimal) {
     text += c == '\n' ? "\r\n" : std::string(1, c);
   }
-  EXPECT_EQ(parse(text).data.train, "data/tiny/train");
+  EXPECT_EQ(parse(text).data.train[0].prefix, "data/tiny/train");
 }
 
 TEST(ConfigYaml, SizeIsLimited) {

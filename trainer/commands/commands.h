@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "collectives/communicator.h"
+#include "collectives/watch/watchdog.h"
 #include "trainer/run/run_log.h"
+#include "trainer/run/stop_signal.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
 /// are local. Each throws an Error; results go to stdout, on rank 0.
@@ -14,9 +16,14 @@ namespace enodia {
 struct TrainArguments {
   std::string config;                  ///< path of a YAML file
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
+  std::string drill;                   ///< KIND:RANK:STEP, see trainer/run/drill.h; empty = none
   ShowSteps show = ShowSteps::kLines;
 };
-void train(Communicator& world, const TrainArguments& arguments);
+/// Throws SharedError with exit code 5 when `stop` asked for it and the run was saved.
+void train(Communicator& world,
+           Watchdog& watchdog,
+           const TrainArguments& arguments,
+           const StopSignal& stop);
 
 struct EvalArguments {
   std::string model;
@@ -25,7 +32,7 @@ struct EvalArguments {
   bool json = false;
   bool terminal = false;  ///< show how far it is
 };
-void evaluate(Communicator& world, const EvalArguments& arguments);
+void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments);
 
 struct GenerateArguments {
   std::string model;
@@ -36,7 +43,7 @@ struct GenerateArguments {
   int64_t seed = 1;
   bool json = false;
 };
-void generate(Communicator& world, const GenerateArguments& arguments);
+void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments);
 
 struct PrepareArguments {
   std::vector<std::string> inputs;

@@ -68,7 +68,7 @@ class ConfigReader {
     for (const YamlComplaint& complaint : tree.complaints) {
       report(source, complaint.sentence);
     }
-    read_key(*key, tree.root, source, source);
+    read_key(*key, tree.root, source);
   }
 
   /// Required keys and the rules between keys; these see only values that were read well.
@@ -169,13 +169,11 @@ class ConfigReader {
       report(place_of_key(item), explain_unknown_path(path, keys_));
       return;
     }
-    read_key(*key, item, place_of_key(item), place_of(item));
+    read_key(*key, item, place_of_key(item));
   }
 
-  void read_key(const ConfigKey& key,
-                const YamlNode& node,
-                const ValueSource& key_place,
-                const ValueSource& value_place) {
+  void read_key(const ConfigKey& key, const YamlNode& node, const ValueSource& key_place) {
+    const bool in_file = key_place.line > 0;
     if (node.kind == YamlNode::Kind::kRefused) {
       broken_.insert(key.path());
       return;
@@ -187,9 +185,12 @@ class ConfigReader {
       broken_.insert(key.path());
       return;
     }
-    const std::string refusal = key.read(node);
-    if (!refusal.empty()) {
-      report(value_place, key.path() + " " + refusal);
+    const std::vector<YamlComplaint> complaints = key.read(node);
+    for (const YamlComplaint& complaint : complaints) {
+      report(in_file ? ValueSource{config_.file_name, complaint.line, complaint.column} : key_place,
+             key.path() + " " + complaint.sentence);
+    }
+    if (!complaints.empty()) {
       broken_.insert(key.path());
       return;
     }

@@ -51,18 +51,43 @@ std::vector<std::string> violations_across(const TrainConfig& config) {
           longest,
           "); set it to at most ",
           longest);
-  const int64_t samples = config.train.steps * config.train.global_batch_size;
+  const ScheduleOptions& schedule = config.schedule;
+  const int64_t samples = config.run_samples();
+  const bool is_wsd = schedule.kind == ScheduleKind::kWsd;
   const bool auto_decay =
-      config.schedule.kind == ScheduleKind::kCosine && config.schedule.decay_samples == 0;
-  require(!auto_decay || config.schedule.warmup_samples <= samples,
+      schedule.kind != ScheduleKind::kConstant && !is_wsd && schedule.decay_samples == 0;
+  require(!auto_decay || schedule.warmup_samples <= samples,
           "optim.warmup_samples (",
-          config.schedule.warmup_samples,
+          schedule.warmup_samples,
           ") must not exceed train.steps (",
           config.train.steps,
           ") times train.global_batch_size (",
           config.train.global_batch_size,
           "); set it to at most ",
           samples);
+  const int64_t decay = is_wsd ? schedule.wsd_decay(samples) : 0;
+  require(
+      decay <= samples,
+      "optim.decay_samples (",
+      schedule.decay_samples,
+      ") is the length of the decay under optim.schedule (wsd) and must not exceed train.steps (",
+      config.train.steps,
+      ") times train.global_batch_size (",
+      config.train.global_batch_size,
+      "); set it to at most ",
+      samples);
+  require(!is_wsd || decay > samples || schedule.warmup_samples <= samples - decay,
+          "optim.warmup_samples (",
+          schedule.warmup_samples,
+          ") and optim.decay_samples (",
+          schedule.decay_samples == 0 ? "auto = " : "",
+          decay,
+          ") must fit one after the other into train.steps (",
+          config.train.steps,
+          ") times train.global_batch_size (",
+          config.train.global_batch_size,
+          ") under optim.schedule (wsd); set optim.warmup_samples to at most ",
+          samples - decay);
   require(config.train.eval_interval == 0 || !config.data.valid.empty(),
           "train.eval_interval (",
           config.train.eval_interval,

@@ -68,14 +68,6 @@ std::string ValueSource::place() const {
   return line == 0 ? origin : detail::concat(origin, ":", line, ":", column);
 }
 
-ScheduleOptions TrainConfig::resolved_schedule() const {
-  ScheduleOptions resolved = schedule;
-  if (resolved.decay_samples == 0) {
-    resolved.decay_samples = train.steps * train.global_batch_size;
-  }
-  return resolved;
-}
-
 std::string to_yaml(const TrainConfig& config) {
   TrainConfig copy = config;
   std::string yaml;

@@ -8,15 +8,31 @@
 
 #include "models/model_options.h"
 #include "optim/optim_options.h"
+#include "trainer/data/data_source.h"
 #include "trainer/data/sample_order.h"
 
 namespace enodia {
+
+/// Who moves messages while a rank computes.
+enum class ProgressMode : uint8_t {
+  kAuto,    ///< a thread where every rank has two cores or more, else inline
+  kThread,  ///< a communication thread
+  kInline,  ///< nobody: they move while the rank waits for one
+};
 
 struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
   int64_t seed = 1;
+  /// Seconds without a sign of life after which the watchdog ends the job, by section; 0 = auto
+  /// (trainer/run/start.h), but of `timeout_s`: no watchdog.
+  int64_t timeout_s = 300;
+  int64_t start_timeout_s = 0;
+  int64_t first_step_timeout_s = 0;
+  int64_t save_timeout_s = 0;
+  int64_t eval_timeout_s = 0;
   bool tensorboard = true;  ///< write TensorBoard's event files too
+  ProgressMode progress = ProgressMode::kAuto;
 
   /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
   std::vector<std::string> violations() const;
@@ -28,10 +44,9 @@ struct ParallelOptions {
   int64_t ep = 0;  ///< ranks over which the experts of a layer are spread; 0 = auto, all ranks
 };
 
-/// Prefixes of Megatron .bin/.idx pairs, relative to the current directory.
 struct DataOptions {
-  std::string train;
-  std::string valid;  ///< empty = no held-out data
+  std::vector<DataSource> train;
+  std::string valid;  ///< prefix as in DataSource; empty = no held-out data
   SampleOrder order = SampleOrder::kShuffled;
 };
 
@@ -78,8 +93,8 @@ struct TrainConfig {
   std::string file_name;
   std::map<std::string, ValueSource> sources;  ///< by path ("model.hidden_size"); absent = default
 
-  /// The schedule with `decay_samples: auto` replaced by steps * global_batch_size.
-  ScheduleOptions resolved_schedule() const;
+  /// Sequences in the whole run.
+  int64_t run_samples() const { return train.steps * train.global_batch_size; }
 };
 
 /// One thing that is wrong: where ("tiny.yaml:14:3", may be empty) and a sentence.

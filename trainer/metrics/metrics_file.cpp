@@ -1,10 +1,16 @@
 #include "trainer/metrics/metrics_file.h"
 
-#include <string>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 
 #include "common/error.h"
 #include "common/file.h"
 #include "common/log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace enodia {
 namespace {
@@ -68,6 +74,10 @@ void mend(const fs::path& path, int64_t last_step, int64_t first_damaged) {
 }  // namespace
 
 MetricsFile::MetricsFile(const fs::path& path, int64_t last_step) : path_(path) {
+  std::error_code error;
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
+    throw FileError(path.string() + " is not a regular file; move it elsewhere");
+  }
   try {
     if (fs::exists(path)) {
       uintmax_t kept_bytes = 0;
@@ -79,21 +89,50 @@ MetricsFile::MetricsFile(const fs::path& path, int64_t last_step) : path_(path) 
         fs::resize_file(path, kept_bytes);
       }
     }
-  } catch (const fs::filesystem_error& error) {
-    throw FileError("cannot write " + path.string() + ": " + error.code().message() +
+  } catch (const fs::filesystem_error& failure) {
+    throw FileError("cannot write " + path.string() + ": " + failure.code().message() +
                     "; check that the run directory is writable");
   }
-  file_.open(path, std::ios::binary | std::ios::app);
-  if (!file_) {
+  descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) {
     throw FileError("cannot write " + path.string() + "; check that the run directory is writable");
   }
 }
 
+MetricsFile::~MetricsFile() {
+  ::close(descriptor_);
+}
+
 void MetricsFile::append(const Json& record) {
-  file_ << record.dump() << '\n' << std::flush;
-  if (!file_) {
-    throw FileError("cannot write " + path_.string() + "; is the disk full?");
+  const bool failed_before = !unwritten_.empty();
+  unwritten_ += record.dump() + '\n';
+  const int error = write_out();
+  if (error != 0 && !failed_before) {
+    log_warning("cannot write " + path_.string() + ": " + std::strerror(error) +
+                "; training goes on, and its lines are kept until they can be written");
+  } else if (error == 0 && failed_before) {
+    log_warning(path_.string() + " can be written again and is whole");
   }
+}
+
+void MetricsFile::finish() {
+  const int error = write_out();
+  if (error != 0) {
+    const auto lines = std::count(unwritten_.begin(), unwritten_.end(), '\n');
+    throw FileError("the last " + std::to_string(lines) + " lines of " + path_.string() +
+                    " could not be written: " + std::strerror(error) + "; make room there");
+  }
+}
+
+int MetricsFile::write_out() {
+  while (!unwritten_.empty()) {
+    const ssize_t count = ::write(descriptor_, unwritten_.data(), unwritten_.size());
+    if (count < 0 && errno != EINTR) {
+      return errno;
+    }
+    unwritten_.erase(0, static_cast<size_t>(std::max<ssize_t>(count, 0)));
+  }
+  return 0;
 }
 
 }  // namespace enodia

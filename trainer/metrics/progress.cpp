@@ -21,8 +21,8 @@ void Progress::show(const StepRecord& record) {
       last || record.step % log_interval_ == 0 || record.valid_loss || !record.update.applied;
   std::string line = record.to_line(num_steps_);
   if (terminal_) {
-    const auto seconds =
-        static_cast<long>(static_cast<double>(num_steps_ - record.step) * record.step_ms / 1000.0);
+    const auto seconds = static_cast<long>(static_cast<double>(num_steps_ - record.step) *
+                                           record.times.total / 1000.0);
     line = kEraseLine + line;
     if (!last) {
       line += " | " + std::to_string(seconds / 60) + "m" + std::to_string(seconds % 60) + "s left";

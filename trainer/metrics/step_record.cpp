@@ -18,6 +18,15 @@ double unsigned_nan(double value) {
   return std::isnan(value) ? std::fabs(value) : value;
 }
 
+/// By traffic: {"control": 512, ...}.
+Json bytes_sent(const CommunicationCounts& communication) {
+  Json json = Json::object();
+  for (const Traffic traffic : kAllTraffic) {
+    json[std::string(name_of(traffic))] = communication[traffic].bytes_sent;
+  }
+  return json;
+}
+
 template <typename... Args>
 std::string printed(const char* format, Args... args) {
   std::array<char, 256> text{};
@@ -78,9 +87,11 @@ Json StepRecord::to_json() const {
                {"grad_norm", number(update.grad_norm)},
                {"skipped", !update.applied},
                {"lr", lr},
-               {"step_ms", step_ms},
+               {"step_ms", times.total},
                {"tokens_per_s", tokens_per_s},
-               {"imbalance", {{"expert", imbalance.expert}, {"rank", imbalance.rank}}}};
+               {"imbalance", {{"expert", imbalance.expert}, {"rank", imbalance.rank}}},
+               {"time_ms", times.to_json()},
+               {"bytes", bytes_sent(communication)}};
   if (!losses.load.entropy.empty()) {
     json["load"] = columns_of(summarize(losses.load));
   }
@@ -100,7 +111,7 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       losses.aux_loss,
       unsigned_nan(update.grad_norm),
       lr,
-      step_ms,
+      times.total,
       tokens_per_s / 1000.0,
       imbalance_of(losses.load).expert);
   line += notable_load(summarize(losses.load));

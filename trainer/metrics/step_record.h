@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "collectives/decorators/recording.h"
 #include "common/json.h"
+#include "trainer/metrics/step_timer.h"
 #include "trainer/metrics/tensorboard_file.h"
 #include "trainer/step/step_engine.h"
 
@@ -18,7 +20,8 @@ struct StepRecord {
   StepLosses losses;
   UpdateResult update;
   double lr = 0;
-  double step_ms = 0;
+  StepTimes times;                    ///< of rank 0
+  CommunicationCounts communication;  ///< of rank 0 in this step
   double tokens_per_s = 0;
   std::optional<double> valid_loss;  ///< held-out nats per token, at steps that evaluate
 

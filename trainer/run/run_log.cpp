@@ -3,8 +3,11 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <string>
 
+#include "common/error.h"
 #include "common/file.h"
+#include "common/log.h"
 
 namespace enodia {
 namespace {
@@ -33,13 +36,24 @@ RunLog::RunLog(const TrainConfig& config, int64_t first_step, ShowSteps show)
 void RunLog::append(const StepRecord& record) {
   const Json json = record.to_json();
   metrics_.append(json);
-  if (tensorboard_) {
-    tensorboard_->append(record.step, seconds_since_1970(), record.to_scalars());
-  }
+  append_event(record);
   if (show_ == ShowSteps::kJson) {
     std::puts(json.dump().c_str());
   } else {
     progress_.show(record);
+  }
+}
+
+/// Events repeat what metrics.jsonl says: not worth a run.
+void RunLog::append_event(const StepRecord& record) {
+  if (!tensorboard_) {
+    return;
+  }
+  try {
+    tensorboard_->append(record.step, seconds_since_1970(), record.to_scalars());
+  } catch (const FileError& error) {
+    log_warning(std::string(error.what()) + "; training goes on, but no more events are written");
+    tensorboard_.reset();
   }
 }
 

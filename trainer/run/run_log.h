@@ -21,10 +21,14 @@ class RunLog {
   RunLog(const TrainConfig& config, int64_t first_step, ShowSteps show);
 
   void append(const StepRecord& record);
+  /// Throws FileError when steps could not be written to metrics.jsonl, not even by now.
+  void finish() { metrics_.finish(); }
   /// How far the evaluation of the step to come is.
   void show_evaluation(int64_t done, int64_t total);
 
  private:
+  void append_event(const StepRecord& record);
+
   MetricsFile metrics_;
   std::optional<TensorBoardFile> tensorboard_;
   Progress progress_;

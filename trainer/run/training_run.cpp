@@ -1,29 +1,60 @@
 #include "trainer/run/training_run.h"
 
-#include <chrono>
 #include <string>
 #include <utility>
 
 #include "checkpoint/native/folders.h"
+#include "common/error.h"
 #include "common/log.h"
+#include "trainer/run/progress_mode.h"
 
 namespace enodia {
+namespace {
 
-TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
+/// Dense gradients that are reduced together while backward goes on.
+constexpr int64_t kBucketBytes = int64_t{2} << 20;
+
+Decorate decorate_with(CommunicationThread* thread, Recorder& recorder) {
+  return [thread, &recorder](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    return recorder.record(
+        thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner),
+        traffic);
+  };
+}
+
+std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
+  std::vector<Sampler> samplers;
+  for (const PreparedData& source : data.sources) {
+    samplers.emplace_back(source.dataset,
+                          SamplerOptions{.order = config.data.order,
+                                         .sequence_length = config.train.sequence_length,
+                                         .seed = static_cast<uint64_t>(config.run.seed)});
+  }
+  return samplers;
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(Communicator& world,
+                         TrainConfig resolved,
+                         RunData opened,
+                         StatusBoard& status)
     : config(std::move(resolved)),
       data(std::move(opened)),
+      board(status),
+      recorder(nullptr, &board),
+      communication(start_communication_thread(world, config.run.progress)),
       mesh(world,
            {.dp = world.world_size(),
-            .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
-                                         : world.world_size()}),
+            .ep =
+                config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
+           decorate_with(communication.get(), recorder)),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
-      engine(decoder, mesh),
-      sampler(data.train.dataset,
-              {.order = config.data.order,
-               .sequence_length = config.train.sequence_length,
-               .seed = static_cast<uint64_t>(config.run.seed)}),
-      schedule(config.resolved_schedule()),
+      engine(
+          decoder, mesh, communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket),
+      samples(samplers_of(config, data), data.blend),
+      schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints") {}
 
 std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
@@ -32,46 +63,64 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
   std::vector<MicroBatch> batches;
   for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
        index += mesh.world_size()) {
-    batches.push_back(make_micro_batch(sampler, first + index * micro, micro));
+    batches.push_back(samples.micro_batch(first + index * micro, micro));
   }
   return batches;
 }
 
+void TrainingRun::begin_step(int64_t step) {
+  board.enter(is_first_step ? RunSection::kFirstStep : RunSection::kStep, step + 1);
+  is_first_step = false;
+}
+
 StepRecord TrainingRun::train_step(int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
+  StepTimer timer(recorder);
   const int64_t consumed_samples = (step + 1) * config.train.global_batch_size;
   StepRecord record;
   record.step = step + 1;
   record.tokens = consumed_samples * config.train.sequence_length;
   record.lr = learning_rate(schedule, consumed_samples);
-  record.losses = engine.accumulate_gradients(step, micro_batches_of(step));
-  record.update = engine.apply_update(optimizer, record.lr);
-  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-  record.step_ms = time.count();
+  const std::vector<MicroBatch> micro_batches =
+      timer.measure(&StepTimes::data, [&] { return micro_batches_of(step); });
+  record.losses = engine.accumulate_gradients(step, micro_batches);
+  record.update = timer.measure(&StepTimes::optimizer,
+                                [&] { return engine.apply_update(optimizer, record.lr); });
+  record.times = timer.finish();
+  record.communication = timer.communication();
+  record.times.most_exposed =
+      all_reduce_value(mesh.control(), record.times.all_exposed(), ReduceOp::kMax);
   record.tokens_per_s =
       static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
-      record.step_ms;
+      record.times.total;
   skipped_in_a_row = record.update.applied ? 0 : skipped_in_a_row + 1;
   return record;
 }
 
-double TrainingRun::held_out_loss(const EvaluationProgress& progress) {
+double TrainingRun::held_out_loss(int64_t step, const EvaluationProgress& progress) {
+  board.enter(RunSection::kEval, step);
   const EvalWindows windows(
       data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
   return evaluate_windows(engine, mesh, windows, progress).loss();
 }
 
 void TrainingRun::save(int64_t step) {
+  board.enter(RunSection::kSave, step);
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(mesh.control(),
-             folder,
-             decoder.registry(),
-             progress,
-             data.identity(),
-             {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
+  save_state(
+      mesh.control(),
+      folder,
+      decoder.registry(),
+      progress,
+      data.identity(),
+      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
+      {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {
-    for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
-      log_warning(warning);
+    try {
+      for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
+        log_warning(warning);
+      }
+    } catch (const FileError& error) {  // of this rank alone, and the step is saved
+      log_warning(error.what());
     }
   }
 }

@@ -59,19 +59,29 @@ void compare_configs(const TrainConfig& stored, const TrainConfig& wanted, bool 
   }
 }
 
+/// data.train as it would be written.
+std::string training_data_of(const TrainConfig& config) {
+  for (const ConfigEntry& entry : list_entries(config)) {
+    if (entry.path == "data.train") {
+      return entry.value;
+    }
+  }
+  return "";
+}
+
 void compare_data(const DataIdentity& stored,
                   const DataIdentity& wanted,
-                  const std::string& prefix) {
+                  const std::string& stored_name,
+                  const std::string& wanted_name) {
   if (stored.tokenizer_hash != wanted.tokenizer_hash || stored.fingerprint != wanted.fingerprint ||
       stored.documents != wanted.documents || stored.tokens != wanted.tokens) {
-    throw ConfigError("the data set " + prefix +
-                      " is not the one that the checkpoint was trained "
-                      "on (" +
+    throw ConfigError("the training data " + wanted_name +
+                      " is not what the checkpoint was trained on, " + stored_name + " (" +
                       std::to_string(stored.documents) + " documents, " +
                       std::to_string(stored.tokens) + " tokens then, " +
                       std::to_string(wanted.documents) + " and " + std::to_string(wanted.tokens) +
-                      " now, or other tokens or another tokenizer); restore it or train in another "
-                      "folder (--set run.dir=...)");
+                      " now, or other tokens, weights or another tokenizer); restore it or train "
+                      "in another folder (--set run.dir=...)");
   }
 }
 
@@ -109,7 +119,10 @@ TrainingProgress load_checkpoint(const fs::path& path,
   run_together(mesh.control(), [&] {
     const StoredModel stored = open_stored_model(path.string());
     compare_configs(stored.config, config, mesh.rank() == 0);
-    compare_data(data_of(stored.checkpoint), data, config.data.train);
+    compare_data(data_of(stored.checkpoint),
+                 data,
+                 training_data_of(stored.config),
+                 training_data_of(config));
     progress = progress_of(stored.checkpoint);
     load_state(stored.checkpoint, decoder.registry(), LoadColumns::kAll);
   });

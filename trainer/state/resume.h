@@ -15,9 +15,9 @@ namespace enodia {
 /// for the next older), or starts with fresh parameters when there is none at all (FileError when
 /// there are only broken ones: starting over would cut the
 /// metrics of what they held), and returns the number of steps done. Differences between the
-/// checkpoint's configuration and this one are listed in the log; another model, data (by content, not by path), order, seed,
-/// sequence length or batch size is refused (ConfigError): the samples already seen would not be
-/// the same. Also checks that `folder` can be written. Collective.
+/// checkpoint's configuration and this one are listed in the log; another model, data (by content,
+/// not by path), order, seed, sequence length or batch size is refused (ConfigError): the samples
+/// already seen would not be the same. Also checks that `folder` can be written. Collective.
 int64_t resume_or_initialize(const ProcessMesh& mesh,
                              const TrainConfig& config,
                              const DataIdentity& data,

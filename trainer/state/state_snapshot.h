@@ -24,8 +24,9 @@ struct TrainingProgress {
 /// What training data a checkpoint belongs to.
 struct DataIdentity {
   std::string tokenizer_hash;
-  std::string fingerprint;  ///< IndexedDataset::fingerprint()
-  int64_t documents = 0, tokens = 0;
+  /// IndexedDataset::fingerprint(), or of a blend the hash of all sources' and their shares.
+  std::string fingerprint;
+  int64_t documents = 0, tokens = 0;  ///< of all sources
 };
 
 /// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
@@ -39,7 +40,8 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
-                const std::vector<Attachment>& attachments);
+                const std::vector<Attachment>& attachments,
+                const SaveOptions& options = {});
 
 /// Fills the masters on this rank (dense and owned experts), and the moments too unless
 /// `masters_only`. Local: reads files; call Decoder::commit_step afterwards. Throws FileError when

@@ -11,7 +11,6 @@
 #include "collectives/collectives.h"
 #include "common/check.h"
 #include "optim/gradient_norm.h"
-#include "parallel/gradient_reduction.h"
 
 namespace enodia {
 namespace {
@@ -24,7 +23,10 @@ at::Tensor to_tensor(std::span<const int64_t> values) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh) : decoder_(decoder), mesh_(mesh) {
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, int64_t bucket_bytes)
+    : decoder_(decoder),
+      mesh_(mesh),
+      bucket_bytes_(bucket_bytes) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -44,8 +46,13 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
                                  .training = true}));
   }
   decoder_.registry().zero_gradients();
-  run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states);
-  reduce_gradients(mesh_, decoder_.registry(), decoder_.experts());
+  GradientReduction reduction(
+      mesh_.gradients(), decoder_.registry().dense_gradients(), bucket_bytes_);
+  run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states, &reduction);
+  reduction.finish();
+  if (decoder_.experts() != nullptr) {
+    decoder_.experts()->finish_gradients();
+  }
   return reduce_losses(states, valid_tokens);
 }
 
@@ -96,17 +103,24 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   return state;
 }
 
-void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& states) {
-  for (const PhaseCall& call : schedule) {
+void StepEngine::run(const StepSchedule& schedule,
+                     std::vector<BlockState>& states,
+                     GradientReduction* reduction) {
+  const std::vector<size_t> last_calls = last_call_of_blocks(schedule, phases_of_block_.size());
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    const PhaseCall& call = schedule[i];
     Block& block = *decoder_.blocks()[call.block];
     BlockState& state = states[call.micro_batch];
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
-    } else {
-      ENODIA_CHECK_EQ(state.context.generation,
-                      decoder_.generation(),
-                      "the weights changed between forward and backward");
-      block.backward(state, call.phase);
+      continue;
+    }
+    ENODIA_CHECK_EQ(state.context.generation,
+                    decoder_.generation(),
+                    "the weights changed between forward and backward");
+    block.backward(state, call.phase);
+    if (reduction != nullptr && i == last_calls[call.block]) {
+      reduction->ready_from(decoder_.dense_offsets()[call.block]);
     }
   }
 }
@@ -140,8 +154,9 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   const int64_t layers = decoder_.experts() != nullptr ? decoder_.experts()->num_layers() : 0;
   const int64_t experts = decoder_.options().num_experts;
   const int64_t ranks = mesh_.world_size();
-  std::vector<double> sums(3 + layers * (1 + experts + ranks), 0.0);
-  double* const entropy = sums.data() + 3;         // [layers]
+  std::vector<double> sums(4 + layers * (1 + experts + ranks), 0.0);
+  sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
+  double* const entropy = sums.data() + 4;         // [layers]
   double* const tokens = entropy + layers;         // [layers, experts]
   double* const rows = tokens + layers * experts;  // [layers, ranks]
   for (const BlockState& state : states) {
@@ -170,7 +185,8 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
                    .num_experts = experts,
                    .tokens = {tokens, tokens + layers * experts},
                    .rows = {rows, rows + layers * ranks},
-                   .entropy = {entropy, entropy + layers}}};
+                   .entropy = {entropy, entropy + layers}},
+          .stop_wanted = sums[3] > 0};
 }
 
 }  // namespace enodia

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "models/block.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
+#include "parallel/gradient_reduction.h"
 #include "parallel/mesh.h"
 #include "trainer/data/micro_batch.h"
 #include "trainer/step/expert_load.h"
@@ -23,6 +25,7 @@ struct StepLosses {
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
   StepLoad load;
+  bool stop_wanted = false;  ///< by any rank; see StepEngine::heed
 };
 
 /// What the update found; the same on every rank.
@@ -35,7 +38,15 @@ struct UpdateResult {
 /// the mesh; ranks give their own micro-batches, equally many (an empty one is legal).
 class StepEngine {
  public:
-  StepEngine(Decoder& decoder, const ProcessMesh& mesh);
+  /// Dense gradients are reduced in buckets of at least `bucket_bytes`, as backward makes them
+  /// final: of use where communication goes on under compute.
+  StepEngine(Decoder& decoder,
+             const ProcessMesh& mesh,
+             int64_t bucket_bytes = GradientReduction::kOneBucket);
+
+  /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
+  /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
+  void heed(const std::atomic<bool>& stop_wanted) { stop_wanted_ = &stop_wanted; }
 
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
@@ -58,13 +69,17 @@ class StepEngine {
 
  private:
   BlockState make_state(const MicroBatch& micro_batch, const StepContext& context) const;
-  void run(const StepSchedule& schedule, std::vector<BlockState>& states);
+  void run(const StepSchedule& schedule,
+           std::vector<BlockState>& states,
+           GradientReduction* reduction = nullptr);
   int64_t agree_on_step(std::span<const MicroBatch> micro_batches);
   StepLosses reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens);
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
+  int64_t bucket_bytes_;
   std::vector<int> phases_of_block_;
+  const std::atomic<bool>* stop_wanted_ = nullptr;
 };
 
 }  // namespace enodia
