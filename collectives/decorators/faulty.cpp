@@ -244,12 +244,6 @@ class FaultyCommunicator : public Communicator {
 
 }  // namespace
 
-std::string_view name_of(OperationKind kind) {
-  constexpr std::array<std::string_view, 4> kNames{
-      "exchange", "all_reduce", "broadcast", "barrier"};
-  return kNames[static_cast<size_t>(kind)];
-}
-
 std::string_view name_of(Corruption corruption) {
   constexpr std::array<std::string_view, kAllCorruptions.size()> kNames{
       "drop", "scale", "swap", "stale"};

@@ -11,13 +11,9 @@
 
 #include "collectives/communicator.h"
 #include "collectives/traffic.h"
+#include "collectives/watch/operation.h"
 
 namespace enodia {
-
-enum class OperationKind : uint8_t { kExchange, kAllReduce, kBroadcast, kBarrier };
-
-/// "exchange", "all_reduce", "broadcast", "barrier".
-std::string_view name_of(OperationKind kind);
 
 /// An operation that has just been completed on this rank; its caller has not seen the result yet.
 struct CompletedOperation {

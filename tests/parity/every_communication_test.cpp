@@ -29,7 +29,7 @@ using testing::IsEmpty;
 constexpr int kEveryRank = -1;
 
 /// One operation on one rank, as the faultless run saw it.
-struct Operation {
+struct RecordedOperation {
   int rank = 0;
   Traffic traffic = Traffic::kControl;
   int64_t index = 0;
@@ -41,7 +41,7 @@ struct Operation {
 };
 
 /// "control exchange of int64".
-std::string family_of(const Operation& operation) {
+std::string family_of(const RecordedOperation& operation) {
   return std::string(name_of(operation.traffic)) + " " + std::string(name_of(operation.kind)) +
          " of " + std::string(name_of(operation.dtype));
 }
@@ -102,11 +102,11 @@ bool would_matter(const CompletedOperation& done, Corruption corruption) {
 }
 
 /// All operations of a run: by number, then by rank.
-std::vector<Operation> record(const ParityCase& parity_case) {
+std::vector<RecordedOperation> record(const ParityCase& parity_case) {
   std::mutex mutex;
-  std::vector<Operation> operations;
+  std::vector<RecordedOperation> operations;
   run_observed(parity_case, [&](int rank, const CompletedOperation& done) {
-    Operation operation{
+    RecordedOperation operation{
         rank, done.traffic, done.index, done.kind, done.dtype, !done.received.empty()};
     operation.all_zero = operation.received && !would_matter(done, Corruption::kScale);
     std::copy_if(kAllCorruptions.begin(),
@@ -124,7 +124,7 @@ std::vector<Operation> record(const ParityCase& parity_case) {
 
 /// What is corrupted in one run, on one rank or on all.
 struct Fault {
-  Operation operation;
+  RecordedOperation operation;
   Corruption corruption;
   int rank;
 };
@@ -197,8 +197,8 @@ std::string discovery_of(const Fault& fault, const Problem& problem) {
 /// What was tried and found, over all cases.
 class Tally {
  public:
-  void count(const std::vector<Operation>& operations) {
-    for (const Operation& operation : operations) {
+  void count(const std::vector<RecordedOperation>& operations) {
+    for (const RecordedOperation& operation : operations) {
       operations_ += 1;
       for (const Corruption corruption : kAllCorruptions) {
         const auto& changing = operation.corruptions;
@@ -250,7 +250,7 @@ class Tally {
   }
 
  private:
-  static std::string reason(const Operation& operation, Corruption corruption) {
+  static std::string reason(const RecordedOperation& operation, Corruption corruption) {
     if (operation.kind == OperationKind::kBarrier) {
       return "a barrier";
     }
@@ -287,23 +287,23 @@ class Tally {
 };
 
 /// The operations of the last step: those that a run of one step less does not have.
-std::vector<Operation> last_step_of(const ParityCase& parity_case) {
+std::vector<RecordedOperation> last_step_of(const ParityCase& parity_case) {
   ParityCase shorter = parity_case;
   shorter.steps.pop_back();
   std::map<Traffic, int64_t> first;
-  for (const Operation& operation : record(shorter)) {
+  for (const RecordedOperation& operation : record(shorter)) {
     first[operation.traffic] = std::max(first[operation.traffic], operation.index + 1);
   }
-  std::vector<Operation> all = record(parity_case);
+  std::vector<RecordedOperation> all = record(parity_case);
   std::erase_if(all,
                 [&](const auto& operation) { return operation.index < first[operation.traffic]; });
   return all;
 }
 
 /// All faults of one operation: of each rank by itself and of all ranks at once.
-std::vector<Fault> faults_of(std::span<const Operation> on_ranks, Corruption corruption) {
+std::vector<Fault> faults_of(std::span<const RecordedOperation> on_ranks, Corruption corruption) {
   std::vector<Fault> faults;
-  for (const Operation& operation : on_ranks) {
+  for (const RecordedOperation& operation : on_ranks) {
     const auto& changing = operation.corruptions;
     if (std::find(changing.begin(), changing.end(), corruption) != changing.end()) {
       faults.push_back({operation, corruption, operation.rank});
@@ -317,7 +317,7 @@ std::vector<Fault> faults_of(std::span<const Operation> on_ranks, Corruption cor
 
 /// One fault of an operation. Which one goes around with the operation's and the case's number, so
 /// that over the cases an operation meets every corruption, on other ranks.
-std::vector<Fault> one_fault(std::span<const Operation> on_ranks, size_t case_number) {
+std::vector<Fault> one_fault(std::span<const RecordedOperation> on_ranks, size_t case_number) {
   const size_t turn = static_cast<size_t>(on_ranks.front().index) + case_number;
   for (size_t i = 0; i < kAllCorruptions.size(); ++i) {
     const auto faults = faults_of(on_ranks, kAllCorruptions[(turn + i) % kAllCorruptions.size()]);
@@ -328,7 +328,7 @@ std::vector<Fault> one_fault(std::span<const Operation> on_ranks, size_t case_nu
   return {};
 }
 
-std::vector<Fault> all_faults(std::span<const Operation> on_ranks, size_t /*case_number*/) {
+std::vector<Fault> all_faults(std::span<const RecordedOperation> on_ranks, size_t /*case_number*/) {
   std::vector<Fault> all;
   for (const Corruption corruption : kAllCorruptions) {
     const auto faults = faults_of(on_ranks, corruption);
@@ -337,14 +337,14 @@ std::vector<Fault> all_faults(std::span<const Operation> on_ranks, size_t /*case
   return all;
 }
 
-using Choose = std::vector<Fault> (*)(std::span<const Operation>, size_t case_number);
+using Choose = std::vector<Fault> (*)(std::span<const RecordedOperation>, size_t case_number);
 
 void try_case(const ParityCase& parity_case, size_t number, Choose choose, Tally& tally) {
   const Problem problem{parity_case};
   for (const ParityStep& step : problem.reference.steps) {
     ASSERT_GT(step.grad_norm, parity_case.options.clip_norm) << "clipping is to be in force";
   }
-  const std::vector<Operation> operations = last_step_of(parity_case);
+  const std::vector<RecordedOperation> operations = last_step_of(parity_case);
   tally.count(operations);
   for (auto first = operations.begin(); first != operations.end();) {
     const auto last = std::find_if(first, operations.end(), [&](const auto& operation) {
