@@ -68,7 +68,7 @@ TEST(StepRecord, GivesTensorBoardTheSameNumbers) {
   record.losses.aux_loss = 1.5;
   record.losses.z_loss = 2.5;
   record.lr = 1e-3;
-  record.step_ms = 20;
+  record.times.total = 20;
   record.tokens_per_s = 3000;
   record.valid_loss = 4.5;
   const std::map<std::string, double> expected{{"loss/train", 4.25},
