@@ -4,12 +4,14 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <string>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
 #include "collectives/collectives.h"
 #include "common/check.h"
+#include "common/memory_ledger.h"
 #include "optim/gradient_norm.h"
 #include "parallel/gradient_reduction.h"
 
@@ -37,7 +39,10 @@ double mean_imbalance(const std::vector<int64_t>& values, int64_t columns) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh) : decoder_(decoder), mesh_(mesh) {
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, Trace* trace)
+    : decoder_(decoder),
+      mesh_(mesh),
+      trace_(trace) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -62,7 +67,10 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
   }
   decoder_.registry().zero_gradients();
   run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states);
-  reduce_gradients(mesh_, decoder_.registry(), decoder_.experts());
+  {
+    const ScopedSpan span(trace_, TraceTrack::kCompute, [] { return "reduce gradients"; });
+    reduce_gradients(mesh_, decoder_.registry(), decoder_.experts());
+  }
   return reduce_losses(states, valid_tokens);
 }
 
@@ -101,6 +109,7 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   ENODIA_CHECK_EQ(micro_batch.layout.num_tokens(),
                   static_cast<int64_t>(micro_batch.tokens.size()),
                   "the layout is for other tokens");
+  const MemoryScope scope(MemoryKind::kData);
   BlockState state;
   state.context = context;
   state.context.generation = decoder_.generation();
@@ -111,10 +120,19 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   return state;
 }
 
+std::string StepEngine::name_of(const PhaseCall& call) const {
+  const int layer = decoder_.layer_of(call.block);
+  std::string place = layer >= 0 ? "layer " + std::to_string(layer) + " " : "";
+  return place.append(decoder_.blocks()[call.block]->phase_name(call.phase)) +
+         (call.direction == Direction::kForward ? " forward" : " backward");
+}
+
 void StepEngine::run(const StepSchedule& schedule, std::vector<BlockState>& states) {
   for (const PhaseCall& call : schedule) {
     Block& block = *decoder_.blocks()[call.block];
     BlockState& state = states[call.micro_batch];
+    const ScopedSpan span(
+        trace_, TraceTrack::kCompute, [&] { return name_of(call); }, call.micro_batch);
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
     } else {

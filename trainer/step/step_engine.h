@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "common/trace.h"
 #include "models/block.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
@@ -41,7 +43,8 @@ struct UpdateResult {
 /// the mesh; ranks give their own micro-batches, equally many (an empty one is legal).
 class StepEngine {
  public:
-  StepEngine(Decoder& decoder, const ProcessMesh& mesh);
+  /// While `trace` is on each phase becomes a span of it; null = no trace.
+  StepEngine(Decoder& decoder, const ProcessMesh& mesh, Trace* trace = nullptr);
 
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
@@ -64,6 +67,8 @@ class StepEngine {
 
  private:
   BlockState make_state(const MicroBatch& micro_batch, const StepContext& context) const;
+  /// "layer 3 experts backward".
+  std::string name_of(const PhaseCall& call) const;
   void run(const StepSchedule& schedule, std::vector<BlockState>& states);
   void agree_on_step(int64_t& valid_tokens);
   StepLosses reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens);
@@ -71,6 +76,7 @@ class StepEngine {
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
+  Trace* trace_;
   std::vector<int> phases_of_block_;
 };
 
