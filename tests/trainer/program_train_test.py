@@ -8,7 +8,7 @@ import unittest
 from program_testing import PROGRAM, TIMES, ProgramTest
 
 FIELDS = {"step", "tokens", "loss", "aux_loss", "grad_norm", "lr", "step_ms", "tokens_per_s",
-          "imbalance"}
+          "imbalance", "tflops", "peak_tflops", "mfu", "memory_bytes"}
 
 
 class Training(ProgramTest):

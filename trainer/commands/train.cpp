@@ -8,6 +8,7 @@
 #include "trainer/commands/commands.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
+#include "trainer/run/step_trace.h"
 #include "trainer/run/training_run.h"
 #include "trainer/state/resume.h"
 
@@ -55,7 +56,9 @@ void train(Communicator& world, const TrainArguments& arguments) {
              " steps are done; raise train.steps to go on");
   }
 
+  StepTrace step_trace(run.trace, run.mesh.control(), run.config, first_step);
   for (int64_t step = first_step; step < num_steps; ++step) {
+    step_trace.before_step(step + 1);
     StepRecord record = run.train_step(step);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
       record.valid_loss = run.held_out_loss();
@@ -73,6 +76,7 @@ void train(Communicator& world, const TrainArguments& arguments) {
       run.save(record.step);
     }
   }
+  step_trace.finish();
   if (speaks && run.skipped_in_a_row > 0) {
     log_warning("the last " + std::to_string(run.skipped_in_a_row) +
                 " steps were skipped since their gradients were not finite; the run has probably "

@@ -38,6 +38,10 @@ Json StepRecord::to_json() const {
       {"lr", lr},
       {"step_ms", step_ms},
       {"tokens_per_s", tokens_per_s},
+      {"tflops", tflops},
+      {"peak_tflops", peak_tflops},
+      {"mfu", mfu()},
+      {"memory_bytes", memory.to_json()},
       {"imbalance", {{"expert", losses.imbalance.expert}, {"rank", losses.imbalance.rank}}}};
   if (valid_loss) {
     json["valid_loss"] = number(*valid_loss);
@@ -47,7 +51,8 @@ Json StepRecord::to_json() const {
 
 std::string StepRecord::to_line(int64_t num_steps) const {
   std::string line = printed(
-      "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | "
+      "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | mfu "
+      "%.1f%% | "
       "imbalance %.2f",
       static_cast<long long>(step),
       static_cast<long long>(num_steps),
@@ -57,6 +62,7 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       lr,
       step_ms,
       tokens_per_s / 1000.0,
+      100.0 * mfu(),
       losses.imbalance.expert);
   if (!update.applied) {
     line += " | SKIPPED: the gradient is not finite";
