@@ -1,23 +1,14 @@
 #include "collectives/collectives.h"
 
 #include <algorithm>
-#include <memory>
 #include <numeric>
 #include <utility>
 
-#include "collectives/reduce.h"
+#include "collectives/fixed_order_reduction.h"
 #include "common/check.h"
 
 namespace enodia {
 namespace {
-
-/// Rank `rank`'s part when elements are split evenly; the first ranks get one more.
-Buffer part_of(const Buffer& whole, int rank, int world_size) {
-  const int64_t length = whole.count / world_size;
-  const int64_t rest = whole.count % world_size;
-  const int64_t first = length * rank + std::min<int64_t>(rank, rest);
-  return whole.slice(first, length + (rank < rest ? 1 : 0));
-}
 
 /// One message per peer, `counts[p]` elements each, one after the other in `buffer`.
 std::vector<Message> consecutive_messages(const Buffer& buffer, std::span<const int64_t> counts) {
@@ -38,57 +29,19 @@ void check_counts(const Buffer& buffer, std::span<const int64_t> counts, int wor
                   "the counts must add up to the buffer's elements");
 }
 
-/// Step one of the reduction: every rank gets its part of all other ranks' `inout`, sums, and
-/// leaves the result in its part of its own `inout`.
-void reduce_own_part(Communicator& communicator,
-                     const Buffer& inout,
-                     ReduceOp op,
-                     const Queue& after) {
-  const int world_size = communicator.world_size();
-  const int rank = communicator.rank();
-  const Buffer own = part_of(inout, rank, world_size);
-  const auto arrived =
-      std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(own.bytes() * world_size));
-  std::vector<Message> sends;
-  std::vector<Message> receives;
-  std::vector<const std::byte*> contributions;
-  for (int peer = 0; peer < world_size; ++peer) {
-    if (peer == rank) {
-      contributions.push_back(static_cast<const std::byte*>(own.data));
-      continue;
-    }
-    std::byte* place = arrived.get() + peer * own.bytes();
-    sends.push_back({peer, part_of(inout, peer, world_size)});
-    receives.push_back({peer, Buffer{place, own.count, own.dtype}});
-    contributions.push_back(place);
-  }
-  communicator.exchange(sends, receives, after).wait();
-  reduce_in_order(contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op);
-}
-
 }  // namespace
 
 Work fixed_order_all_reduce(Communicator& communicator,
                             Buffer inout,
                             ReduceOp op,
                             const Queue& after) {
-  ENODIA_CHECK(inout.device < 0, "fixed_order_all_reduce sums in host memory");
-  const int world_size = communicator.world_size();
-  const int rank = communicator.rank();
-  if (world_size == 1) {
+  if (communicator.world_size() == 1) {
     return communicator.exchange({}, {}, after);
   }
-  reduce_own_part(communicator, inout, op, after);
-
-  std::vector<Message> sends;
-  std::vector<Message> receives;
-  for (int peer = 0; peer < world_size; ++peer) {
-    if (peer != rank) {
-      sends.push_back({peer, part_of(inout, rank, world_size)});
-      receives.push_back({peer, part_of(inout, peer, world_size)});
-    }
-  }
-  return communicator.exchange(sends, receives);
+  FixedOrderReduction reduction(communicator, std::move(inout), op);
+  reduction.gather(after).wait();
+  reduction.reduce();
+  return reduction.share();
 }
 
 Work all_to_all(Communicator& communicator,

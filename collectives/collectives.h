@@ -11,9 +11,7 @@ namespace enodia {
 
 /// All functions here are collective over `communicator` and built on exchange alone.
 
-/// The reduction behind Communicator::all_reduce: elements are split evenly over the ranks, each
-/// rank receives its part from all others, sums in rank order in the wide type, and sends the
-/// result to all. Bits depend on the number of ranks only, not on timing or backend.
+/// FixedOrderReduction from beginning to end. Returns when the sums are on their way to all.
 Work fixed_order_all_reduce(Communicator& communicator,
                             Buffer inout,
                             ReduceOp op,

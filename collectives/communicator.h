@@ -18,6 +18,9 @@ std::string_view name_of(ReduceOp op);
 struct Message {
   int peer;  ///< rank in this communicator; the own rank is legal and copies
   Buffer buffer;
+  /// Above 0 in exchanges that go on with the messages of the one before (large ones in chunks): a
+  /// backend that numbers operations counts them as one.
+  int part = 0;
 };
 
 /// A group of ranks that talk to each other. Backends: mpi, loopback (ranks as threads of one

@@ -43,13 +43,17 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
       registry_(mesh.rank(), mesh.world_size(), scalar_type(options.dtype)),
       store_(make_store(options, mesh, registry_)) {
   const auto next_index = [this] { return static_cast<int>(blocks_.size()); };
+  const auto begin_block = [this] { dense_offsets_.push_back(registry_.dense_elements()); };
+  begin_block();
   const DenseParameter& embedding =
       registry_.add_dense({{"model.embed_tokens.weight", options.vocab_size}}, options.hidden_size);
   blocks_.push_back(std::make_unique<EmbeddingBlock>(embedding));
   int moe_layer = 0;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
+    begin_block();
     blocks_.push_back(
         std::make_unique<AttentionBlock>(options_, layer_name(layer), next_index(), registry_));
+    begin_block();
     if (options.is_moe_layer(layer)) {
       const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.tokens()};
       blocks_.push_back(
@@ -59,6 +63,7 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
           std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_));
     }
   }
+  begin_block();
   const DenseParameter& head =
       options.tie_word_embeddings
           ? embedding

@@ -21,6 +21,10 @@ class Decoder {
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   /// The layer, from 0, that a block belongs to; -1 for embedding and head.
   int layer_of(int block) const;
+  /// Where the dense gradients of each block begin (ParameterRegistry::dense_gradients): once the
+  /// last backward of a block is over, all from there on are final. A tied head adds to the
+  /// embedding, which comes first.
+  const std::vector<int64_t>& dense_offsets() const { return dense_offsets_; }
   ParameterRegistry& registry() { return registry_; }
   const ParameterRegistry& registry() const { return registry_; }
   /// Null for a dense model.
@@ -39,6 +43,7 @@ class Decoder {
   ParameterRegistry registry_;
   std::unique_ptr<ExpertStore> store_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<int64_t> dense_offsets_;  // [blocks]
   int64_t generation_ = 0;
 };
 

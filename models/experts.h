@@ -24,13 +24,21 @@ at::Tensor experts_forward(const ExpertInput& input,
                            at::Tensor& gate_up);
 
 struct ExpertGradients {
-  at::Tensor x, weights;  ///< [R, D], [R]
+  at::Tensor x, weights;  ///< of the input, [R, D] and [R]
+  at::Tensor gate_up;     ///< of its hidden product, [R, 2F]
 };
-/// Adds to `gradients` (fp32 rows of owners or slots of replicas). Local.
-ExpertGradients experts_backward(const at::Tensor& grad_y,
-                                 const ExpertInput& input,
-                                 const at::Tensor& gate_up,
-                                 const std::vector<ExpertMatrices>& weights,
-                                 const std::vector<ExpertMatrices>& gradients);
+/// The gradients of the input, which the tokens' ranks wait for. Local.
+ExpertGradients experts_backward_input(const at::Tensor& grad_y,
+                                       const ExpertInput& input,
+                                       const at::Tensor& gate_up,
+                                       const std::vector<ExpertMatrices>& weights);
+
+/// Adds the gradients of the experts to `gradients` (fp32 rows of owners or slots of replicas),
+/// with what experts_backward_input returned. Local.
+void experts_backward_weights(const at::Tensor& grad_y,
+                              const ExpertInput& input,
+                              const at::Tensor& gate_up,
+                              const at::Tensor& grad_gate_up,
+                              const std::vector<ExpertMatrices>& gradients);
 
 }  // namespace enodia

@@ -21,11 +21,11 @@ struct MoeBlock::Saved : SavedState {
   Route route;
   at::Tensor grad_probs, grad_logits;  // of the router's losses, [T, E]
   TokenMap map;
+  MovingRows rows, choices;  // under way: tokens and their weights, or the gradients of both
   ExpertInput input;
   at::Tensor gate_up, output;                   // of the experts, [R, 2F] and [R, D]
-  at::Tensor grad_output;                       // [R, D]
-  ExpertGradients grad_input;                   // [R, D], [R]
   at::Tensor grad_normed, grad_choice_weights;  // [T, D], [T, K]
+  at::Tensor grad_shared;                       // [T, D]
 };
 
 MoeBlock::MoeBlock(const ModelOptions& options,
@@ -35,7 +35,10 @@ MoeBlock::MoeBlock(const ModelOptions& options,
                    ParameterRegistry& registry)
     : options_(options),
       router_options_(router),
-      weight_options_{options.norm_topk_prob, options.routed_scaling_factor},
+      route_options_{
+          options.norm_topk_prob,
+          options.routed_scaling_factor,
+          options.scoring_func == "sigmoid" ? ScoringFunc::kSigmoid : ScoringFunc::kSoftmax},
       wiring_(wiring),
       dispatcher_(*wiring.group),
       norm_(registry.add_dense(
@@ -98,10 +101,7 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   saved.normed = normed;
   saved.rstd = rstd;
   saved.route = route_tokens(
-      ops::linear(normed, router_.value), options_.num_experts_per_tok, weight_options_);
-  if (shared_) {
-    saved.shared_out = shared_->forward(normed, saved.shared_gate_up);
-  }
+      ops::linear(normed, router_.value), options_.num_experts_per_tok, route_options_);
   if (state.labels.defined()) {
     add_losses(state, saved);
   }
@@ -121,7 +121,9 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
   saved.grad_probs = aux.gradient;
   saved.grad_logits = z.gradient;
   state.moe_loads.resize(wiring_.store->num_layers());
-  state.moe_loads[wiring_.moe_layer].valid_copies = std::move(counts);
+  MoeLoad& load = state.moe_loads[wiring_.moe_layer];
+  load.valid_copies = std::move(counts);
+  load.entropy = router_entropy(saved.route, valid);
 }
 
 void MoeBlock::exchange(BlockState& state, Saved& saved) {
@@ -135,19 +137,23 @@ void MoeBlock::exchange(BlockState& state, Saved& saved) {
   }
 }
 
+/// The shared experts compute while the tokens travel.
 void MoeBlock::dispatch(BlockState& /*state*/, Saved& saved) {
-  saved.input.x = dispatcher_.send(saved.map, saved.normed);
-  saved.input.weights = dispatcher_.send_choices(saved.map, saved.route.weights);
-  saved.input.slot_offsets = saved.map.slot_offsets;
+  saved.rows = dispatcher_.send(saved.map, saved.normed);
+  saved.choices = dispatcher_.send_choices(saved.map, saved.route.weights);
+  if (shared_) {
+    saved.shared_out = shared_->forward(saved.normed, saved.shared_gate_up);
+  }
 }
 
 void MoeBlock::experts(BlockState& /*state*/, Saved& saved) {
+  saved.input = {saved.rows.wait(), saved.choices.wait(), saved.map.slot_offsets};
   const Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kForward);
   saved.output = experts_forward(saved.input, lease.weights, saved.gate_up);
 }
 
 void MoeBlock::combine(BlockState& state, Saved& saved) {
-  at::Tensor combined = dispatcher_.collect(saved.map, saved.output);
+  at::Tensor combined = dispatcher_.collect(saved.map, saved.output).wait();
   saved.output = at::Tensor();
   if (shared_) {
     combined.add_(saved.shared_out);
@@ -159,25 +165,34 @@ void MoeBlock::combine(BlockState& state, Saved& saved) {
   }
 }
 
+/// The shared experts' gradients are computed while the tokens' travel.
 void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
-  saved.grad_output = dispatcher_.send(saved.map, state.grad_hidden);
+  saved.rows = dispatcher_.send(saved.map, state.grad_hidden);
+  if (shared_) {
+    saved.grad_shared = shared_->backward(state.grad_hidden, saved.normed, saved.shared_gate_up);
+  }
 }
 
+/// The gradients of the experts' weights are computed while those of their inputs travel.
 void MoeBlock::experts_backward(BlockState& /*state*/, Saved& saved) {
   Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kBackward);
-  saved.grad_input = enodia::experts_backward(
-      saved.grad_output, saved.input, saved.gate_up, lease.weights, lease.gradients);
+  const at::Tensor grad_output = saved.rows.wait();
+  const ExpertGradients grad =
+      experts_backward_input(grad_output, saved.input, saved.gate_up, lease.weights);
+  saved.rows = dispatcher_.collect(saved.map, grad.x);
+  saved.choices = dispatcher_.collect_choices(saved.map, grad.weights);
+  experts_backward_weights(grad_output, saved.input, saved.gate_up, grad.gate_up, lease.gradients);
   wiring_.store->send_home(std::move(lease));
 }
 
 void MoeBlock::dispatch_backward(BlockState& /*state*/, Saved& saved) {
-  saved.grad_normed = dispatcher_.collect(saved.map, saved.grad_input.x);
-  saved.grad_choice_weights = dispatcher_.collect_choices(saved.map, saved.grad_input.weights);
+  saved.grad_normed = saved.rows.wait();
+  saved.grad_choice_weights = saved.choices.wait();
 }
 
 void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
   at::Tensor grad_logits =
-      route_backward(saved.route, saved.grad_choice_weights, saved.grad_probs, weight_options_);
+      route_backward(saved.route, saved.grad_choice_weights, saved.grad_probs, route_options_);
   if (saved.grad_logits.defined()) {
     grad_logits.add_(saved.grad_logits);
   }
@@ -185,7 +200,7 @@ void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
   at::Tensor grad_normed = ops::linear_backward_input(grad_logits, router_.value);
   grad_normed.add_(saved.grad_normed);
   if (shared_) {
-    grad_normed.add_(shared_->backward(state.grad_hidden, saved.normed, saved.shared_gate_up));
+    grad_normed.add_(saved.grad_shared);
   }
   at::Tensor norm_grad = norm_.grad;
   state.grad_hidden =

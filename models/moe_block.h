@@ -13,8 +13,8 @@
 
 namespace enodia {
 
-/// x += MoE(norm(x)) in five phases, each of which a schedule may place on its own:
-/// gate (router, shared experts), counts, dispatch, experts, combine.
+/// x += MoE(norm(x)) in five phases, each of which a schedule may place on its own: gate (router),
+/// counts, dispatch (with the shared experts), experts, combine.
 class MoeBlock : public Block {
  public:
   struct Wiring {
@@ -48,7 +48,7 @@ class MoeBlock : public Block {
 
   const ModelOptions options_;
   const RouterOptions router_options_;
-  const WeightOptions weight_options_;
+  const RouteOptions route_options_;
   const Wiring wiring_;
   const TokenDispatcher dispatcher_;
   const DenseParameter &norm_, &router_;

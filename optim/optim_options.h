@@ -2,8 +2,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <vector>
+
+#include "common/rules.h"
 
 namespace enodia {
 
@@ -14,22 +14,28 @@ struct OptimOptions {
   double weight_decay = 0.1;  ///< decoupled; norms, biases and the router never decay
   double clip_norm = 1.0;     ///< largest gradient norm; 0 = no clipping
 
-  /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
-  std::vector<std::string> violations() const;
+  void check(Rules& rules) const;
 };
 
-enum class ScheduleKind : uint8_t { kCosine, kConstant };
+enum class ScheduleKind : uint8_t { kCosine, kLinear, kWsd, kConstant };
 
-/// The learning rate as a function of consumed samples: linear warm-up from 0 to `lr`, then a
-/// cosine down to `min_lr` at `decay_samples` (constant afterwards), or constant `lr`.
+/// The learning rate as a function of consumed samples: linear warm-up from 0 to `lr`, then
+/// - cosine, linear: down to `min_lr` at `decay_samples`, constant afterwards;
+/// - wsd (warm-up, stable, decay; MiniCPM, arXiv 2404.06395, section 4): `lr`, and a linear decay
+///   to `min_lr` over the last `decay_samples` of the run;
+/// - constant: `lr`.
+/// optim/schedule.h places it in a run.
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::kCosine;
   double lr = 1e-3;
   double min_lr = 0.0;
   int64_t warmup_samples = 0;
-  int64_t decay_samples = 0;  ///< 0 = auto, the whole run: see TrainConfig::resolved_schedule()
+  int64_t decay_samples = 0;  ///< 0 = auto: the whole run; under wsd a tenth of it
 
-  std::vector<std::string> violations() const;
+  /// Length of the decay under wsd in a run of so many sequences. MiniCPM found 10 % to suffice.
+  int64_t wsd_decay(int64_t run_samples) const;
+  /// Ranges, and rules between the keys.
+  void check(Rules& rules) const;
 };
 
 }  // namespace enodia

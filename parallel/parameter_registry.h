@@ -74,7 +74,10 @@ class ParameterRegistry {
   const LogicalParameter& find(std::string_view name) const;
   int rank() const { return rank_; }
   at::ScalarType wide_type() const { return wide_type_; }
-  /// The flat gradients of all dense parameters, for one reduction over the ranks.
+  /// Elements of the dense parameters added so far: where the next one will begin.
+  int64_t dense_elements() const { return dense_elements_; }
+  /// The flat gradients of all dense parameters in the order in which they were added, for
+  /// reductions over the ranks.
   const at::Tensor& dense_gradients() const;
   /// Adds a column of zeros for the optimizer to every parameter on this rank, the experts' rows
   /// included.

@@ -157,18 +157,18 @@ std::vector<int64_t> scaled(const std::vector<int64_t>& counts, int64_t width) {
   return sizes;
 }
 
-at::Tensor exchange_rows(Communicator& group,
-                         const at::Tensor& rows,
-                         const std::vector<int64_t>& send_counts,
-                         const std::vector<int64_t>& receive_counts) {
+/// Starts the exchange of rows; `received` takes what arrives.
+Work exchange_rows(Communicator& group,
+                   const at::Tensor& rows,
+                   const std::vector<int64_t>& send_counts,
+                   const std::vector<int64_t>& receive_counts,
+                   at::Tensor& received) {
   std::vector<int64_t> shape = rows.sizes().vec();
   const int64_t width = rows.dim() > 1 ? rows.size(1) : 1;
   shape[0] = std::accumulate(receive_counts.begin(), receive_counts.end(), int64_t{0});
-  const at::Tensor received = at::empty(shape, rows.options());
-  all_to_all(
-      group, view(rows), scaled(send_counts, width), view(received), scaled(receive_counts, width))
-      .wait();
-  return received;
+  received = at::empty(shape, rows.options());
+  return all_to_all(
+      group, view(rows), scaled(send_counts, width), view(received), scaled(receive_counts, width));
 }
 
 template <typename T>
@@ -219,39 +219,58 @@ TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
   return map;
 }
 
-at::Tensor TokenDispatcher::to_owners(const TokenMap& map, const at::Tensor& copies) const {
-  const at::Tensor arrived = exchange_rows(group_, copies, map.send_counts, map.receive_counts);
-  return at::index_select(arrived, 0, map.received_order);
+at::Tensor MovingRows::wait() {
+  work_.wait();
+  const at::Tensor arrived = std::move(arriving_);
+  return std::exchange(arrange_, nullptr)(arrived);
 }
 
-at::Tensor TokenDispatcher::to_sources(const TokenMap& map, const at::Tensor& results) const {
-  return exchange_rows(
-      group_, at::index_select(results, 0, map.arrival_order), map.receive_counts, map.send_counts);
+MovingRows TokenDispatcher::to_owners(const TokenMap& map, const at::Tensor& copies) const {
+  at::Tensor arriving;
+  Work work = exchange_rows(group_, copies, map.send_counts, map.receive_counts, arriving);
+  return {std::move(work), std::move(arriving), [&map](const at::Tensor& arrived) {
+            return at::index_select(arrived, 0, map.received_order);
+          }};
 }
 
-at::Tensor TokenDispatcher::send(const TokenMap& map, const at::Tensor& x) const {
+MovingRows TokenDispatcher::to_sources(const TokenMap& map,
+                                       const at::Tensor& results,
+                                       std::function<at::Tensor(const at::Tensor&)> arrange) const {
+  at::Tensor arriving;
+  Work work = exchange_rows(group_,
+                            at::index_select(results, 0, map.arrival_order),
+                            map.receive_counts,
+                            map.send_counts,
+                            arriving);
+  return {std::move(work), std::move(arriving), std::move(arrange)};
+}
+
+MovingRows TokenDispatcher::send(const TokenMap& map, const at::Tensor& x) const {
   return to_owners(map, at::index_select(x, 0, map.sent_token));
 }
 
-at::Tensor TokenDispatcher::collect(const TokenMap& map, const at::Tensor& y) const {
-  const at::Tensor rows = to_sources(map, y);
-  at::Tensor sums = at::zeros({map.sent_position.size(0), y.size(1)}, y.options());
-  if (y.scalar_type() == at::kDouble) {
-    sum_copies<double>(rows, map.sent_position, sums);
-  } else {
-    sum_copies<float>(rows, map.sent_position, sums);
-  }
-  return sums;
+MovingRows TokenDispatcher::collect(const TokenMap& map, const at::Tensor& y) const {
+  return to_sources(map, y, [&map](const at::Tensor& rows) {
+    at::Tensor sums = at::zeros({map.sent_position.size(0), rows.size(1)}, rows.options());
+    if (rows.scalar_type() == at::kDouble) {
+      sum_copies<double>(rows, map.sent_position, sums);
+    } else {
+      sum_copies<float>(rows, map.sent_position, sums);
+    }
+    return sums;
+  });
 }
 
-at::Tensor TokenDispatcher::send_choices(const TokenMap& map, const at::Tensor& weights) const {
+MovingRows TokenDispatcher::send_choices(const TokenMap& map, const at::Tensor& weights) const {
   return to_owners(map, at::index_select(weights.reshape({-1}), 0, map.sent_choice));
 }
 
-at::Tensor TokenDispatcher::collect_choices(const TokenMap& map, const at::Tensor& values) const {
-  at::Tensor flat = at::zeros({map.sent_position.numel()}, values.options());
-  flat.index_copy_(0, map.sent_choice, to_sources(map, values));
-  return flat.view(map.sent_position.sizes());
+MovingRows TokenDispatcher::collect_choices(const TokenMap& map, const at::Tensor& values) const {
+  return to_sources(map, values, [&map](const at::Tensor& rows) {
+    at::Tensor flat = at::zeros({map.sent_position.numel()}, rows.options());
+    flat.index_copy_(0, map.sent_choice, rows);
+    return flat.view(map.sent_position.sizes());
+  });
 }
 
 }  // namespace enodia

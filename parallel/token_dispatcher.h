@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -26,9 +28,28 @@ struct TokenMap {
   int64_t num_received() const { return slot_offsets.back(); }
 };
 
+/// Rows on their way between ranks; others compute meanwhile. Move-only.
+class MovingRows {
+ public:
+  MovingRows() = default;
+  /// `arrange` turns what arrives into what was asked for.
+  MovingRows(Work work, at::Tensor arriving, std::function<at::Tensor(const at::Tensor&)> arrange)
+      : work_(std::move(work)),
+        arriving_(std::move(arriving)),
+        arrange_(std::move(arrange)) {}
+  /// Blocks until the rows are here and hands them over; once.
+  at::Tensor wait();
+
+ private:
+  Work work_;
+  at::Tensor arriving_;
+  std::function<at::Tensor(const at::Tensor&)> arrange_;
+};
+
 /// Moves tokens to the ranks that hold their experts, and results back. `send` and `collect` are
 /// linear and transposes of each other, so each is the other's backward. Stable: copies of a slot
-/// stay ordered by (source rank, token). Collective over the group; zero tokens are ordinary.
+/// stay ordered by (source rank, token). Collective over the group; zero tokens are ordinary. The
+/// map must live until the rows have arrived.
 class TokenDispatcher {
  public:
   explicit TokenDispatcher(Communicator& group) : group_(group) {}
@@ -41,17 +62,21 @@ class TokenDispatcher {
                 const ExpertPlan& plan) const;
 
   /// [T, D] -> [R, D] in (slot, source rank, token) order.
-  at::Tensor send(const TokenMap& map, const at::Tensor& x) const;
+  MovingRows send(const TokenMap& map, const at::Tensor& x) const;
   /// [R, D] -> [T, D]: each token's copies are summed in order of k.
-  at::Tensor collect(const TokenMap& map, const at::Tensor& y) const;
+  MovingRows collect(const TokenMap& map, const at::Tensor& y) const;
   /// [T, K] -> [R]: a number for each copy (its weight).
-  at::Tensor send_choices(const TokenMap& map, const at::Tensor& weights) const;
+  MovingRows send_choices(const TokenMap& map, const at::Tensor& weights) const;
   /// [R] -> [T, K]; zero where there is no expert.
-  at::Tensor collect_choices(const TokenMap& map, const at::Tensor& values) const;
+  MovingRows collect_choices(const TokenMap& map, const at::Tensor& values) const;
 
  private:
-  at::Tensor to_owners(const TokenMap& map, const at::Tensor& copies) const;    // [S,..] -> [R,..]
-  at::Tensor to_sources(const TokenMap& map, const at::Tensor& results) const;  // [R,..] -> [S,..]
+  /// [S, ..] -> [R, ..]
+  MovingRows to_owners(const TokenMap& map, const at::Tensor& copies) const;
+  /// [R, ..] -> [S, ..], then `arrange`
+  MovingRows to_sources(const TokenMap& map,
+                        const at::Tensor& results,
+                        std::function<at::Tensor(const at::Tensor&)> arrange) const;
   Communicator& group_;
 };
 

@@ -28,8 +28,8 @@ struct FoundCheckpoint {
   std::vector<std::string> skipped;  ///< a sentence for each newer one that is broken
 };
 
-/// Local. The newest step_N, of those before step `below` when that is given, whose manifest is valid
-/// and whose files have the right sizes. Changes nothing. A missing folder holds none. Throws
+/// Local. The newest step_N, of those before step `below` when that is given, whose manifest is
+/// valid and whose files have the right sizes. Changes nothing. A missing folder holds none. Throws
 /// FileError when the folder cannot be listed.
 FoundCheckpoint newest_checkpoint(const std::filesystem::path& folder,
                                   std::optional<int64_t> below = std::nullopt);

@@ -45,7 +45,7 @@ Call call_on(Kind kind, const Buffer& buffer, int64_t detail) {
 
 std::vector<Part> parts_of(std::span<const Message> messages) {
   std::vector<Part> parts;
-  for (const auto& [peer, buffer] : messages) {
+  for (const auto& [peer, buffer, part] : messages) {
     parts.push_back({peer, buffer.count, static_cast<int64_t>(buffer.dtype)});
   }
   return parts;
@@ -170,7 +170,7 @@ void compare_operations(const std::vector<Call>& calls, int64_t sequence) {
 
 void check_overlap(std::span<const Message> receives) {
   std::vector<std::pair<const std::byte*, int64_t>> stretches;
-  for (const auto& [peer, buffer] : receives) {
+  for (const auto& [peer, buffer, part] : receives) {
     if (buffer.count > 0) {
       stretches.emplace_back(static_cast<const std::byte*>(buffer.data), buffer.bytes());
     }

@@ -32,6 +32,13 @@ void MpiCommunicator::check_usable() const {
   }
 }
 
+/// The number of an exchange: the same on all ranks as long as none leaves one out.
+int64_t MpiCommunicator::next_number(std::span<const Message> sends,
+                                     std::span<const Message> receives) {
+  const std::span<const Message> any = sends.empty() ? receives : sends;
+  return any.empty() || any.front().part == 0 ? ++exchanges_ : exchanges_;
+}
+
 Work MpiCommunicator::exchange(std::span<const Message> sends,
                                std::span<const Message> receives,
                                const Queue& after) {
@@ -39,7 +46,7 @@ Work MpiCommunicator::exchange(std::span<const Message> sends,
   check_messages(sends, receives, world_size_);
   synchronize(after);
   copy_own_messages(sends, receives, rank_, after);
-  auto operation = std::make_unique<MpiOperation>(link_);
+  auto operation = std::make_unique<MpiOperation>(link_, next_number(sends, receives));
   for (const Message& message : receives) {
     if (message.peer != rank_) {
       operation->receive(message);

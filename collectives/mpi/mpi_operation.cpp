@@ -32,8 +32,17 @@ void for_each_piece(int64_t bytes, int64_t chunk_bytes, const Use& use) {
   } while (offset < bytes);
 }
 
-int tag_of(DType dtype, bool is_last) {
-  return 2 * static_cast<int>(dtype) + (is_last ? 1 : 0);
+// A tag is (number of the exchange, dtype, last?). Tags below 2^22 are legal in every transport
+// that Open MPI has (UCX leaves 24 bits).
+constexpr int kNumbers = 1 << 16;
+constexpr int kTagsPerNumber = 32;
+
+int number_in(int tag) {
+  return tag / kTagsPerNumber;
+}
+
+DType dtype_in(int tag) {
+  return static_cast<DType>(tag % kTagsPerNumber / 2);
 }
 
 }  // namespace
@@ -81,6 +90,11 @@ MPI_Request* MpiOperation::add(Piece piece) {
   requests_.push_back(MPI_REQUEST_NULL);
   ++outstanding_;
   return &requests_.back();
+}
+
+int MpiOperation::tag_of(DType dtype, bool is_last) const {
+  return static_cast<int>(number_ % kNumbers) * kTagsPerNumber + 2 * static_cast<int>(dtype) +
+         (is_last ? 1 : 0);
 }
 
 void MpiOperation::receive(const Message& message) {
@@ -181,10 +195,19 @@ void MpiOperation::check(const Piece& piece, const MPI_Status& status) {
   if (piece.peer < 0) {
     return;
   }
+  if (number_in(status.MPI_TAG) != number_in(piece.tag)) {
+    return link_->fail(detail::concat("rank ",
+                                      piece.peer,
+                                      " sent a message of exchange ",
+                                      number_in(status.MPI_TAG),
+                                      " where this rank is at exchange ",
+                                      number_in(piece.tag),
+                                      " of the communicator; one of the two has left out or added "
+                                      "an operation"));
+  }
   int bytes = 0;
   MPI_Get_count(&status, MPI_BYTE, &bytes);
   if (bytes != piece.bytes || status.MPI_TAG != piece.tag) {
-    const auto dtype = static_cast<DType>(status.MPI_TAG / 2);
     link_->fail(detail::concat("rank ",
                                piece.peer,
                                " sent a ",
@@ -192,7 +215,7 @@ void MpiOperation::check(const Piece& piece, const MPI_Status& status) {
                                " piece of ",
                                bytes,
                                " bytes of ",
-                               name_of(dtype),
+                               name_of(dtype_in(status.MPI_TAG)),
                                " where this rank expects one of ",
                                piece.bytes,
                                " bytes of ",

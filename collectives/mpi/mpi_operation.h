@@ -38,11 +38,15 @@ class MpiLink {
 };
 
 /// A batch of MPI requests. A message travels as one or more pieces; each piece's tag names the
-/// dtype and says whether it is the message's last, and receives take any tag, so that a receive
-/// notices a message that is longer, shorter or of another dtype than expected.
+/// dtype, says whether it is the message's last and carries the number of the exchange. Receives
+/// take any tag, so that they notice a message that is longer, shorter, of another dtype or of
+/// another exchange than expected.
 class MpiOperation : public PendingOperation {
  public:
-  explicit MpiOperation(std::shared_ptr<MpiLink> link) : link_(std::move(link)) {}
+  /// `number` of the exchange on its communicator; it travels with every piece.
+  explicit MpiOperation(std::shared_ptr<MpiLink> link, int64_t number = 0)
+      : link_(std::move(link)),
+        number_(number) {}
   ~MpiOperation() override;
 
   void receive(const Message& message);
@@ -63,11 +67,13 @@ class MpiOperation : public PendingOperation {
   };
 
   MPI_Request* add(Piece piece);
+  int tag_of(DType dtype, bool is_last) const;
   void progress();
   void check(const Piece& piece, const MPI_Status& status);
   bool finished() const { return outstanding_ == 0 || !link_->failure().empty(); }
 
   std::shared_ptr<MpiLink> link_;
+  int64_t number_;
   std::vector<MPI_Request> requests_;
   std::vector<Piece> pieces_;
   size_t outstanding_ = 0;

@@ -12,6 +12,7 @@
 
 #include "collectives/collectives.h"
 #include "collectives/decorators/checked.h"
+#include "collectives/progress/communication_thread.h"
 #include "common/error.h"
 #include "tests/collectives/communicator_contract.h"
 
@@ -34,6 +35,22 @@ TEST_P(LoopbackContract, HoldsForTheCheckedDecorator) {
   const auto& [world_size, clause] = GetParam();
   run_loopback(world_size, [&clause = clause](Communicator& communicator) {
     clause.body(*make_checked(communicator.split(0, 0)));
+  });
+}
+
+TEST_P(LoopbackContract, HoldsOnACommunicationThread) {
+  const auto& [world_size, clause] = GetParam();
+  run_loopback(world_size, [&clause = clause](Communicator& communicator) {
+    CommunicationThread thread;
+    clause.body(*thread.take_over(communicator.split(0, 0), Traffic::kTokens));
+  });
+}
+
+TEST_P(LoopbackContract, HoldsOnACommunicationThreadWithTinyChunks) {
+  const auto& [world_size, clause] = GetParam();
+  run_loopback(world_size, [&clause = clause](Communicator& communicator) {
+    CommunicationThread thread({.chunk_bytes = 100, .chunks_under_way = 3});
+    clause.body(*thread.take_over(communicator.split(0, 0), Traffic::kGradients));
   });
 }
 

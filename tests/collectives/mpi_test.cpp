@@ -10,6 +10,7 @@
 
 #include "collectives/collectives.h"
 #include "collectives/decorators/checked.h"
+#include "collectives/progress/communication_thread.h"
 #include "common/error.h"
 #include "tests/collectives/communicator_contract.h"
 #include "tests/mpi_main.h"
@@ -32,6 +33,12 @@ TEST_P(MpiContract, Holds) {
 
 TEST_P(MpiContract, HoldsWithTinyPieces) {
   const auto communicator = test_world().make_communicator(509);  // cuts through elements, too
+  GetParam().body(*communicator);
+}
+
+TEST_P(MpiContract, HoldsOnACommunicationThread) {
+  CommunicationThread thread({.chunk_bytes = 100, .chunks_under_way = 3});
+  auto communicator = thread.take_over(test_world().make_communicator(), Traffic::kTokens);
   GetParam().body(*communicator);
 }
 
@@ -126,6 +133,30 @@ TEST(MpiFailure, TheReceiverNoticesAnotherNumberOfPieces) {
   for (const auto& [sent, expected] : {std::pair{four, two}, std::pair{two, four}}) {
     const auto text = error_of_receiver(sent, expected, 8);
     EXPECT_EQ(text.has_value(), test_world().communicator().rank() == 1);
+  }
+}
+
+TEST(MpiFailure, ASkippedExchangeIsNoticedAndNamed) {
+  const auto communicator = test_world().make_communicator();
+  const int rank = communicator->rank();
+  const int world_size = communicator->world_size();
+  std::vector<float> out(4);
+  std::vector<float> in(4);
+  const std::vector<Message> sends{{(rank + 1) % world_size, view(std::span<float>(out))}};
+  const std::vector<Message> receives{
+      {(rank + world_size - 1) % world_size, view(std::span<float>(in))}};
+  communicator->exchange(sends, receives).wait();
+  if (rank == 1) {
+    communicator->exchange({}, {}).wait();  // the others have one exchange less
+  }
+  const auto next = [&] { communicator->exchange(sends, receives).wait(); };
+  if (rank == 1 || rank == 2 % world_size) {  // those who receive from or as rank 1
+    if (world_size > 1) {
+      EXPECT_THAT(
+          next, ThrowsMessage<CommError>(AllOf(HasSubstr("exchange 2"), HasSubstr("exchange 3"))));
+    }
+  } else {
+    next();
   }
 }
 

@@ -68,6 +68,31 @@ TEST(Route, WeighsByProbabilityOrItsShareOfTheChosen) {
               ElementsAre(DoubleNear(12.5 / 7, 1e-15), DoubleNear(5 / 7., 1e-15)));
 }
 
+TEST(Route, LetsEachSigmoidScoreStandForItself) {
+  // Scores 1/2, 3/4, 1/4.
+  const at::Tensor logits = rows({0.0, std::log(3.0), -std::log(3.0)}, 3);
+  const auto values = [](const at::Tensor& row) {
+    const auto* first = row.const_data_ptr<double>();
+    return std::vector<double>(first, first + row.numel());
+  };
+  using testing::DoubleNear;
+  const Route raw = route_tokens(logits, 2, {false, 2.0, ScoringFunc::kSigmoid});
+  EXPECT_THAT(ids_of(raw), ElementsAre(1, 0));
+  EXPECT_THAT(values(raw.weights), ElementsAre(DoubleNear(1.5, 1e-15), DoubleNear(1.0, 1e-15)));
+  EXPECT_THAT(
+      values(raw.probs),
+      ElementsAre(DoubleNear(1 / 3., 1e-15), DoubleNear(0.5, 1e-15), DoubleNear(1 / 6., 1e-15)));
+  const Route shares = route_tokens(logits, 2, {true, 2.0, ScoringFunc::kSigmoid});
+  EXPECT_THAT(values(shares.weights), ElementsAre(DoubleNear(1.2, 1e-15), DoubleNear(0.8, 1e-15)));
+}
+
+TEST(Route, GivesNumbersWhereAllSigmoidsUnderflow) {
+  const Route route =
+      route_tokens(at::zeros({1, 4}, at::kFloat) - 200.0, 2, {.scoring = ScoringFunc::kSigmoid});
+  EXPECT_EQ(route.weights.abs().sum().item<double>(), 0.0);
+  EXPECT_EQ(route.probs.abs().sum().item<double>(), 0.0);
+}
+
 TEST(Route, MayHaveNoTokens) {
   const Route route = route_tokens(at::zeros({0, 4}, at::kDouble), 2, {});
   EXPECT_THAT(route.expert_ids.sizes(), ElementsAre(0, 2));
@@ -76,21 +101,21 @@ TEST(Route, MayHaveNoTokens) {
   EXPECT_THAT(grad.sizes(), ElementsAre(0, 4));
 }
 
-/// p = softmax(z), written out.
-at::Tensor probabilities(const at::Tensor& logits) {
+/// The scores, written out.
+at::Tensor scores_of(const at::Tensor& logits, ScoringFunc scoring) {
   const at::Tensor powers = logits.exp();
-  return powers / powers.sum(1, true);
+  return scoring == ScoringFunc::kSoftmax ? powers / powers.sum(1, true) : powers / (powers + 1.0);
 }
 
 /// The chosen weights, one token and choice at a time.
-at::Tensor weights_of(const at::Tensor& probs,
+at::Tensor weights_of(const at::Tensor& scores,
                       const at::Tensor& expert_ids,
-                      const WeightOptions& options) {
+                      const RouteOptions& options) {
   std::vector<at::Tensor> tokens;
   for (int64_t t = 0; t < expert_ids.size(0); ++t) {
     std::vector<at::Tensor> chosen;
     for (int64_t k = 0; k < expert_ids.size(1); ++k) {
-      chosen.push_back(probs[t][expert_ids[t][k].item<int32_t>()]);
+      chosen.push_back(scores[t][expert_ids[t][k].item<int32_t>()]);
     }
     const at::Tensor row = at::stack(chosen);
     tokens.push_back((options.renormalize ? row / row.sum() : row) * options.scale);
@@ -117,14 +142,17 @@ class RouteGradients : public testing::Test {
 TEST_F(RouteGradients, OfWeightsAgreeWithAutograd) {
   const at::Tensor grad_weights = draw({6, 3});
   const at::Tensor grad_probs = draw({6, 5});
-  for (const WeightOptions& options : {WeightOptions{true, 1.0},
-                                       WeightOptions{false, 1.0},
-                                       WeightOptions{true, 2.5},
-                                       WeightOptions{false, 0.5}}) {
+  for (const RouteOptions& options : {RouteOptions{true, 1.0},
+                                      RouteOptions{false, 1.0},
+                                      RouteOptions{true, 2.5},
+                                      RouteOptions{false, 0.5},
+                                      RouteOptions{true, 2.5, ScoringFunc::kSigmoid},
+                                      RouteOptions{false, 0.5, ScoringFunc::kSigmoid}}) {
     for (const bool with_probs : {false, true}) {
       const Route route = route_tokens(logits_.detach(), 3, options);
-      const at::Tensor probs = probabilities(logits_);
-      const at::Tensor weights = weights_of(probs, route.expert_ids, options);
+      const at::Tensor scores = scores_of(logits_, options.scoring);
+      const at::Tensor probs = scores / scores.sum(1, true);
+      const at::Tensor weights = weights_of(scores, route.expert_ids, options);
       EXPECT_LE((route.weights - weights.detach()).abs().max().item<double>(), 1e-14);
       at::Tensor objective = (weights * grad_weights).sum();
       if (with_probs) {
@@ -143,6 +171,18 @@ TEST_F(RouteGradients, OfAWeightThatIsAlwaysOneAreZero) {
   const Route route = route_tokens(logits_.detach(), 1, {.renormalize = true});
   const at::Tensor grad = route_backward(route, draw({6, 1}), {}, {.renormalize = true});
   EXPECT_LE(grad.abs().max().item<double>(), 1e-15);
+}
+
+TEST_F(RouteGradients, OfOneSigmoidScoreTeachTheRouter) {
+  const RouteOptions options{.renormalize = false, .scoring = ScoringFunc::kSigmoid};
+  const Route route = route_tokens(logits_.detach(), 1, options);
+  const at::Tensor grad_weights = draw({6, 1});
+  scores_of(logits_, options.scoring)
+      .gather(1, route.expert_ids.to(at::kLong))
+      .mul(grad_weights)
+      .sum()
+      .backward();
+  expect_near(route_backward(route, grad_weights, {}, options), logits_.grad());
 }
 
 TEST_F(RouteGradients, OfTheAuxLossAgreeWithAutograd) {
@@ -171,17 +211,20 @@ TEST_F(RouteGradients, OfTheAuxLossAgreeWithAutograd) {
 }
 
 TEST_F(RouteGradients, OfTheZLossAgreeWithAutograd) {
-  const Route route = route_tokens(logits_.detach(), 2, {});
-  constexpr double kScale = 0.3;
-  const RouterLoss loss = z_loss(route, valid_, kScale);
-  at::Tensor objective = at::zeros({}, at::kDouble);
-  for (const int64_t t : {0, 2, 3, 5}) {
-    objective = objective + logits_[t].exp().sum().log().square();
+  for (const ScoringFunc scoring : {ScoringFunc::kSoftmax, ScoringFunc::kSigmoid}) {
+    const Route route = route_tokens(logits_.detach(), 2, {.scoring = scoring});
+    constexpr double kScale = 0.3;
+    const RouterLoss loss = z_loss(route, valid_, kScale);
+    at::Tensor objective = at::zeros({}, at::kDouble);
+    for (const int64_t t : {0, 2, 3, 5}) {
+      objective = objective + logits_[t].exp().sum().log().square();
+    }
+    EXPECT_NEAR(loss.sum, objective.item<double>(), 1e-13);
+    logits_.mutable_grad() = at::Tensor();
+    (objective * kScale).backward();
+    expect_near(loss.gradient, logits_.grad());
+    EXPECT_EQ(loss.gradient[4].abs().max().item<double>(), 0.0) << "not a valid token";
   }
-  EXPECT_NEAR(loss.sum, objective.item<double>(), 1e-13);
-  (objective * kScale).backward();
-  expect_near(loss.gradient, logits_.grad());
-  EXPECT_EQ(loss.gradient[4].abs().max().item<double>(), 0.0) << "not a valid token";
 }
 
 TEST(AuxLoss, IsOneWhenTokensAndProbabilitiesAreUniform) {
@@ -206,6 +249,32 @@ TEST(RouterLosses, AreZeroWithoutValidTokens) {
     const RouterLoss z = z_loss(route, nobody, 1.0);
     EXPECT_EQ(z.sum, 0.0);
     EXPECT_EQ(z.gradient.abs().sum().item<double>(), 0.0);
+  }
+}
+
+TEST(RouterEntropy, IsLnEWhenUndecidedAndZeroWhenSure) {
+  const at::Tensor everyone = at::zeros({3}, at::kLong) == 0;
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    const Route even = route_tokens(at::zeros({3, 7}, type), 2, {});
+    EXPECT_NEAR(router_entropy(even, everyone), 3 * std::log(7.0), 1e-6);
+    const Route sure = route_tokens(rows({1000, 0, 0, -1000, 0, 1000, 0, 2000, 0}, 3).to(type), 1, {});
+    EXPECT_EQ(router_entropy(sure, everyone), 0.0) << "probabilities of exactly zero";
+  }
+}
+
+TEST(RouterEntropy, SumsOverValidTokensAndScoresMayHaveAnySum) {
+  Route route = route_tokens(rows({0, 0, std::log(1.0), std::log(3.0), 5, 1}, 2), 1, {});
+  const at::Tensor valid = at::tensor({0, 1, 0}, at::TensorOptions().dtype(at::kInt)).to(at::kBool);
+  const double expected = -0.25 * std::log(0.25) - 0.75 * std::log(0.75);
+  EXPECT_NEAR(router_entropy(route, valid), expected, 1e-15);
+  route.probs = route.probs * 1.6;
+  EXPECT_NEAR(router_entropy(route, valid), expected, 1e-15);
+}
+
+TEST(RouterEntropy, IsZeroWithoutValidTokens) {
+  for (const int64_t tokens : {0, 3}) {
+    const Route route = route_tokens(at::zeros({tokens, 4}, at::kFloat), 2, {});
+    EXPECT_EQ(router_entropy(route, at::zeros({tokens}, at::kBool)), 0.0);
   }
 }
 

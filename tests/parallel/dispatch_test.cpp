@@ -239,14 +239,22 @@ void check_send(Communicator& group, const Problem& problem) {
   const TokenDispatcher dispatcher(group);
   const int64_t tokens = problem.tokens(group.rank());
   const at::Tensor rows =
-      dispatcher.send(map, filled({tokens, 2}, [&](int64_t i) {
-                        return tag({group.rank(), i / 2, 0}) + static_cast<double>(i % 2);
-                      }));
+      dispatcher
+          .send(map,
+                filled({tokens, 2},
+                       [&](int64_t i) {
+                         return tag({group.rank(), i / 2, 0}) + static_cast<double>(i % 2);
+                       }))
+          .wait();
   const at::Tensor weights =
-      dispatcher.send_choices(map, filled({tokens, problem.choices}, [&](int64_t i) {
-                                return tag({group.rank(), i / problem.choices, 0}) +
-                                       static_cast<double>(i % problem.choices);
-                              }));
+      dispatcher
+          .send_choices(map,
+                        filled({tokens, problem.choices},
+                               [&](int64_t i) {
+                                 return tag({group.rank(), i / problem.choices, 0}) +
+                                        static_cast<double>(i % problem.choices);
+                               }))
+          .wait();
   std::vector<double> expected_rows, expected_weights;
   std::vector<int64_t> expected_offsets{0};
   for (const auto& slot : expected_slots(problem, plan, group.rank())) {
@@ -273,8 +281,8 @@ void check_collect(Communicator& group, const Problem& problem) {
   const TokenDispatcher dispatcher(group);
   const at::Tensor y =
       filled({map.num_received(), 1}, [&](int64_t i) { return result_of(group.rank(), i); });
-  const at::Tensor sums = dispatcher.collect(map, y.to(at::kFloat));
-  const at::Tensor choices = dispatcher.collect_choices(map, y.reshape({-1}));
+  const at::Tensor sums = dispatcher.collect(map, y.to(at::kFloat)).wait();
+  const at::Tensor choices = dispatcher.collect_choices(map, y.reshape({-1})).wait();
 
   const int64_t tokens = problem.tokens(group.rank());
   std::vector<float> results(tokens * problem.choices, 0.0F);
@@ -314,11 +322,13 @@ void check_transposes(Communicator& group, const Problem& problem) {
   const int64_t tokens = problem.tokens(group.rank());
   const at::Tensor x = filled({tokens, 3}, draw);
   const at::Tensor y = filled({map.num_received(), 3}, draw);
-  EXPECT_NEAR(product(dispatcher.send(map, x), y), product(x, dispatcher.collect(map, y)), 1e-11);
+  EXPECT_NEAR(product(dispatcher.send(map, x).wait(), y),
+              product(x, dispatcher.collect(map, y).wait()),
+              1e-11);
   const at::Tensor w = filled({tokens, problem.choices}, draw);
   const at::Tensor v = filled({map.num_received()}, draw);
-  EXPECT_NEAR(product(dispatcher.send_choices(map, w), v),
-              product(w, dispatcher.collect_choices(map, v)),
+  EXPECT_NEAR(product(dispatcher.send_choices(map, w).wait(), v),
+              product(w, dispatcher.collect_choices(map, v).wait()),
               1e-11);
 }
 

@@ -225,7 +225,7 @@ TEST_P(Store, GradientsSumAtTheOwnerInOrderOfMicroBatchAndRank) {
     for (const int micro_batch : micro_batches) {
       run_backward(model, micro_batch);
     }
-    reduce_gradients(model.mesh, model.registry, &model.store);
+    model.store.finish_gradients();
     for_each_slot(model, [&](int layer, size_t, int expert) {
       if (model.store.owners(layer)[expert] != model.mesh.rank()) {
         return;
@@ -262,13 +262,18 @@ TEST_P(Store, GradientsStartAtZeroAgainInTheNextStep) {
   });
 }
 
-TEST_P(Store, DenseGradientsAreSummedOverRanksInRankOrder) {
+TEST_P(Store, DenseGradientsAreSummedOverRanksInRankOrderInBucketsOfAnySize) {
   run([](Model& model) {
     const auto fill = [](int rank) {
       return rank % 2 == 0 ? 1e-3F : 1e5F / static_cast<float>(3 + rank);
     };
     model.stack.grad.fill_(fill(model.mesh.rank()));
-    reduce_gradients(model.mesh, model.registry, &model.store);
+    GradientReduction reduction(
+        model.mesh.gradients(), model.registry.dense_gradients(), /*bucket_bytes=*/40);
+    for (const int64_t first : {70, 69, 64, 0}) {
+      reduction.ready_from(first);
+    }
+    reduction.finish();
     float sum = fill(0);
     for (int rank = 1; rank < model.mesh.world_size(); ++rank) {
       sum += fill(rank);

@@ -34,13 +34,13 @@ class LyingCommunicator : public Communicator {
     inner_->exchange(sends, receives, after).wait();
     bool floating = false;
     std::vector<Buffer> from_others;
-    for (const auto& [peer, buffer] : receives) {
+    for (const auto& [peer, buffer, part] : receives) {
       floating = floating || is_floating(buffer);
       if (is_floating(buffer) && peer != rank()) {
         from_others.push_back(buffer);
       }
     }
-    for (const auto& [peer, buffer] : sends) {
+    for (const auto& [peer, buffer, part] : sends) {
       floating = floating || is_floating(buffer);
     }
     if (floating) {

@@ -92,6 +92,12 @@ ReferenceOptions one_expert_a_token() {
   return options;
 }
 
+ReferenceOptions sigmoid(ReferenceOptions options, bool norm_topk_prob) {
+  options.sigmoid_scores = true;
+  options.norm_topk_prob = norm_topk_prob;
+  return options;
+}
+
 ReferenceOptions shared_and_dense() {
   ReferenceOptions options = parity_options();
   options.num_hidden_layers = 3;
@@ -183,6 +189,10 @@ std::vector<ParityCase> parity_cases() {
       without_labels(make_parity_case("W2Ep2RankWithoutLabels", base, 2, 2)),
       make_parity_case("W3Ep3SharedAndFirstDense", shared_and_dense(), 3, 3),
       make_parity_case("W4Ep2DeepSeekLike", deepseek_like(), 4, 2),
+      make_parity_case("W2Ep2Sigmoid", sigmoid(base, true), 2, 2),
+      with_masks(make_parity_case("W4Ep2SigmoidNotRenormalized", sigmoid(base, false), 4, 2)),
+      make_parity_case("W3Ep3SigmoidOneExpertAToken", sigmoid(experts(8, 1), false), 3, 3),
+      make_parity_case("W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), 3, 1),
       make_parity_case("W2Ep2TiedWithBiases", tied_with_biases(), 2, 2),
       make_parity_case("W3Ep1Dense", dense(), 3, 1),
       without_tokens(make_parity_case("W3Ep3RankWithoutTokens", base, 3, 3), {1}),

@@ -218,13 +218,13 @@ TEST_F(ParityFaults, OperationsHaveTheNumbersThatTheFaultsAssume) {
   run_lying(masked_case(), ParityType::kFloat32, [&calls](const CompletedCall& call) {
     ++calls.at(static_cast<size_t>(call.traffic));
   });
-  constexpr int64_t kRanks = 4, kSteps = 2;
+  constexpr int64_t kRanks = 4, kSteps = 2, kBlocks = 2 + 2 * kLayers;
   const auto made = [&calls](Traffic traffic) -> int64_t {
     return calls.at(static_cast<size_t>(traffic));
   };
   EXPECT_EQ(made(Traffic::kTokens), kRanks * kSteps * kTokenExchanges);
   EXPECT_EQ(made(Traffic::kReplicas), kRanks * (kLayers + kSteps * 2 * kLayers));
-  EXPECT_EQ(made(Traffic::kGradients), kRanks * kSteps);
+  EXPECT_EQ(made(Traffic::kGradients), kRanks * kSteps * kBlocks);  // a bucket for each
   EXPECT_EQ(made(Traffic::kControl), kRanks * kSteps * kReductions);
 }
 

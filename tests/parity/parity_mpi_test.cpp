@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include "collectives/progress/communication_thread.h"
 #include "tests/mpi_main.h"
 #include "tests/parity/parity_comparison.h"
 
@@ -30,9 +31,21 @@ std::vector<ParityCase> sample_of(int world_size) {
   return cases;
 }
 
+// Meanwhile the world itself is used only while the communication thread sleeps.
+std::vector<ParityStep> run_with_progress_thread(Communicator& world,
+                                                 const ParityCase& parity_case,
+                                                 ParityType type) {
+  CommunicationThread thread({.chunk_bytes = 20000});
+  return run_parity_case(
+      world, parity_case, parity_case.ep, type, [&](auto inner, Traffic traffic) {
+        return thread.take_over(std::move(inner), traffic);
+      });
+}
+
 // All ranks take part in the run; rank 0 judges.
 void expect_parity(Communicator& world, const ParityCase& parity_case, ParityType type) {
   const auto over_mpi = run_parity_case(world, parity_case, parity_case.ep, type);
+  const auto with_threads = run_with_progress_thread(world, parity_case, type);
   if (world.rank() > 0) {
     return;
   }
@@ -42,6 +55,7 @@ void expect_parity(Communicator& world, const ParityCase& parity_case, ParityTyp
   const auto over_threads =
       run_parity_case_on_threads(parity_case, parity_case.world_size, parity_case.ep, type);
   EXPECT_THAT(differing_bits(over_mpi, over_threads), IsEmpty());
+  EXPECT_THAT(differing_bits(with_threads, over_threads), IsEmpty());
 }
 
 TEST(ParityOverMpi, ComputesWhatTheReferenceComputesAndLoopbackBitForBit) {

@@ -1,12 +1,14 @@
 #include "tests/parity/parity_run.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "collectives/loopback/loopback.h"
+#include "collectives/progress/communication_thread.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "parallel/tensor_view.h"
@@ -30,6 +32,7 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.num_shared_experts = o.num_shared_experts;
   options.first_k_dense_replace = o.first_k_dense_replace;
   options.norm_topk_prob = o.norm_topk_prob;
+  options.scoring_func = o.sigmoid_scores ? "sigmoid" : "softmax";
   options.routed_scaling_factor = o.routed_scaling_factor;
   options.rope_theta = o.rope_theta;
   options.rms_norm_eps = o.rms_norm_eps;
@@ -95,6 +98,20 @@ void check_copies(Communicator& observer,
   }
 }
 
+// Every token, labelled or not, is computed K times somewhere in each layer.
+void check_rows(const StepLoad& load,
+                const ReferenceOptions& options,
+                const std::vector<ReferenceMicroBatch>& batches) {
+  int64_t expected = 0;
+  for (const ReferenceMicroBatch& batch : batches) {
+    expected += static_cast<int64_t>(batch.tokens.size() * load.entropy.size()) *
+                options.num_experts_per_tok;
+  }
+  if (std::accumulate(load.rows.begin(), load.rows.end(), int64_t{0}) != expected) {
+    throw std::logic_error("the ranks have not computed every token K times");
+  }
+}
+
 MicroBatch to_product(const ReferenceMicroBatch& batch) {
   MicroBatch product;
   product.tokens = batch.tokens;
@@ -132,7 +149,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   const ProcessMesh mesh(world, {world.world_size(), ep}, decorate);
   Decoder decoder(model_options(options, type), {options.aux_loss_coef, options.z_loss_coef}, mesh);
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh);
+  StepEngine engine(decoder, mesh, /*bucket_bytes=*/1);  // every block's gradients by themselves
   set_masters(decoder, parity_case.parameters);
 
   const auto gather = [&](const std::string& column) {
@@ -142,12 +159,15 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   for (const auto& batches : parity_case.steps) {
     const auto number = static_cast<int64_t>(steps.size());
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(world, batches));
+    check_rows(losses.load, options, batches);
     const NamedTensors gradients = gather("grad");
     const UpdateResult update = engine.apply_update(optimizer, options.lr);
     steps.push_back({losses.loss,
                      losses.aux_loss,
                      losses.z_loss,
-                     losses.imbalance.expert,
+                     imbalance_of(losses.load).expert,
+                     losses.load.tokens,
+                     losses.load.entropy,
                      update.grad_norm,
                      gradients,
                      gather("master")});
@@ -164,6 +184,28 @@ std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case
   std::vector<ParityStep> steps;
   run_loopback(world_size, [&](Communicator& world) {
     std::vector<ParityStep> mine = run_parity_case(world, parity_case, ep, type, decorate);
+    if (world.rank() == 0) {
+      steps = std::move(mine);
+    }
+  });
+  return steps;
+}
+
+std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& parity_case,
+                                                              int world_size,
+                                                              int ep,
+                                                              ParityType type) {
+  std::vector<ParityStep> steps;
+  run_loopback(world_size, [&](Communicator& world) {
+    CommunicationThread thread({.chunk_bytes = 20000});
+    std::vector<ParityStep> mine =
+        run_parity_case(world,
+                        parity_case,
+                        ep,
+                        type,
+                        [&thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
+                          return thread.take_over(std::move(inner), traffic);
+                        });
     if (world.rank() == 0) {
       steps = std::move(mine);
     }

@@ -14,7 +14,9 @@ struct ParityStep {
   double loss = 0.0;
   double aux_loss = 0.0;
   double z_loss = 0.0;
-  double imbalance = 1.0;  ///< of the experts' load: max / mean, averaged over MoE layers
+  double imbalance = 1.0;     ///< of the experts' load: max / mean, averaged over MoE layers
+  std::vector<int64_t> load;  ///< valid tokens of each expert, [MoE layers x E]
+  std::vector<double> router_entropy;  ///< mean over valid tokens, nats, [MoE layers]
   double grad_norm = 0.0;
   NamedTensors gradients;
   NamedTensors updated;
@@ -38,5 +40,11 @@ std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case
                                                    int ep,
                                                    ParityType type,
                                                    const Decorate& decorate = {});
+
+/// The same on such ranks that have a communication thread each.
+std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& parity_case,
+                                                              int world_size,
+                                                              int ep,
+                                                              ParityType type);
 
 }  // namespace enodia

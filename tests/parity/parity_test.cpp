@@ -31,13 +31,17 @@ TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
   }
 }
 
-TEST_P(Parity, TheLayoutGivesTheSameBitsAgain) {
+TEST_P(Parity, TheLayoutGivesTheSameBitsAgainAndOnCommunicationThreads) {
   const ParityCase& parity_case = GetParam();
-  const auto run = [&parity_case] {
-    return run_parity_case_on_threads(
-        parity_case, parity_case.world_size, parity_case.ep, ParityType::kFloat32);
+  const auto run = [&parity_case](const auto& how) {
+    return how(parity_case, parity_case.world_size, parity_case.ep, ParityType::kFloat32);
   };
-  EXPECT_THAT(differing_bits(run(), run()), IsEmpty());
+  const auto plainly = [&run] {
+    return run([](const auto&... arguments) { return run_parity_case_on_threads(arguments...); });
+  };
+  const auto first = plainly();
+  EXPECT_THAT(differing_bits(first, plainly()), IsEmpty());
+  EXPECT_THAT(differing_bits(first, run(run_parity_case_with_progress_threads)), IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Parity, testing::ValuesIn(parity_cases()), [](const auto& test) {

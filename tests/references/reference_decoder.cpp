@@ -17,6 +17,7 @@
 #include <ATen/ops/sin.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/xlogy.h>
 #include <ATen/ops/zeros.h>
 
 namespace enodia::detail {
@@ -124,9 +125,9 @@ Tensor attention(const ReferenceOptions& o,
   return at::cat(segments, 0);
 }
 
-// The experts of one token from the largest probability down; of equal ones the smaller id first.
-std::vector<int64_t> ranked_experts(const Tensor& probabilities) {
-  const Tensor p = probabilities.detach().contiguous();
+// The experts of one token from the largest score down; of equal ones the smaller id first.
+std::vector<int64_t> ranked_experts(const Tensor& scores) {
+  const Tensor p = scores.detach().contiguous();
   const double* value = p.const_data_ptr<double>();
   std::vector<int64_t> ids(static_cast<size_t>(p.numel()));
   std::iota(ids.begin(), ids.end(), int64_t{0});
@@ -136,7 +137,7 @@ std::vector<int64_t> ranked_experts(const Tensor& probabilities) {
 }
 
 // Notes how clear a token's choice is, and whether the replayed experts are the same set.
-void tally_decision(const Tensor& probabilities,
+void tally_decision(const Tensor& scores,
                     const std::vector<int64_t>& ranked,
                     std::vector<int64_t> chosen,
                     ReferenceStep& step) {
@@ -144,8 +145,8 @@ void tally_decision(const Tensor& probabilities,
   if (k == ranked.size()) {
     return;
   }
-  const double margin = probabilities[ranked[k - 1]].item<double>() -  //
-                        probabilities[ranked[k]].item<double>();
+  const double margin = scores[ranked[k - 1]].item<double>() -  //
+                        scores[ranked[k]].item<double>();
   step.smallest_margin = std::min(step.smallest_margin, margin);
   std::vector<int64_t> own(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(k));
   std::sort(own.begin(), own.end());
@@ -157,12 +158,12 @@ void tally_decision(const Tensor& probabilities,
 }
 
 // The experts of every token of the micro-batch, [T][K]: chosen here or replayed.
-std::vector<std::vector<int64_t>> route_tokens(const Tensor& probabilities,
+std::vector<std::vector<int64_t>> route_tokens(const Tensor& scores,
                                                const ReferencePlace& place,
                                                ReferenceTally& tally) {
   const ReferenceOptions& o = tally.options;
   auto& routes = tally.step.routes.at(place.micro_batch);
-  const int64_t tokens = probabilities.size(0);
+  const int64_t tokens = scores.size(0);
   Tensor ids = at::empty({tokens, o.num_experts_per_tok}, at::kLong);
   if (tally.replay != nullptr) {
     const Tensor given = tally.replay->at(place.micro_batch).at(routes.size()).expert_ids;
@@ -171,19 +172,19 @@ std::vector<std::vector<int64_t>> route_tokens(const Tensor& probabilities,
   }
   std::vector<std::vector<int64_t>> chosen;
   for (int64_t t = 0; t < tokens; ++t) {
-    const std::vector<int64_t> ranked = ranked_experts(probabilities[t]);
+    const std::vector<int64_t> ranked = ranked_experts(scores[t]);
     int64_t* row = ids.mutable_data_ptr<int64_t>() + t * o.num_experts_per_tok;
     if (tally.replay == nullptr) {
       std::copy_n(ranked.begin(), o.num_experts_per_tok, row);
     }
     chosen.emplace_back(row, row + o.num_experts_per_tok);
-    tally_decision(probabilities[t], ranked, chosen.back(), tally.step);
+    tally_decision(scores[t], ranked, chosen.back(), tally.step);
   }
   routes.push_back({ids});
   return chosen;
 }
 
-// Adds the layer's L_aux and L_z of this micro-batch, and counts its load.
+// Adds the layer's L_aux and L_z of this micro-batch, its entropy, and counts its load.
 void add_router_losses(const Tensor& logits,
                        const Tensor& probabilities,
                        const std::vector<std::vector<int64_t>>& chosen,
@@ -203,6 +204,11 @@ void add_router_losses(const Tensor& logits,
   const size_t moe_layer = tally.step.routes.at(place.micro_batch).size() - 1;
   for (size_t e = 0; e < counts.size(); ++e) {
     tally.step.load.at(moe_layer * counts.size() + e) += counts[e];
+  }
+  for (const int64_t t : place.valid) {
+    const Tensor p = probabilities[t].detach();
+    tally.step.router_entropy.at(moe_layer) +=
+        -at::xlogy(p, p).sum().item<double>() / static_cast<double>(tally.valid_of_step);
   }
   if (place.valid.empty()) {
     return;
@@ -231,20 +237,21 @@ Tensor moe(const NamedTensors& p,
            ReferenceTally& tally) {
   const ReferenceOptions& o = tally.options;
   const Tensor logits = project(x, p.at(layer_prefix(layer) + "mlp.gate.weight"));
-  const Tensor probabilities = at::softmax(logits, 1);
-  const auto chosen = route_tokens(probabilities, place, tally);
+  const Tensor scores = o.sigmoid_scores ? 1.0 / (1.0 + (-logits).exp()) : at::softmax(logits, 1);
+  const auto chosen = route_tokens(scores, place, tally);
+  const Tensor probabilities = o.sigmoid_scores ? scores / scores.sum(1, /*keepdim=*/true) : scores;
   add_router_losses(logits, probabilities, chosen, place, tally);
   TensorList rows;
   for (int64_t t = 0; t < x.size(0); ++t) {
-    Tensor weight_sum = zero();
+    Tensor score_sum = zero();
     for (const int64_t expert : chosen[t]) {
-      weight_sum = weight_sum + probabilities[t][expert];
+      score_sum = score_sum + scores[t][expert];
     }
     Tensor y = at::zeros({o.hidden_size}, at::kDouble);
     for (const int64_t expert : chosen[t]) {
-      Tensor weight = probabilities[t][expert];
+      Tensor weight = scores[t][expert];
       if (o.norm_topk_prob) {
-        weight = weight / weight_sum;
+        weight = weight / score_sum;
       }
       y = y + o.routed_scaling_factor * weight *
                   swiglu(p, expert_prefix(layer, expert), x.slice(0, t, t + 1)).squeeze(0);

@@ -30,6 +30,7 @@ struct ReferenceOptions {
   int64_t num_shared_experts = 0;
   int64_t first_k_dense_replace = 0;
   bool norm_topk_prob = true;
+  bool sigmoid_scores = false;  ///< scoring_func: sigmoid, else softmax
   double routed_scaling_factor = 1.0;
   double rope_theta = 10000.0;
   double rms_norm_eps = 1e-6;
@@ -78,16 +79,18 @@ struct ReferenceStep {
   NamedTensors exp_avg, exp_avg_sq;  ///< AdamW's moments after the step
 
   ReferenceRoutes routes;  ///< what was computed with: the replayed routes, if there were any
-  /// The smallest difference of probability between the last chosen and the first expert not
+  /// The smallest difference of score between the last chosen and the first expert not
   /// chosen, over all tokens and layers; infinite when every token takes every expert.
   double smallest_margin = 0.0;
   /// Decisions (a token in a layer) in which the replayed experts are not those of the largest
-  /// probabilities here, and the widest margin among them. A router that decides wrongly shows as a
+  /// scores here, and the widest margin among them. A router that decides wrongly shows as a
   /// wide one; rounding flips only narrow ones.
   int64_t disagreements = 0;
   double widest_disagreement = 0.0;
   /// Valid tokens of each expert over the step's micro-batches, [MoE layers x E] flattened.
   std::vector<int64_t> load;
+  /// Entropy of the router's probabilities in nats, mean over the step's valid tokens, [MoE layers].
+  std::vector<double> router_entropy;
 };
 
 /// The shape of every parameter of the model, by name.

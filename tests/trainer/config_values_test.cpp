@@ -116,10 +116,13 @@ TEST(ConfigValues, FlagsAreTrueOrFalseOnly) {
 }
 
 TEST(ConfigValues, ChoicesSuggestTheNearestWord) {
-  expect_refused(
-      {"optim.schedule", "cosin", "must be cosine or constant, not 'cosin'; did you mean cosine?"});
+  expect_refused({"optim.schedule",
+                  "cosin",
+                  "must be cosine, linear, wsd or constant, not 'cosin'; did you mean cosine?"});
   expect_refused({"model.dtype", "bfloat16", "must be float32 or float64, not 'bfloat16'"});
-  expect_refused({"model.scoring_func", "sigmoid", "must be softmax, not 'sigmoid'"});
+  expect_refused({"model.scoring_func",
+                  "sigmoids",
+                  "must be softmax or sigmoid, not 'sigmoids'; did you mean sigmoid?"});
   expect_refused({"data.order",
                   "Shuffled",
                   "must be shuffled or sequential, not 'Shuffled'; did you mean shuffled?"});
@@ -146,8 +149,8 @@ TEST(ConfigValues, AutoStandsForZeroWhereItIsOffered) {
   const TrainConfig config = parse(kMinimal, {"parallel.dp=auto", "optim.decay_samples=auto"});
   EXPECT_EQ(config.parallel.dp, 0);
   EXPECT_EQ(config.schedule.decay_samples, 0);
-  EXPECT_EQ(config.resolved_schedule().decay_samples, 800);
-  EXPECT_EQ(parse(kMinimal, {"optim.decay_samples=70"}).resolved_schedule().decay_samples, 70);
+  EXPECT_EQ(config.run_samples(), 800);
+  EXPECT_EQ(parse(kMinimal, {"optim.decay_samples=70"}).schedule.decay_samples, 70);
   expect_refused({"parallel.ep", "0", "must be an integer from 1 to 65536 or auto, not '0'"});
   expect_refused({"parallel.ep", "all", "must be an integer from 1 to 65536 or auto, not 'all'"});
   expect_refused({"parallel.ep",
@@ -160,7 +163,7 @@ TEST(ConfigValues, TextIsAnythingPrintable) {
   EXPECT_EQ(parse(kMinimal, {"run.name=my run 7"}).run.name, "my run 7");
   EXPECT_EQ(parse(kMinimal, {"run.name=007"}).run.name, "007");
   EXPECT_EQ(parse(kMinimal, {"run.name=\"null\""}).run.name, "null");
-  EXPECT_EQ(parse(kMinimal, {"data.train=a=b"}).data.train, "a=b");
+  EXPECT_THAT(parse(kMinimal, {"data.train=a=b"}).data.train, ElementsAre(DataSource{"a=b", 1}));
   EXPECT_EQ(parse(kMinimal, {"data.valid=\"\""}).data.valid, "");
   expect_refused({"data.train", "\"\"", "must be text that is not empty, not the text ''"});
   expect_refused({"run.dir",

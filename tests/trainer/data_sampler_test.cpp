@@ -16,6 +16,14 @@ using testing::HasSubstr;
 
 constexpr int64_t kNone = MicroBatch::kNoLabel;
 
+MicroBatch make_micro_batch(const Sampler& sampler, int64_t first_sample, int64_t count) {
+  MicroBatchBuilder builder;
+  for (int64_t sample = first_sample; sample < first_sample + count; ++sample) {
+    add_sample(sampler, sample, builder);
+  }
+  return builder.finish();
+}
+
 class SamplerTest : public testing::Test {
  protected:
   IndexedDataset counting(const std::vector<int64_t>& lengths) {

@@ -1,172 +1,129 @@
-"""What a run tells about itself: its trace, its use of the machine, its memory."""
+"""Ranks that stop, hang, leave something out or differ from the others end the job on every rank."""
 
-import json
+import os
+import shutil
+import signal
+import subprocess
+import time
 import unittest
 
-from program_testing import ProgramTest
+from program_testing import PROGRAM, TIMEOUT, ProgramTest, Result
 
-TRACKS = ("compute", "waiting", "communication")
-
-
-def spans_of(events, rank, track):
-    """Spans of each thread of a rank that belongs to a track: "communication 2" does too."""
-    threads = {event["tid"] for event in events
-               if event["name"] == "thread_name" and event["pid"] == rank
-               and event["args"]["name"].split(" ")[0] == track}
-    return [[event for event in events
-             if event["ph"] == "X" and event["pid"] == rank and event["tid"] == thread]
-            for thread in sorted(threads)]
+SECONDS = 2  # run.timeout_s of these runs
+OPERATION = r"(control|tokens|replicas|gradients) (exchange|all_reduce|broadcast|barrier) \d+"
 
 
-def nanoseconds(event):
-    """Start and end in whole nanoseconds, as the clock counted them."""
-    start = round(event["ts"] * 1000)
-    return start, start + round(event["dur"] * 1000)
+class Hangs(ProgramTest):
+    """The watchdog ends a job in which nothing moves, and says who did not arrive."""
+
+    def arguments(self, folder, **values):
+        return self.train_arguments(folder, train__steps=2000, run__timeout_s=SECONDS, **values)
+
+    def assert_ended_by_watchdog(self, result, rank):
+        self.assertEqual(result.code, 7, result)
+        self.assertEqual(result.err.count("has shown no sign of life"), 1, result)
+        self.assertRegex(result.err, rf"rank {rank} \(.*has NOT arrived at {OPERATION}")
+        self.assertIn(f"[rank {1 - rank}] the main thread is in", result.err)
+        self.assertIn("enodia::train", result.err)
+        self.assert_no_process_left()
+
+    def test_a_rank_stopped_from_outside(self):
+        with subprocess.Popen(self.command(*self.arguments("outside"), ranks=2), cwd=self.folder,
+                              env=self.environment(), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as job:
+            metrics = self.folder / "outside/metrics.jsonl"
+            while not metrics.exists() or metrics.read_text().count("\n") < 3:
+                self.assertIsNone(job.poll(), "the job ended too soon")
+                time.sleep(0.02)
+            os.kill(self.ranks_running()[1], signal.SIGSTOP)
+            _, err = job.communicate(timeout=TIMEOUT)
+        result = Result(job.returncode, "", err)
+        self.assert_ended_by_watchdog(result, 1)
+        self.assertRegex(err, r"rank 1 \(process \d+, stopped by a signal\)")
+
+    def test_drill_of_a_rank_that_stops(self):
+        result = self.start(*self.arguments("stop"), "--drill", "stop:0:2", ranks=2)
+        self.assert_ended_by_watchdog(result, 0)
+        self.assertIn("stopped by a signal", result.err)
+        self.assertIn("in step 2", result.err)
+
+    def test_drill_of_a_rank_that_hangs(self):
+        """Also with a communication thread, which goes on while its rank hangs."""
+        result = self.start(*self.arguments("hang", run__progress="thread"),
+                            "--drill", "hang:1:3", ranks=2)
+        self.assert_ended_by_watchdog(result, 1)
+        self.assertIn("[rank 1] the main thread is in", result.err)
+        self.assertIn("enodia::Drill::perform", result.err)
+
+    def test_drill_of_a_rank_that_leaves_out_an_operation(self):
+        """Noticed by the messages' numbers, or by the watchdog if none arrives."""
+        result = self.start(*self.arguments("skip"), "--drill", "skip:1:2", ranks=2)
+        self.assertIn(result.code, (3, 7), result)
+        if result.code == 7:
+            self.assert_ended_by_watchdog(result, 1)
+        else:
+            self.assertRegex(result.err, r"rank \d.*exchange", result)
+        self.assert_no_process_left()
+
+    def test_drills_that_make_no_sense_are_refused(self):
+        for drill in ("stop", "stop:0", "jump:0:1", "stop:2:1", "stop:0:0", "stop:0:1x"):
+            self.refuse(2, [f"--drill {drill} must be KIND:RANK:STEP"],
+                        *self.arguments("nonsense"), "--drill", drill, ranks=2)
 
 
-class Watched(ProgramTest):
+class Agreement(ProgramTest):
+    """Ranks that were started differently are refused before the first step, on all ranks."""
 
-    def load_trace(self, name):
-        text = (self.folder / name).read_text(encoding="utf-8")
-        return json.loads(text, parse_constant=lambda word: self.fail(f"{word} is not JSON"))
+    def start_apart(self, *commands):
+        """Rank i runs commands[i]."""
+        apart = ["mpirun", "--oversubscribe"]
+        for command in commands:
+            apart += [":", "-np", "1", *command] if len(apart) > 2 else ["-np", "1", *command]
+        environment = dict(self.environment(), OMPI_ALLOW_RUN_AS_ROOT="1",
+                           OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        job = subprocess.run(apart, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True, timeout=TIMEOUT)
+        return Result(job.returncode, job.stdout, job.stderr)
 
-    def assert_well_formed(self, trace, ranks):
-        """As the Trace Event Format and its viewers want it."""
-        events = trace["traceEvents"]
-        self.assertEqual({event["pid"] for event in events}, set(range(ranks)))
-        names = {event["pid"]: event["args"]["name"] for event in events
-                 if event["name"] == "process_name"}
-        for rank in range(ranks):
-            self.assertRegex(names[rank], rf"^rank {rank} on \S+$")
-        named = {(event["pid"], event["tid"]): event["args"]["name"] for event in events
-                 if event["name"] == "thread_name"}
-        for event in events:
-            self.assertIn(event["ph"], ("M", "X"))
-            self.assertIsInstance(event["tid"], int)
-            if event["ph"] == "X":
-                self.assertIn(named[event["pid"], event["tid"]].split(" ")[0], TRACKS)
-                self.assertGreaterEqual(event["ts"], 0)
-                self.assertGreaterEqual(event["dur"], 0)
-                self.assertTrue(event["name"])
+    def assert_refused(self, sentence, *commands):
+        result = self.start_apart(*commands)
+        self.assertEqual(result.code, 2, result)
+        self.assertEqual(len(result.complaints()), 1, result)
+        self.assertIn(sentence, result.err)
+        self.assert_no_process_left()
 
-    def assert_nested(self, spans):
-        """The spans of a thread nest or do not overlap."""
-        open_ends = []
-        for start, end in sorted(map(nanoseconds, spans), key=lambda span: (span[0], -span[1])):
-            while open_ends and open_ends[-1] <= start:
-                open_ends.pop()
-            if open_ends:
-                self.assertLessEqual(end, open_ends[-1])
-            open_ends.append(end)
+    def command_of(self, program=PROGRAM, **values):
+        return [program, *self.train_arguments("apart", **values)]
 
-    def test_a_trace_shows_the_wanted_steps_of_all_ranks(self):
-        self.train("traced", ranks=2, trace__first_step=2, trace__steps=2, checkpoint__interval=3,
-                   data__valid="bytes/valid", train__eval_interval=2)
-        self.train("plain", ranks=2, checkpoint__interval=3, data__valid="bytes/valid",
-                   train__eval_interval=2)
-        self.assert_same_run("traced", "plain")
-        self.assertEqual([path.name for path in (self.folder / "plain").glob("trace*")], [])
+    def test_other_configurations(self):
+        self.assert_refused("rank 1 has another configuration than rank 0: train.steps is 8 and not"
+                            " 7", self.command_of(train__steps=7), self.command_of(train__steps=8))
+        self.assert_refused("rank 1 has another configuration than rank 0: run.seed is 2 and not 1",
+                            self.command_of(), self.command_of(run__seed=2))
 
-        trace = self.load_trace("traced/trace-step_2.json")
-        self.assert_well_formed(trace, ranks=2)
-        about = trace["otherData"]
-        self.assertEqual((about["first_step"], about["last_step"], about["ranks"]), (2, 3, 2))
-        self.assertGreater(about["largest_clock_error_us"], 0)
-        for rank in range(2):
-            for track in TRACKS:
-                for spans in spans_of(trace["traceEvents"], rank, track):
-                    self.assert_nested(spans)
-            compute, = spans_of(trace["traceEvents"], rank, "compute")
-            self.assert_steps_covered(compute)
+    def test_an_override_that_is_wrong_on_one_rank(self):
+        for wrong in (dict(train__steps="many"), dict(model__vocab_size=3)):
+            self.assert_refused(next(iter(wrong)).replace("__", "."),
+                                self.command_of(), self.command_of(**wrong))
 
-    def assert_steps_covered(self, compute):
-        """Two steps of 6 micro-batches a rank through 2 layers, with what lies between them."""
-        names = [span["name"] for span in sorted(compute, key=nanoseconds)]
-        steps = [span for span in compute if span["name"].startswith("step ")]
-        self.assertEqual([span["name"] for span in steps], ["step 2", "step 3"])
-        self.assertEqual(names.count("evaluate"), 1)
-        self.assertEqual(names.count("save"), 1)
-        self.assertLess(names.index("evaluate"), names.index("step 3"))
-        self.assertLess(names.index("step 3"), names.index("save"))
-        for step in steps:
-            first, last = nanoseconds(step)
-            inside = [span for span in compute
-                      if first <= nanoseconds(span)[0] and nanoseconds(span)[1] <= last]
-            for phase in ("head forward", "layer 0 attention backward", "layer 1 gate forward",
-                          "layer 1 experts forward", "layer 0 combine backward"):
-                self.assertEqual([span["args"]["micro_batch"] for span in inside
-                                  if span["name"] == phase], list(range(6)), phase)
-            for once in ("load data", "reduce gradients", "optimizer"):
-                self.assertEqual(sum(span["name"] == once for span in inside), 1, once)
+    def test_other_data(self):
+        """The same prefix, as each rank sees it from a folder of its own, with other content."""
+        (self.folder / "elsewhere").mkdir()
+        for part in (self.folder / "bytes").glob("valid.*"):
+            shutil.copy(part, self.folder / f"elsewhere/train{part.suffix}")
+        (self.folder / "elsewhere/bytes").symlink_to(".")
+        here = self.command_of(run__dir=self.folder / "apart")
+        there = ["sh", "-c", 'cd elsewhere && exec "$@"', "sh", *here]
+        self.assert_refused("rank 1 has other data than rank 0: the content of data.train differs",
+                            here, there)
 
-    def test_a_trace_that_cannot_be_written_stops_nothing(self):
-        (self.folder / "blocked/trace-step_6.json").mkdir(parents=True)
-        result = self.train("blocked", trace__first_step=6)
-        self.assertIn("no trace: ", result.err)
-        self.assertEqual(len(self.metrics("blocked")), 6)
-
-    def test_steps_that_are_not_done_are_not_traced_and_that_is_said(self):
-        result = self.train("late", train__steps=2, trace__first_step=3)
-        self.assertIn("trace.first_step (3)", result.err)
-        self.assertEqual(list((self.folder / "late").glob("trace*")), [])
-
-    def test_utilization_is_of_the_same_operations_on_any_number_of_ranks(self):
-        self.train("one", run__peak_tflops=0.5, train__steps=2)
-        self.train("two", ranks=2, run__peak_tflops=0.5, train__steps=2)
-        batch, length = 24, 64
-        attention = 64 * (2 + 2 * 1) * 32 + 2 * 32 * 64
-        weights = 2 * (attention + 64 * 4 + 2 * 3 * 64 * 64) + 64 * 257
-        smallest = 6 * weights * batch * length
-        largest = smallest + 12 * 2 * (2 * 32) * batch * length * (length + 1) / 2
-        for one, two in zip(self.metrics("one"), self.metrics("two")):
-            self.assertEqual((one["peak_tflops"], two["peak_tflops"]), (0.5, 1.0))
-            operations = [step["tflops"] * step["step_ms"] * 1e9 for step in (one, two)]
-            self.assertAlmostEqual(operations[0] / operations[1], 1, places=9)
-            self.assertGreater(operations[0], smallest)  # some tokens see others
-            self.assertLessEqual(operations[0], largest)
-            self.assertAlmostEqual(two["mfu"], two["tflops"])
-            self.assertAlmostEqual(one["mfu"], one["tflops"] / 0.5)
-
-    def test_memory_is_counted_and_does_not_grow(self):
-        result = self.train("long", train__steps=50)
-        self.assertIn("measured", result.err)
-        steps = [step["memory_bytes"] for step in self.metrics("long")]
-        masters = [tensor["shape"] for name, tensor in self.inspect("long")["tensors"].items()
-                   if name.startswith("master/")]
-        parameters = 0
-        for shape in masters:
-            size = 4
-            for extent in shape:
-                size *= extent
-            parameters += size
-        first = steps[0]
-        self.assertGreaterEqual(first["parameters"], parameters)
-        self.assertLess(first["parameters"], parameters + 256 * len(masters))  # of alignment
-        self.assertEqual(first["gradients"], first["parameters"])
-        self.assertEqual(first["optimizer"], 2 * first["parameters"])
-        self.assertEqual(first["replicas"], 0)
-        self.assertGreater(first["activations"], 0)
-        for step in steps:
-            for kind in ("parameters", "gradients", "optimizer", "replicas", "data", "after_step"):
-                self.assertEqual(step[kind], steps[1][kind], kind)
-            held = step["parameters"] + step["gradients"] + step["optimizer"]
-            self.assertEqual(step["after_step"], held)
-            self.assertGreater(step["peak_total"], held)
-            self.assertLessEqual(step["peak_total"], held + step["data"] + step["activations"])
-            self.assertEqual(step["peak_total_max"], step["peak_total"])
-            self.assertGreaterEqual(step["resident_peak"], step["resident"])
-            self.assertGreater(step["resident"], step["after_step"])
-
-    def test_replicas_are_counted_apart(self):
-        self.train("replicas", ranks=2, parallel__ep=1, train__steps=2)
-        self.train("owners", ranks=2, train__steps=2)
-        replicas, owners = (self.metrics(name)[1]["memory_bytes"] for name in ("replicas", "owners"))
-        for kind in ("parameters", "gradients", "optimizer"):
-            self.assertEqual(replicas[kind], owners[kind], kind)
-        # Each rank owns 2 of a layer's 4 experts and holds the other 2: weights and gradients.
-        self.assertEqual(replicas["replicas"], 2 * 2 * 2 * 3 * 64 * 64 * 4)
-        self.assertEqual(owners["replicas"], 0)
-        self.assertGreaterEqual(owners["peak_total_max"], owners["peak_total"])
+    def test_another_program(self):
+        copy = self.folder / "enodia"
+        shutil.copy(PROGRAM, copy)
+        with open(copy, "ab") as program:
+            program.write(b"\0")
+        self.assert_refused("rank 1 has another program than rank 0",
+                            self.command_of(), self.command_of(program=str(copy)))
 
 
 if __name__ == "__main__":

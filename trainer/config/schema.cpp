@@ -1,5 +1,7 @@
 #include "trainer/config/schema.h"
 
+#include "trainer/config/source_list.h"
+
 namespace enodia {
 namespace {
 
@@ -8,6 +10,7 @@ constexpr int64_t kMaxWidth = int64_t{1} << 24;
 constexpr int64_t kMaxCount = int64_t{1} << 16;
 constexpr int64_t kMaxTokens = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxSteps = 1'000'000'000;
+constexpr int64_t kMaxSeconds = 1'000'000;
 
 IntegerRule integer(int64_t min, int64_t max) {
   return {min, max, {}};
@@ -29,6 +32,16 @@ TextRule text() {
 }
 TextRule text_or_empty() {
   return {.may_be_empty = true};
+}
+
+std::vector<YamlComplaint> complain(const YamlNode& node, std::string refusal) {
+  if (refusal.empty()) {
+    return {};
+  }
+  return {{node.line, node.column, std::move(refusal)}};
+}
+std::vector<YamlComplaint> complain(const YamlNode&, std::vector<YamlComplaint> complaints) {
+  return complaints;
 }
 
 template <typename Field>
@@ -55,7 +68,9 @@ class Section {
     key.meaning = std::move(meaning);
     key.required = presence == Presence::kRequired;
     key.rule = rule;
-    key.read = [rule, &field](const YamlNode& node) { return read_value(node, rule, field); };
+    key.read = [rule, &field](const YamlNode& node) {
+      return complain(node, read_value(node, rule, field));
+    };
     key.write = [rule, &field] { return write_value(rule, field); };
     keys_.push_back(std::move(key));
   }
@@ -67,7 +82,7 @@ class Section {
 
 void describe(Section run, RunOptions& o) {
   run.key("name", o.name, text(), "names the run; by default the file's name without extension");
-  run.key("dir", o.dir, text(), "folder of the run; by default runs/<name>");
+  run.key("dir", o.dir, text(), "folder of the run; by default runs/NAME");
   run.key("seed",
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),
@@ -76,6 +91,37 @@ void describe(Section run, RunOptions& o) {
           o.peak_tflops,
           RealRule{.min_excluded = true, .zero_word = "measured"},
           "what one rank can compute, for mfu; measured tries it at the start");
+  run.key("timeout_s",
+          o.timeout_s,
+          integer(0, kMaxSeconds),
+          "seconds without a sign of life in a step after which the watchdog ends the job; 0 = no "
+          "watchdog at all");
+  run.key("start_timeout_s",
+          o.start_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same before the first step; auto = 4 timeout_s");
+  run.key("first_step_timeout_s",
+          o.first_step_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same in the first step; auto = 4 timeout_s");
+  run.key("save_timeout_s",
+          o.save_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same while a checkpoint is saved; auto = 4 timeout_s");
+  run.key("eval_timeout_s",
+          o.eval_timeout_s,
+          integer_or_auto(kMaxSeconds),
+          "the same while data.valid is evaluated; auto = timeout_s");
+  run.key("tensorboard",
+          o.tensorboard,
+          flag(),
+          "writes what metrics.jsonl says of each step for TensorBoard too");
+  run.key("progress",
+          o.progress,
+          one_of<ProgressMode>({"auto", "thread", "inline"},
+                               {ProgressMode::kAuto, ProgressMode::kThread, ProgressMode::kInline}),
+          "who moves messages while a rank computes: a communication thread, or nobody (inline); "
+          "auto takes a thread where every rank has two cores or more");
 }
 
 void describe(Section model, ModelOptions& o) {
@@ -121,7 +167,7 @@ void describe(Section model, ModelOptions& o) {
             "renormalize the chosen experts' weights to sum to one");
   model.key("scoring_func",
             o.scoring_func,
-            one_of<std::string>({"softmax"}, {"softmax"}),
+            one_of<std::string>({"softmax", "sigmoid"}, {"softmax", "sigmoid"}),
             "turns router logits into scores");
   model.key("routed_scaling_factor",
             o.routed_scaling_factor,
@@ -172,24 +218,29 @@ void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {
   optim.key("clip_norm", o.clip_norm, at_least(0), "largest gradient norm; 0 = no clipping");
   optim.key("schedule",
             s.kind,
-            one_of<ScheduleKind>({"cosine", "constant"},
-                                 {ScheduleKind::kCosine, ScheduleKind::kConstant}),
-            "learning rate after the warm-up");
+            one_of<ScheduleKind>({"cosine", "linear", "wsd", "constant"},
+                                 {ScheduleKind::kCosine,
+                                  ScheduleKind::kLinear,
+                                  ScheduleKind::kWsd,
+                                  ScheduleKind::kConstant}),
+            "learning rate after the warm-up; wsd = stable, then a linear decay at the end");
   optim.key("warmup_samples",
             s.warmup_samples,
             integer(0, std::numeric_limits<int64_t>::max()),
             "sequences over which the learning rate rises from 0");
-  optim.key("decay_samples",
-            s.decay_samples,
-            integer_or_auto(std::numeric_limits<int64_t>::max()),
-            "sequences after which min_lr is reached; auto = the whole run");
+  optim.key(
+      "decay_samples",
+      s.decay_samples,
+      integer_or_auto(std::numeric_limits<int64_t>::max()),
+      "sequences after which min_lr is reached, auto = the whole run; under wsd the length of "
+      "the decay that ends with the run, auto = a tenth of it");
 }
 
 void describe(Section data, DataOptions& o) {
   data.key("train",
            o.train,
-           text(),
-           "prefix of the training data's .bin and .idx files",
+           SourceListRule{},
+           "prefix of the training data's .bin and .idx files, or a list of them with weights",
            Presence::kRequired);
   data.key("valid",
            o.valid,

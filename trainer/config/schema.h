@@ -16,8 +16,9 @@ struct ConfigKey {
   std::string meaning;
   bool required = false;
   ValueRule rule;
-  std::function<std::string(const YamlNode&)> read;  ///< as read_value, into the field
-  std::function<std::string()> write;                ///< as write_value, of the field
+  /// Reads into the field, or tells what is wrong: sentences to follow the path, with their places.
+  std::function<std::vector<YamlComplaint>(const YamlNode&)> read;
+  std::function<std::string()> write;  ///< as write_value, of the field
 
   std::string path() const { return section + "." + name; }
 };

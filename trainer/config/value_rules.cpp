@@ -38,11 +38,15 @@ std::string describe(const FlagRule&) {
 }
 
 std::string describe(const TextRule& rule) {
-  return rule.may_be_empty ? "text" : "text that is not empty";
+  return rule.may_be_empty ? "text, or '' for none" : "text that is not empty";
 }
 
 std::string describe(const ChoiceRule& rule) {
   return list_alternatives(rule.words);
+}
+
+std::string describe(const SourceListRule&) {
+  return "a prefix or a list of {prefix: PREFIX, weight: W}";
 }
 
 std::string describe(const YamlNode& node) {
@@ -58,12 +62,6 @@ std::string describe(const YamlNode& node) {
       break;
   }
   return (node.quoted ? "the text " : "") + quote(node.text);
-}
-
-template <typename Rule>
-std::string refuse(const YamlNode& node, const Rule& rule, const std::string& hint = "") {
-  return "must be " + describe(rule) + ", not " + describe(node) +
-         (hint.empty() ? "" : "; " + hint);
 }
 
 bool is_digit(char c) {
@@ -172,6 +170,11 @@ std::string describe_rule(const ValueRule& rule) {
   return std::visit([](const auto& alternative) { return describe(alternative); }, rule);
 }
 
+std::string refuse_value(const YamlNode& node, const ValueRule& rule, const std::string& hint) {
+  return "must be " + describe_rule(rule) + ", not " + describe(node) +
+         (hint.empty() ? "" : "; " + hint);
+}
+
 std::string read_value(const YamlNode& node, const IntegerRule& rule, int64_t& field) {
   const std::string& text = node.text;
   if (is_word(node, rule.zero_word)) {
@@ -179,19 +182,19 @@ std::string read_value(const YamlNode& node, const IntegerRule& rule, int64_t& f
     return "";
   }
   if (node.kind != YamlNode::Kind::kScalar || !explain_number(node).empty()) {
-    return refuse(node, rule, explain_number(node));
+    return refuse_value(node, rule, explain_number(node));
   }
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (end != text.data() + text.size() || text.empty()) {
-    return refuse(node, rule, explain_integer(node));
+    return refuse_value(node, rule, explain_integer(node));
   }
   if (error == std::errc::result_out_of_range) {
-    return refuse(
+    return refuse_value(
         node, rule, "64-bit integers reach from -9223372036854775808 to 9223372036854775807");
   }
   if (error != std::errc{} || value < rule.min || value > rule.max) {
-    return refuse(node, rule);
+    return refuse_value(node, rule);
   }
   field = value;
   return "";
@@ -205,10 +208,10 @@ std::string read_value(const YamlNode& node, const RealRule& rule, double& field
   std::string hint;
   const std::optional<double> value = parse_real(node, hint);
   if (!value) {
-    return refuse(node, rule, hint);
+    return refuse_value(node, rule, hint);
   }
   if (*value < rule.min || (rule.min_excluded && *value == rule.min) || *value >= rule.below) {
-    return refuse(node, rule);
+    return refuse_value(node, rule);
   }
   field = *value;
   return "";
@@ -216,7 +219,7 @@ std::string read_value(const YamlNode& node, const RealRule& rule, double& field
 
 std::string read_value(const YamlNode& node, const PairRule& rule, std::array<double, 2>& field) {
   if (node.kind != YamlNode::Kind::kList) {
-    return refuse(node, rule);
+    return refuse_value(node, rule);
   }
   if (node.items.size() != field.size()) {
     return detail::concat("must be ", describe(rule), ", not a list of ", node.items.size());
@@ -238,18 +241,18 @@ std::string read_value(const YamlNode& node, const FlagRule& rule, bool& field) 
     field = node.text == "true";
     return "";
   }
-  return refuse(node, rule, explain_flag(node));
+  return refuse_value(node, rule, explain_flag(node));
 }
 
 std::string read_value(const YamlNode& node, const TextRule& rule, std::string& field) {
   if (node.kind != YamlNode::Kind::kScalar || (node.text.empty() && !rule.may_be_empty)) {
-    return refuse(node, rule);
+    return refuse_value(node, rule);
   }
   if (node.text.size() > kLongestText) {
     return detail::concat("must be at most ", kLongestText, " bytes long, not ", node.text.size());
   }
   if (has_control_characters(node.text)) {
-    return refuse(node, rule, "control characters and line breaks are not allowed");
+    return refuse_value(node, rule, "control characters and line breaks are not allowed");
   }
   field = node.text;
   return "";
@@ -259,7 +262,7 @@ std::string read_choice(const YamlNode& node, const ChoiceRule& rule, size_t& in
   const auto found = std::find(rule.words.begin(), rule.words.end(), node.text);
   if (node.kind != YamlNode::Kind::kScalar || found == rule.words.end()) {
     const std::string nearest = nearest_word(node.text, rule.words);
-    return refuse(node, rule, nearest.empty() ? "" : "did you mean " + nearest + "?");
+    return refuse_value(node, rule, nearest.empty() ? "" : "did you mean " + nearest + "?");
   }
   index = static_cast<size_t>(found - rule.words.begin());
   return "";

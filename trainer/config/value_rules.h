@@ -45,7 +45,14 @@ struct ChoiceRule {
   std::vector<std::string> words;
 };
 
-using ValueRule = std::variant<IntegerRule, RealRule, PairRule, FlagRule, TextRule, ChoiceRule>;
+/// One prefix, or a list of mappings {prefix: PREFIX, weight: W}: see source_list.h.
+struct SourceListRule {
+  static constexpr TextRule kPrefix{.may_be_empty = false};
+  static constexpr RealRule kWeight{.min = 0, .min_excluded = true};
+};
+
+using ValueRule =
+    std::variant<IntegerRule, RealRule, PairRule, FlagRule, TextRule, ChoiceRule, SourceListRule>;
 
 /// The words with what they stand for, in the same order.
 template <typename Field>
@@ -55,6 +62,9 @@ struct OneOf : ChoiceRule {
 
 /// What a value must be, to follow "must be": "an integer from 1 to 64 or auto".
 std::string describe_rule(const ValueRule& rule);
+
+/// "must be <rule>, not <what the node is>", with the hint after a semicolon.
+std::string refuse_value(const YamlNode& node, const ValueRule& rule, const std::string& hint = "");
 
 /// Reads a value that is not null. Returns what is wrong, to follow the key's path ("must be an
 /// integer of at least 1, not 'x'"), or nothing after having set `field`.

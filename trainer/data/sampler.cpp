@@ -67,24 +67,20 @@ int64_t Sampler::window_start(int64_t sample) const {
   return static_cast<int64_t>(offset) + static_cast<int64_t>(place) * length;
 }
 
-MicroBatch make_micro_batch(const Sampler& sampler, int64_t first_sample, int64_t count) {
+void add_sample(const Sampler& sampler, int64_t sample, MicroBatchBuilder& builder) {
   const int64_t length = sampler.sequence_length();
+  const int64_t start = sampler.window_start(sample);
   std::vector<int64_t> window(static_cast<size_t>(length) + 1);
+  sampler.dataset().read(start, window);
   const std::span<const int64_t> ids(window);
-  MicroBatchBuilder builder;
-  for (int64_t sample = first_sample; sample < first_sample + count; ++sample) {
-    const int64_t start = sampler.window_start(sample);
-    sampler.dataset().read(start, window);
-    int64_t begin = 0;
-    for_each_document_start(sampler.dataset(), start, length, [&](int64_t end) {
-      builder.add_segment(ids.subspan(begin, end - begin), end - begin);
-      begin = end;
-    });
-    if (begin < length) {  // the document goes on beyond the window
-      builder.add_segment(ids.subspan(begin), length - begin);
-    }
+  int64_t begin = 0;
+  for_each_document_start(sampler.dataset(), start, length, [&](int64_t end) {
+    builder.add_segment(ids.subspan(begin, end - begin), end - begin);
+    begin = end;
+  });
+  if (begin < length) {  // the document goes on beyond the window
+    builder.add_segment(ids.subspan(begin), length - begin);
   }
-  return builder.finish();
 }
 
 int64_t count_valid(const Sampler& sampler, int64_t first_sample, int64_t count) {

@@ -38,12 +38,12 @@ class Sampler {
   int64_t num_windows_;
 };
 
-/// Samples [first_sample, first_sample + count), one sequence of S tokens each, cut into segments
-/// where documents end. The last token of a document has no label. Local.
-MicroBatch make_micro_batch(const Sampler& sampler, int64_t first_sample, int64_t count);
+/// Adds sample i, a sequence of S tokens, cut into segments where documents end. The last token of
+/// a document has no label. Local.
+void add_sample(const Sampler& sampler, int64_t sample, MicroBatchBuilder& builder);
 
-/// The sum of num_valid over those samples, from the document offsets alone: every rank can count a
-/// whole global batch. Local.
+/// The sum of num_valid over samples [first_sample, first_sample + count), from the document
+/// offsets alone: every rank can count a whole global batch. Local.
 int64_t count_valid(const Sampler& sampler, int64_t first_sample, int64_t count);
 
 }  // namespace enodia

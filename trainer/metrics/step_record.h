@@ -3,21 +3,26 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "collectives/decorators/recording.h"
 #include "common/json.h"
 #include "trainer/metrics/memory_record.h"
+#include "trainer/metrics/step_timer.h"
+#include "trainer/metrics/tensorboard_file.h"
 #include "trainer/step/step_engine.h"
 
 namespace enodia {
 
-/// One line of metrics.jsonl: all that is known of a step.
+/// All that is known of a step, as docs/metrics.md lists it.
 struct StepRecord {
   int64_t step = 0;    ///< steps done, from 1
   int64_t tokens = 0;  ///< tokens of all sequences seen so far
   StepLosses losses;
   UpdateResult update;
   double lr = 0;
-  double step_ms = 0;
+  StepTimes times;                    ///< of rank 0
+  CommunicationCounts communication;  ///< of rank 0 in this step
   double tokens_per_s = 0;
   double tflops = 0;       ///< of all ranks, in the operations that training_flops counts
   double peak_tflops = 0;  ///< of all ranks
@@ -29,6 +34,8 @@ struct StepRecord {
   Json to_json() const;
   /// "step 12/500 | loss 4.2130 | aux 1.02 | norm 0.87 | lr 3.00e-04 | 412 ms | ..."
   std::string to_line(int64_t num_steps) const;
+  /// For TensorBoard: the same numbers under tags, "loss/train", "load/layer_3/dead".
+  std::vector<Scalar> to_scalars() const;
 };
 
 }  // namespace enodia

@@ -2,36 +2,68 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "checkpoint/native/folders.h"
 #include "collectives/collectives.h"
+#include "common/error.h"
 #include "common/log.h"
 #include "models/flops.h"
 #include "models/memory/tensor_memory.h"
-#include "trainer/evaluate.h"
 #include "trainer/run/compute_peak.h"
+#include "trainer/run/progress_mode.h"
 
 namespace enodia {
+namespace {
 
-TrainingRun::TrainingRun(Communicator& world, TrainConfig resolved, RunData opened)
+/// Dense gradients that are reduced together while backward goes on.
+constexpr int64_t kBucketBytes = int64_t{2} << 20;
+
+Decorate decorate_with(CommunicationThread* thread, Recorder& recorder) {
+  return [thread, &recorder](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    return recorder.record(
+        thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner),
+        traffic);
+  };
+}
+
+std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
+  std::vector<Sampler> samplers;
+  for (const PreparedData& source : data.sources) {
+    samplers.emplace_back(source.dataset,
+                          SamplerOptions{.order = config.data.order,
+                                         .sequence_length = config.train.sequence_length,
+                                         .seed = static_cast<uint64_t>(config.run.seed)});
+  }
+  return samplers;
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(Communicator& world,
+                         TrainConfig resolved,
+                         RunData opened,
+                         StatusBoard& status)
     : config(std::move(resolved)),
       data(std::move(opened)),
+      board(status),
+      recorder(&trace, &board),
+      communication(start_communication_thread(world, config.run.progress, {.trace = &trace})),
       mesh(world,
            {.dp = world.world_size(),
-            .ep = config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep)
-                                         : world.world_size()}),
+            .ep =
+                config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
+           decorate_with(communication.get(), recorder)),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
-      engine(decoder, mesh, &trace),
-      sampler(data.train.dataset,
-              {.order = config.data.order,
-               .sequence_length = config.train.sequence_length,
-               .seed = static_cast<uint64_t>(config.run.seed)}),
-      schedule(config.resolved_schedule()),
+      engine(decoder,
+             mesh,
+             communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket,
+             &trace),
+      samples(samplers_of(config, data), data.blend),
+      schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
       peak_tflops(enodia::peak_tflops(mesh.control(), config)) {}
 
@@ -42,9 +74,14 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) {
   std::vector<MicroBatch> batches;
   for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
        index += mesh.world_size()) {
-    batches.push_back(make_micro_batch(sampler, first + index * micro, micro));
+    batches.push_back(samples.micro_batch(first + index * micro, micro));
   }
   return batches;
+}
+
+void TrainingRun::begin_step(int64_t step) {
+  board.enter(is_first_step ? RunSection::kFirstStep : RunSection::kStep, step + 1);
+  is_first_step = false;
 }
 
 StepRecord TrainingRun::train_step(int64_t step) {
@@ -53,20 +90,21 @@ StepRecord TrainingRun::train_step(int64_t step) {
   if (tensor_memory() != nullptr) {
     tensor_memory()->restart_peaks();
   }
-  const auto start = std::chrono::steady_clock::now();
+  StepTimer timer(recorder);
   const int64_t consumed_samples = (step + 1) * config.train.global_batch_size;
   StepRecord record;
   record.step = step + 1;
   record.tokens = consumed_samples * config.train.sequence_length;
   record.lr = learning_rate(schedule, consumed_samples);
-  const std::vector<MicroBatch> micro_batches = micro_batches_of(step);
+  const std::vector<MicroBatch> micro_batches =
+      timer.measure(&StepTimes::data, [&] { return micro_batches_of(step); });
   record.losses = engine.accumulate_gradients(step, micro_batches);
-  record.update = update(record.lr);
-  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-  record.step_ms = time.count();
+  record.update = timer.measure(&StepTimes::optimizer, [&] { return update(record.lr); });
+  record.times = timer.finish();
+  record.communication = timer.communication();
   record.tokens_per_s =
       static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
-      record.step_ms;
+      record.times.total;
   measure(micro_batches, record);
   skipped_in_a_row = record.update.applied ? 0 : skipped_in_a_row + 1;
   return record;
@@ -82,41 +120,49 @@ void TrainingRun::measure(const std::vector<MicroBatch>& micro_batches, StepReco
     record.memory.tensors = tensor_memory()->use();
   }
   record.memory.resident = resident_memory();
-  std::array<double, 2> mine{0.0, static_cast<double>(record.memory.tensors.peak_total)};
-  for (const MicroBatch& micro_batch : micro_batches) {
-    mine[0] += training_flops(config.model, micro_batch.layout);
-  }
-  std::vector<double> all(mine.size() * static_cast<size_t>(mesh.world_size()));
-  all_gather(mesh.control(), view(std::span<double>(mine)), view(std::span<double>(all))).wait();
   double flops = 0;
-  for (size_t rank = 0; rank < all.size() / mine.size(); ++rank) {
-    flops += all[2 * rank];
-    record.memory.largest_peak =
-        std::max(record.memory.largest_peak, static_cast<int64_t>(all[2 * rank + 1]));
+  for (const MicroBatch& micro_batch : micro_batches) {
+    flops += training_flops(config.model, micro_batch.layout);
   }
-  record.tflops = flops / (record.step_ms / 1000.0) / 1e12;
+  flops = all_reduce_value(mesh.control(), flops, ReduceOp::kSum);
+  record.tflops = flops / (record.times.total / 1000.0) / 1e12;
   record.peak_tflops = peak_tflops;
+
+  std::array<double, 2> largest{record.times.all_exposed(),
+                                static_cast<double>(record.memory.tensors.peak_total)};
+  mesh.control().all_reduce(view(std::span<double>(largest)), ReduceOp::kMax).wait();
+  record.times.most_exposed = largest[0];
+  record.memory.largest_peak = static_cast<int64_t>(largest[1]);
 }
 
-double TrainingRun::held_out_loss() {
+double TrainingRun::held_out_loss(int64_t step, const EvaluationProgress& progress) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "evaluate"; });
+  board.enter(RunSection::kEval, step);
   const EvalWindows windows(
       data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
-  return evaluate_windows(engine, mesh, windows).loss();
+  return evaluate_windows(engine, mesh, windows, progress).loss();
 }
 
 void TrainingRun::save(int64_t step) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "save"; });
+  board.enter(RunSection::kSave, step);
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(mesh.control(),
-             folder,
-             decoder.registry(),
-             progress,
-             data.identity(),
-             {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.train.tokenizer->blob()}});
+  save_state(
+      mesh.control(),
+      folder,
+      decoder.registry(),
+      progress,
+      data.identity(),
+      {mesh.layout().dp, mesh.layout().ep},
+      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
+      {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {
-    for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
-      log_warning(warning);
+    try {
+      for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {
+        log_warning(warning);
+      }
+    } catch (const FileError& error) {  // of this rank alone, and the step is saved
+      log_warning(error.what());
     }
   }
 }

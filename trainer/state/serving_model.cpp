@@ -5,8 +5,9 @@
 
 namespace enodia {
 
-ServingModel::ServingModel(Communicator& world, const std::string& model)
-    : mesh(world, {.dp = world.world_size(), .ep = world.world_size()}) {
+ServingModel::ServingModel(Communicator& world, const std::string& model, StatusBoard& board)
+    : recorder(nullptr, &board),
+      mesh(world, {.dp = world.world_size(), .ep = world.world_size()}, recorder.decorator()) {
   run_together(world, [&] { stored = std::make_unique<StoredModel>(open_stored_model(model)); });
   decoder = std::make_unique<Decoder>(stored->config.model, stored->config.router, mesh);
   engine = std::make_unique<StepEngine>(*decoder, mesh);

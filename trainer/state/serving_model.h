@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "collectives/decorators/recording.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "parallel/mesh.h"
@@ -13,9 +14,11 @@ namespace enodia {
 
 /// A stored model spread over the ranks of a communicator, ready for forward passes.
 struct ServingModel {
-  /// Opens MODEL on every rank and loads its masters. Collective; throws SharedError.
-  ServingModel(Communicator& world, const std::string& model);
+  /// Opens MODEL on every rank and loads its masters. Its communication shows on the board.
+  /// Collective; throws SharedError.
+  ServingModel(Communicator& world, const std::string& model, StatusBoard& board);
 
+  Recorder recorder;
   std::unique_ptr<StoredModel> stored;
   ProcessMesh mesh;
   std::unique_ptr<Decoder> decoder;

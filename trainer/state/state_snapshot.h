@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,18 @@ struct TrainingProgress {
 /// What training data a checkpoint belongs to.
 struct DataIdentity {
   std::string tokenizer_hash;
-  std::string fingerprint;  ///< IndexedDataset::fingerprint()
-  int64_t documents = 0, tokens = 0;
+  /// IndexedDataset::fingerprint(), or of a blend the hash of all sources' and their shares.
+  std::string fingerprint;
+  int64_t documents = 0, tokens = 0;  ///< of all sources
+  bool operator==(const DataIdentity&) const = default;
+};
+
+/// On how many ranks, and in what layout, a state was saved. It has no part in what the state
+/// means.
+struct SavedLayout {
+  int dp = 0;  ///< the ranks
+  int ep = 0;
+  bool operator==(const SavedLayout&) const = default;
 };
 
 /// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
@@ -39,7 +50,9 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
-                const std::vector<Attachment>& attachments);
+                const SavedLayout& layout,
+                const std::vector<Attachment>& attachments,
+                const SaveOptions& options = {});
 
 /// Fills the masters on this rank (dense and owned experts), and the moments too unless
 /// `masters_only`. Local: reads files; call Decoder::commit_step afterwards. Throws FileError when
@@ -52,5 +65,7 @@ void load_state(const Checkpoint& checkpoint,
 /// The progress and the data that a checkpoint's document names. Throws FileError.
 TrainingProgress progress_of(const Checkpoint& checkpoint);
 DataIdentity data_of(const Checkpoint& checkpoint);
+/// Nothing for a checkpoint that does not tell.
+std::optional<SavedLayout> layout_of(const Checkpoint& checkpoint);
 
 }  // namespace enodia

@@ -42,4 +42,12 @@ StepSchedule forward_schedule(std::span<const int> phases_of_block) {
   return schedule;
 }
 
+std::vector<size_t> last_call_of_blocks(const StepSchedule& schedule, size_t num_blocks) {
+  std::vector<size_t> last(num_blocks, 0);
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    last[schedule[i].block] = i;
+  }
+  return last;
+}
+
 }  // namespace enodia

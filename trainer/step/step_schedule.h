@@ -28,4 +28,7 @@ StepSchedule accumulation_schedule(std::span<const int> phases_of_block, int num
 /// All phases forward, once.
 StepSchedule forward_schedule(std::span<const int> phases_of_block);
 
+/// For each block the index of its last call: what it does to its parameters' gradients is over.
+std::vector<size_t> last_call_of_blocks(const StepSchedule& schedule, size_t num_blocks);
+
 }  // namespace enodia

@@ -1,8 +1,8 @@
-#include "trainer/metrics/memory_record.h"
-
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "trainer/metrics/memory_record.h"
 
 namespace enodia {
 namespace {

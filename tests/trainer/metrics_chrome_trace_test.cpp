@@ -1,10 +1,10 @@
-#include "trainer/metrics/chrome_trace.h"
-
 #include <chrono>
 #include <map>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "trainer/metrics/chrome_trace.h"
 
 namespace enodia {
 namespace {

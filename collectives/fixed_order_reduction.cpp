@@ -1,0 +1,67 @@
+#include "collectives/fixed_order_reduction.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "collectives/reduce.h"
+#include "common/check.h"
+
+namespace enodia {
+
+FixedOrderReduction::FixedOrderReduction(Communicator& communicator, Buffer inout, ReduceOp op)
+    : communicator_(communicator),
+      inout_(std::move(inout)),
+      op_(op) {
+  ENODIA_CHECK(inout_.device < 0, "a reduction in a fixed order sums in host memory");
+}
+
+/// Rank `rank`'s part: elements are split evenly, the first ranks get one more.
+Buffer FixedOrderReduction::part_of(int rank) const {
+  const int world_size = communicator_.world_size();
+  const int64_t length = inout_.count / world_size;
+  const int64_t rest = inout_.count % world_size;
+  return inout_.slice(length * rank + std::min<int64_t>(rank, rest),
+                      length + (rank < rest ? 1 : 0));
+}
+
+Work FixedOrderReduction::gather(const Queue& after) {
+  const Buffer own = part_of(communicator_.rank());
+  arrived_ = std::make_unique_for_overwrite<std::byte[]>(
+      static_cast<size_t>(own.bytes() * communicator_.world_size()));
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  for (int peer = 0; peer < communicator_.world_size(); ++peer) {
+    if (peer != communicator_.rank()) {
+      sends.push_back({peer, part_of(peer)});
+      receives.push_back({peer, Buffer{arrived_.get() + peer * own.bytes(), own.count, own.dtype}});
+    }
+  }
+  return communicator_.exchange(sends, receives, after);
+}
+
+void FixedOrderReduction::reduce() {
+  const Buffer own = part_of(communicator_.rank());
+  std::vector<const std::byte*> contributions;
+  for (int peer = 0; peer < communicator_.world_size(); ++peer) {
+    contributions.push_back(peer == communicator_.rank() ? static_cast<const std::byte*>(own.data)
+                                                         : arrived_.get() + peer * own.bytes());
+  }
+  reduce_in_order(contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op_);
+  arrived_.reset();
+}
+
+Work FixedOrderReduction::share() {
+  const Buffer own = part_of(communicator_.rank());
+  std::vector<Message> sends;
+  std::vector<Message> receives;
+  for (int peer = 0; peer < communicator_.world_size(); ++peer) {
+    if (peer != communicator_.rank()) {
+      sends.push_back({peer, own});
+      receives.push_back({peer, part_of(peer)});
+    }
+  }
+  return communicator_.exchange(sends, receives);
+}
+
+}  // namespace enodia

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "collectives/communicator.h"
+
+namespace enodia {
+
+/// The reduction behind Communicator::all_reduce, in its three parts, for whoever drives it.
+/// Elements are split evenly over the ranks; each rank receives its part from all others, sums in
+/// rank order in the wide type, and sends the result to all. Bits depend on the number of ranks
+/// only, not on timing, backend or how a buffer is cut up. Host memory.
+class FixedOrderReduction {
+ public:
+  FixedOrderReduction(Communicator& communicator, Buffer inout, ReduceOp op);
+
+  /// Collective: what the others have of this rank's part is on its way here.
+  Work gather(const Queue& after = Queue());
+  /// Local, after the gather is done.
+  void reduce();
+  /// Collective: the results are on their way to all.
+  Work share();
+
+ private:
+  Buffer part_of(int rank) const;
+
+  Communicator& communicator_;
+  Buffer inout_;
+  ReduceOp op_;
+  std::unique_ptr<std::byte[]> arrived_;  // every other rank's share of this rank's part
+};
+
+}  // namespace enodia

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <memory>
+
+#include "collectives/communicator.h"
+#include "collectives/progress/communication_thread.h"
+#include "trainer/config/train_config.h"
+
+namespace enodia {
+
+/// The thread that `run.progress` asks for, or null for none; the same choice on every rank: both
+/// sides of a message must cut it into the same chunks. `auto` takes a thread where every rank has
+/// a core for its compute and one for its communication. Collective.
+std::unique_ptr<CommunicationThread> start_communication_thread(
+    Communicator& world, ProgressMode mode, const CommunicationThread::Options& options = {});
+
+}  // namespace enodia
