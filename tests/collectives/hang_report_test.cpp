@@ -74,7 +74,7 @@ TEST(HangReport, ShowsBothSidesWhenOneHasLeftOutWhatTheOtherWaitsFor) {
   const Operation next{Traffic::kControl, OperationKind::kBarrier, 9, 0};
   ranks[1].status.started[static_cast<size_t>(Traffic::kControl)] = next;
   ranks[1].status.waiting = next;
-  for (const size_t reporter : {0, 1}) {
+  for (const size_t reporter : {size_t{0}, size_t{1}}) {
     EXPECT_THAT(
         hang_report(ranks, reporter, 5, std::vector<int>(2, 0)),
         AllOf(HasSubstr("rank 0 (process 4000) is in step 3 and waits in tokens exchange 57 "

@@ -63,9 +63,10 @@ void train(Communicator& world,
            const StopSignal& stop) {
   TrainConfig config = read_config(world, arguments.config, arguments.overrides);
   watchdog.set_timeouts(section_timeouts(config.run));
-  const std::optional<Drill> drill = parse_drill(arguments.drill, world.world_size());
+  std::optional<Drill> drill;
   std::optional<RunData> data;
   run_together(world, [&] {
+    drill = parse_drill(arguments.drill, world.world_size());
     data.emplace(open_data(config));
     resolve_vocab_size(config, *data);
   });
