@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <optional>
 
-#include "collectives/aligned_clock.h"
 #include "collectives/communicator.h"
 #include "common/trace.h"
 #include "trainer/config/train_config.h"
@@ -25,14 +24,20 @@ class StepTrace {
   void finish();
 
  private:
+  /// When a trace began.
+  struct Beginning {
+    TraceSpan::Clock::time_point time;  // on this rank's clock
+    double error;                       // seconds; on rank 0 the largest of all ranks
+  };
+  Beginning agree_on_beginning();
   void write();
 
   Trace& trace_;
   Communicator& world_;
   const TraceOptions options_;
   const std::filesystem::path file_;
-  int64_t last_step_ = 0;              // traced so far
-  std::optional<AlignedClock> clock_;  // while the trace is on
+  int64_t last_step_ = 0;               // traced so far
+  std::optional<Beginning> beginning_;  // while the trace is on
 };
 
 }  // namespace enodia
