@@ -25,6 +25,9 @@ Json type_of(const RealRule& rule) {
   if (std::isfinite(rule.below)) {
     type["below"] = rule.below;
   }
+  if (!rule.zero_word.empty()) {
+    type["words"] = {rule.zero_word};
+  }
   return type;
 }
 Json type_of(const PairRule& rule) {
