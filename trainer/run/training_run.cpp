@@ -91,6 +91,7 @@ StepRecord TrainingRun::train_step(int64_t step) {
     tensor_memory()->restart_peaks();
   }
   StepTimer timer(recorder);
+  const double processor_seconds = communication ? communication->processor_seconds() : 0.0;
   const int64_t consumed_samples = (step + 1) * config.train.global_batch_size;
   StepRecord record;
   record.step = step + 1;
@@ -101,6 +102,10 @@ StepRecord TrainingRun::train_step(int64_t step) {
   record.losses = engine.accumulate_gradients(step, micro_batches);
   record.update = timer.measure(&StepTimes::optimizer, [&] { return update(record.lr); });
   record.times = timer.finish();
+  if (communication) {
+    record.times.communication_thread =
+        1000.0 * (communication->processor_seconds() - processor_seconds);
+  }
   record.communication = timer.communication();
   record.tokens_per_s =
       static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
