@@ -1,5 +1,7 @@
 #include "common/sentence.h"
 
+#include <array>
+#include <charconv>
 #include <vector>
 
 #include "common/check.h"
@@ -15,6 +17,12 @@ std::string list_alternatives(std::span<const std::string> words) {
     text += words[i];
   }
   return text;
+}
+
+std::string shortest(double value) {
+  std::array<char, 32> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  return {digits.data(), end};
 }
 
 std::string list_divisors(int64_t value, int limit) {

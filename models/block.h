@@ -30,10 +30,11 @@ struct LossSums {
   double z = 0;              ///< L_z times valid tokens, summed over MoE layers
 };
 
-/// Where the tokens of one MoE layer went.
+/// Where the router of one MoE layer sent the tokens, and how decided it was.
 struct MoeLoad {
   std::vector<int64_t> valid_copies;  ///< [E] copies of this rank's valid tokens for each expert
   int64_t computed_rows = 0;          ///< token copies that this rank's experts computed
+  double entropy = 0;                 ///< router_entropy of this rank's valid tokens
 };
 
 /// What a block keeps from forward to backward.

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "common/dtype.h"
+#include "common/rules.h"
 
 namespace enodia {
 
@@ -38,15 +38,16 @@ struct ModelOptions {
     return num_experts > 0 && layer >= first_k_dense_replace;
   }
 
-  /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
-  std::vector<std::string> violations() const;
+  /// Ranges, and rules between the sizes.
+  void check(Rules& rules) const;
 };
 
 /// Coefficients of the router's losses; zero turns a loss off.
 struct RouterOptions {
   double aux_loss_coef = 0.001;
   double z_loss_coef = 0.0;
-  std::vector<std::string> violations() const;
+
+  void check(Rules& rules) const;
 };
 
 }  // namespace enodia

@@ -121,7 +121,9 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
   saved.grad_probs = aux.gradient;
   saved.grad_logits = z.gradient;
   state.moe_loads.resize(wiring_.store->num_layers());
-  state.moe_loads[wiring_.moe_layer].valid_copies = std::move(counts);
+  MoeLoad& load = state.moe_loads[wiring_.moe_layer];
+  load.valid_copies = std::move(counts);
+  load.entropy = router_entropy(saved.route, valid);
 }
 
 void MoeBlock::exchange(BlockState& state, Saved& saved) {

@@ -2,8 +2,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <vector>
+
+#include "common/rules.h"
 
 namespace enodia {
 
@@ -14,8 +14,7 @@ struct OptimOptions {
   double weight_decay = 0.1;  ///< decoupled; norms, biases and the router never decay
   double clip_norm = 1.0;     ///< largest gradient norm; 0 = no clipping
 
-  /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
-  std::vector<std::string> violations() const;
+  void check(Rules& rules) const;
 };
 
 enum class ScheduleKind : uint8_t { kCosine, kLinear, kWsd, kConstant };
@@ -35,7 +34,8 @@ struct ScheduleOptions {
 
   /// Length of the decay under wsd in a run of so many sequences. MiniCPM found 10 % to suffice.
   int64_t wsd_decay(int64_t run_samples) const;
-  std::vector<std::string> violations() const;
+  /// Ranges, and rules between the keys.
+  void check(Rules& rules) const;
 };
 
 }  // namespace enodia

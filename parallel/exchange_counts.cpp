@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/random.h"
 
 namespace enodia {
 namespace {
@@ -34,6 +35,19 @@ void check_hash(int64_t mine, int64_t theirs, int rank, int other) {
   }
 }
 
+/// What comes from a rank or speaks for a node: E counts and the hash.
+void check_line(std::span<const int64_t> mine, std::span<const int64_t> line, int rank, int other) {
+  check_hash(mine.back(), line.back(), rank, other);
+  constexpr int64_t kMost = int64_t{1} << 40;  // sums over any number of ranks stay exact
+  for (const int64_t count : line.first(line.size() - 1)) {
+    if (count < 0 || count > kMost) {
+      throw CommError("rank " + std::to_string(other) + " announces " + std::to_string(count) +
+                      " tokens for an expert to rank " + std::to_string(rank) +
+                      "; what it sent was not what arrived");
+    }
+  }
+}
+
 /// A row on the wire: E counts and the hash.
 std::vector<int64_t> exchange_rows(Communicator& group,
                                    const NodeRange& node,
@@ -50,7 +64,7 @@ std::vector<int64_t> exchange_rows(Communicator& group,
   }
   group.exchange(sends, receives).wait();
   for (int i = 0; i < node.size; ++i) {
-    check_hash(mine.back(), rows[(i + 1) * width - 1], group.rank(), node.first + i);
+    check_line(mine, std::span(rows).subspan(i * width, width), group.rank(), node.first + i);
   }
   return rows;
 }
@@ -79,8 +93,8 @@ void exchange_totals(Communicator& group,
   }
   group.exchange(sends, receives).wait();
   for (int node = 0; node < static_cast<int>(nodes.size()); ++node) {
-    check_hash(totals[(my_node + 1) * width - 1],
-               totals[(node + 1) * width - 1],
+    check_line(std::span(totals).subspan(my_node * width, width),
+               std::span(totals).subspan(node * width, width),
                group.rank(),
                nodes[node].first);
   }
@@ -94,6 +108,17 @@ std::vector<int64_t> ExchangedCounts::totals() const {
     sums[i % num_experts] += node_totals[i];
   }
   return sums;
+}
+
+uint64_t ExchangedCounts::hash(Scope scope) const {
+  RandomKey key(static_cast<uint64_t>(num_experts));
+  for (const int64_t count : node_totals) {
+    key = key.with(static_cast<uint64_t>(count));
+  }
+  for (size_t i = 0; scope == Scope::kNode && i < node_rows.size(); ++i) {
+    key = key.with(static_cast<uint64_t>(node_rows[i]));
+  }
+  return key.value();
 }
 
 ExchangedCounts exchange_counts(Communicator& group,

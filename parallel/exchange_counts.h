@@ -18,13 +18,16 @@ struct ExchangedCounts {
 
   /// [E] tokens of each expert in the whole group.
   std::vector<int64_t> totals() const;
+  /// Equal on ranks that know the same: of all nodes' totals alone, or with their node's rows.
+  enum class Scope : uint8_t { kGroup, kNode };
+  uint64_t hash(Scope scope) const;
 };
 
 /// Exchanges the tokens per expert of one layer and micro-batch. Inside a node every rank sends its
 /// row to every other; between nodes totals cross once per receiving rank, spread over the sending
 /// node's ranks. `next_plan_hash` rides along: the placement that this rank will use in its next
-/// MoE layer. Throws CommError naming two ranks whose hashes differ. Collective over `group`, whose
-/// nodes hold consecutive ranks.
+/// MoE layer. Throws CommError naming two ranks whose hashes differ, or a rank whose counts are
+/// absurd. Collective over `group`, whose nodes hold consecutive ranks.
 ExchangedCounts exchange_counts(Communicator& group,
                                 std::span<const int64_t> my_counts,
                                 uint64_t next_plan_hash);

@@ -58,8 +58,13 @@ std::vector<int32_t> choose_bins(std::span<const int32_t> expert_ids,
       continue;
     }
     while (position[expert] >= end[expert]) {
-      ENODIA_DCHECK(replica[expert] + 1 < plan.placement.num_replicas(), "quotas fall short");
-      end[expert] += plan.quota[++replica[expert]];
+      if (++replica[expert] == plan.placement.first_replica(expert + 1)) {
+        throw CommError(detail::concat("there are more copies of expert ",
+                                       expert,
+                                       " than the ranks have announced; a message was lost or "
+                                       "damaged"));
+      }
+      end[expert] += plan.quota[replica[expert]];
     }
     ++position[expert];
     chosen[i] = bins.of_replica[replica[expert]];
@@ -107,23 +112,75 @@ std::vector<int64_t> sort_choices(const std::vector<int32_t>& chosen,
   return bin_counts;
 }
 
-/// Copies from each rank for each slot here, [W, slots].
+/// Copies from each rank for each slot here, [W, slots]. A hash of the counts that a rank planned
+/// with rides along: who was told other counts would send other copies than are expected.
 std::vector<int64_t> exchange_bin_counts(Communicator& group,
                                          const Bins& bins,
-                                         std::vector<int64_t>& bin_counts) {
+                                         const std::vector<int64_t>& bin_counts,
+                                         const ExchangedCounts& counts) {
   const int64_t slots = bins.first_of_rank[group.rank() + 1] - bins.first_of_rank[group.rank()];
-  std::vector<int64_t> arriving(group.world_size() * slots);
-  const Buffer sent = view(std::span<int64_t>(bin_counts));
-  const Buffer received = view(std::span<int64_t>(arriving));
-  std::vector<Message> sends;
-  std::vector<Message> receives;
+  const auto of_group = static_cast<int64_t>(counts.hash(ExchangedCounts::Scope::kGroup));
+  const auto of_node = static_cast<int64_t>(counts.hash(ExchangedCounts::Scope::kNode));
+  const auto hash_for = [&](int peer) {
+    return group.nodes()[peer] == group.nodes()[group.rank()] ? of_node : of_group;
+  };
+  std::vector<int64_t> leaving;  // for each rank its slots' counts and the hash
+  std::vector<int64_t> arriving(group.world_size() * (slots + 1));
+  std::vector<int64_t> send_counts;
   for (int peer = 0; peer < group.world_size(); ++peer) {
-    const int64_t first = bins.first_of_rank[peer];
-    sends.push_back({peer, sent.slice(first, bins.first_of_rank[peer + 1] - first)});
-    receives.push_back({peer, received.slice(peer * slots, slots)});
+    const auto first = bin_counts.begin() + bins.first_of_rank[peer];
+    const auto last = bin_counts.begin() + bins.first_of_rank[peer + 1];
+    leaving.insert(leaving.end(), first, last);
+    leaving.push_back(hash_for(peer));
+    send_counts.push_back(last - first + 1);
   }
-  group.exchange(sends, receives).wait();
-  return arriving;
+  const std::vector<int64_t> receive_counts(group.world_size(), slots + 1);
+  all_to_all(
+      group, view(std::span(leaving)), send_counts, view(std::span(arriving)), receive_counts)
+      .wait();
+
+  std::vector<int64_t> copies;
+  for (int peer = 0; peer < group.world_size(); ++peer) {
+    const auto first = arriving.begin() + peer * (slots + 1);
+    if (first[slots] != hash_for(peer)) {
+      throw CommError(detail::concat("ranks ",
+                                     group.rank(),
+                                     " and ",
+                                     peer,
+                                     " plan from different counts of tokens; a message between "
+                                     "them was lost or damaged"));
+    }
+    copies.insert(copies.end(), first, first + slots);
+  }
+  return copies;
+}
+
+/// The copies that arrive for each slot must be its quota.
+void check_arriving(const std::vector<int64_t>& arriving, const ExpertPlan& plan, int rank) {
+  const auto experts = plan.placement.experts_on(rank);
+  for (size_t slot = 0; slot < experts.size(); ++slot) {
+    const auto ranks = plan.placement.ranks_of(experts[slot]);
+    int64_t missing = plan.quota[plan.placement.first_replica(experts[slot]) +
+                                 (std::find(ranks.begin(), ranks.end(), rank) - ranks.begin())];
+    const int64_t quota = missing;
+    for (size_t i = slot; i < arriving.size(); i += experts.size()) {
+      if (arriving[i] < 0 || arriving[i] > missing) {
+        missing = -1;
+        break;
+      }
+      missing -= arriving[i];
+    }
+    if (missing != 0) {
+      throw CommError(detail::concat("rank ",
+                                     rank,
+                                     " is to compute ",
+                                     quota,
+                                     " token copies of expert ",
+                                     experts[slot],
+                                     ", but the ranks announce others; a message was lost or "
+                                     "damaged"));
+    }
+  }
 }
 
 /// The receiving side: arrival is by (rank, slot, token), compute wants (slot, rank, token).
@@ -204,9 +261,10 @@ TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
                                      static_cast<size_t>(expert_ids.numel()));
   TokenMap map;
   map.sent_position = empty_indices(expert_ids.sizes());
-  std::vector<int64_t> bin_counts = sort_choices(
+  const std::vector<int64_t> bin_counts = sort_choices(
       choose_bins(ids, counts, plan, bins), bins.first_of_rank.back(), expert_ids.size(1), map);
-  const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts);
+  const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts, counts);
+  check_arriving(arriving, plan, group_.rank());
   const int64_t slots = static_cast<int64_t>(arriving.size()) / group_.world_size();
   for (int peer = 0; peer < group_.world_size(); ++peer) {
     const auto sum = [](auto first, auto last) { return std::accumulate(first, last, int64_t{0}); };

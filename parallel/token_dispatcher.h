@@ -56,7 +56,8 @@ class TokenDispatcher {
 
   /// expert_ids is [T, K] int32, -1 = empty. The token copies of an expert, counted in order of
   /// rank and token, fill its replicas' quotas one after the other. Exchanges how many copies each
-  /// pair of ranks has for each slot.
+  /// pair of ranks has for each slot; throws CommError when ranks planned from different counts or
+  /// a slot would get other than its quota.
   TokenMap plan(const at::Tensor& expert_ids,
                 const ExchangedCounts& counts,
                 const ExpertPlan& plan) const;

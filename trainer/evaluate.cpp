@@ -1,10 +1,13 @@
 #include "trainer/evaluate.h"
 
+#include <algorithm>
+
 namespace enodia {
 
 HeldOutLoss evaluate_windows(StepEngine& engine,
                              const ProcessMesh& mesh,
-                             const EvalWindows& windows) {
+                             const EvalWindows& windows,
+                             const EvaluationProgress& progress) {
   HeldOutLoss total;
   for (int64_t first = 0; first < windows.num_batches(); first += mesh.world_size()) {
     const int64_t mine = first + mesh.rank();
@@ -12,6 +15,10 @@ HeldOutLoss evaluate_windows(StepEngine& engine,
         engine.evaluate(mine < windows.num_batches() ? windows.batch(mine) : MicroBatch());
     total.nats += part.nats;
     total.tokens += part.tokens;
+    if (progress) {
+      progress(std::min<int64_t>(first + mesh.world_size(), windows.num_batches()),
+               windows.num_batches());
+    }
   }
   return total;
 }

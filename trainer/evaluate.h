@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+
 #include "trainer/data/eval_windows.h"
 #include "trainer/step/step_engine.h"
 
@@ -12,10 +15,14 @@ struct HeldOutLoss {
   double loss() const { return tokens > 0 ? nats / static_cast<double>(tokens) : 0.0; }
 };
 
+/// Told after each round how many of how many micro-batches are done.
+using EvaluationProgress = std::function<void(int64_t done, int64_t total)>;
+
 /// Micro-batch i goes to rank i mod world; ranks without one in the last round take part with zero
 /// tokens. Collective; the same result on every rank.
 HeldOutLoss evaluate_windows(StepEngine& engine,
                              const ProcessMesh& mesh,
-                             const EvalWindows& windows);
+                             const EvalWindows& windows,
+                             const EvaluationProgress& progress = {});
 
 }  // namespace enodia

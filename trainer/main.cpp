@@ -10,8 +10,8 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
+#include <vector>
 
 #include <ATen/Parallel.h>
 
@@ -27,13 +27,6 @@
 
 namespace enodia {
 namespace {
-
-constexpr const char* kCommands = "train, eval, generate, prepare and inspect";
-
-bool is_command(std::string_view word) {
-  return word == "train" || word == "eval" || word == "generate" || word == "prepare" ||
-         word == "inspect";
-}
 
 /// Without a sign of life a command ends after it; `train` knows better once it has a
 /// configuration.
@@ -57,12 +50,17 @@ std::string check_temperature(const std::string& text) {
 struct CommandLine {
   TrainArguments train;
   bool json_steps = false;
+  std::optional<StopSignal> stop;  // heard by train only: the other commands have nothing to save
   EvalArguments eval;
   GenerateArguments generate;
   PrepareArguments prepare;
   InspectArguments inspect;
-  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by train, eval, generate
-  std::function<void()> on_one;                            // set by prepare, inspect
+  DoctorArguments doctor;
+  HelpArguments help;
+  bool fresh = false;
+  bool print_config = false;
+  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by train, eval, generate, doctor
+  std::function<void()> on_one;                            // set by the others and --print-config
 };
 
 void add_train(CLI::App& app, CommandLine& line) {
@@ -77,9 +75,23 @@ void add_train(CLI::App& app, CommandLine& line) {
                       line.train.drill,
                       "KIND:RANK:STEP, a rehearsal of what happens when a rank fails: it stops "
                       "(stop), leaves out an operation (skip) or sleeps for ever (hang)");
+  command->add_flag(
+      "--fresh", line.fresh, "Start anew: in DIR-2, DIR-3 ... when the run directory holds a run");
+  command->add_flag("--print-config",
+                    line.print_config,
+                    "Print every value with its source and meaning, and do not train");
   command->callback([&line] {
+    if (line.print_config) {
+      line.on_one = [&line] {
+        const int ranks = launched_rank().world_size;
+        print_config(line.train, ranks > 1 ? ranks : 0);
+      };
+      return;
+    }
+    line.train.start = line.fresh ? RunStart::kFresh : RunStart::kResume;
+    line.stop.emplace();
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
-      train(world, watchdog, line.train);
+      train(world, watchdog, line.train, *line.stop);
     };
   });
 }
@@ -146,6 +158,24 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
 }
 
+void add_doctor(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand(
+      "doctor", "Check MPI, nodes and the links between ranks; name what is wrong and its remedy");
+  command->add_flag("--json", line.doctor.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog&) { doctor(world, line.doctor); };
+  });
+}
+
+void add_help(CLI::App& app, CommandLine& line) {
+  CLI::App* command = app.add_subcommand("help", "Explain the keys of a configuration");
+  command->add_option("KEY", line.help.topic, "As optim.lr, lr, or a section as optim");
+  CLI::Option* json = command->add_flag("--json", line.help.json, "Print a list of JSON objects");
+  command->add_flag("--markdown", line.help.markdown, "Print the page docs/configuration.md")
+      ->excludes(json);
+  command->callback([&line] { line.on_one = [&line] { help(line.help); }; });
+}
+
 /// A rank computes with one share of the machine's cores, unless OMP_NUM_THREADS says otherwise.
 void choose_threads(const Communicator& world) {
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
@@ -209,10 +239,18 @@ int run_on_one(const CommandLine& line) {
 }
 
 /// CLI11 says of a misspelt command only that one is missing.
-std::string usage_problem(int argc, char** argv, const CLI::ParseError& error) {
+std::string usage_problem(const CLI::App& app,
+                          int argc,
+                          char** argv,
+                          const CLI::ParseError& error) {
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    commands.push_back(command->get_name());
+  }
   if (error.get_name() == "RequiredError" && argc > 1 && argv[1][0] != '-' &&
-      !is_command(argv[1])) {
-    return "there is no command '" + std::string(argv[1]) + "'; there are " + kCommands;
+      std::find(commands.begin(), commands.end(), argv[1]) == commands.end()) {
+    return "there is no command '" + std::string(argv[1]) + "'; the commands are " +
+           CLI::detail::join(commands, ", ");
   }
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -229,6 +267,8 @@ int run(int argc, char** argv) {
   add_generate(app, line);
   add_prepare(app, line);
   add_inspect(app, line);
+  add_doctor(app, line);
+  add_help(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -237,16 +277,19 @@ int run(int argc, char** argv) {
     }
     if (launched_rank().rank == 0) {
       std::fprintf(
-          stderr, "enodia: %s; see enodia --help\n", usage_problem(argc, argv, error).c_str());
+          stderr, "enodia: %s; see enodia --help\n", usage_problem(app, argc, argv, error).c_str());
     }
     return static_cast<int>(ExitCode::kConfig);
   }
   if (line.on_one) {
     return run_on_one(line);
   }
-  line.train.show = line.json_steps                                       ? ShowSteps::kJson
-                    : watched_by_a_person(launched_rank().world_size > 1) ? ShowSteps::kTerminal
-                                                                          : ShowSteps::kLines;
+  const bool watched = watched_by_a_person(launched_rank().world_size > 1);
+  line.eval.terminal = watched;
+  line.doctor.terminal = watched;
+  line.train.show = line.json_steps ? ShowSteps::kJson
+                    : watched       ? ShowSteps::kTerminal
+                                    : ShowSteps::kLines;
   return run_on_ranks(argc, argv, line);
 }
 

@@ -1,5 +1,7 @@
 #include "models/router/route.h"
 
+#include <limits>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/ones.h>
@@ -106,6 +108,15 @@ RouterLoss z_loss(const Route& route, const at::Tensor& valid, double grad_scale
   const at::Tensor softmax = is_softmax ? route.probs : at::softmax(route.logits, 1);
   loss.gradient = softmax * (lse * (2.0 * grad_scale)).unsqueeze(1);
   return loss;
+}
+
+double router_entropy(const Route& route, const at::Tensor& valid) {
+  // -sum q ln q = ln S - sum p ln p / S with S = sum p. A p of zero adds nothing, ln(tiny) times 0.
+  const double tiny = std::numeric_limits<float>::min();
+  const at::Tensor total = route.probs.sum(1);
+  const at::Tensor weighted = (route.probs * route.probs.clamp_min(tiny).log()).sum(1);
+  const at::Tensor entropy = total.log() - weighted / total;
+  return entropy.mul(valid).sum(at::kDouble).item<double>();
 }
 
 std::vector<int64_t> count_valid_copies(const at::Tensor& expert_ids,

@@ -60,6 +60,11 @@ RouterLoss aux_loss(const Route& route,
 /// the logits.
 RouterLoss z_loss(const Route& route, const at::Tensor& valid, double grad_scale);
 
+/// The entropy -sum_i q_i ln q_i of each valid token's probabilities, made to sum to one
+/// (q = p / sum p), in nats, summed over those tokens: ln E when the router is undecided, 0 when it
+/// is sure of one expert. A measurement: no gradient.
+double router_entropy(const Route& route, const at::Tensor& valid);
+
 /// Copies of valid tokens for each expert.
 std::vector<int64_t> count_valid_copies(const at::Tensor& expert_ids,
                                         const at::Tensor& valid,

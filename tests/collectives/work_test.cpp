@@ -96,6 +96,36 @@ TEST(Work, TheDestructorSwallowsFailures) {
   EXPECT_EQ(record.waits, 1);
 }
 
+/// A rank that fails while its peers never come must be heard, not hang.
+TEST(Work, TheDestructorGivesUpWhileAnExceptionUnwinds) {
+  auto owner = std::make_shared<int>(1);
+  const std::weak_ptr<int> observer = owner;
+  // The operation outlives the test: so must what it refers to.
+  static Record never;
+  Buffer buffer{owner.get(), 1, DType::kInt32};
+  buffer.keep = std::move(owner);
+  std::vector<Buffer> buffers;
+  buffers.push_back(std::move(buffer));
+  try {
+    Work work = work_on(never, std::move(buffers));
+    throw FileError("a sentence");
+  } catch (const FileError& error) {
+    EXPECT_STREQ(error.what(), "a sentence");
+  }
+  EXPECT_EQ(never.waits, 0);
+  EXPECT_FALSE(observer.expired());
+}
+
+TEST(Work, TheDestructorWaitsForWhatIsDoneWhileAnExceptionUnwinds) {
+  Record record{.done = true};
+  try {
+    Work work = work_on(record);
+    throw FileError("a sentence");
+  } catch (const FileError&) {
+  }
+  EXPECT_EQ(record.waits, 1);
+}
+
 TEST(Work, KeepsBuffersUntilTheWait) {
   auto owner = std::make_shared<int>(1);
   const std::weak_ptr<int> observer = owner;

@@ -252,6 +252,32 @@ TEST(RouterLosses, AreZeroWithoutValidTokens) {
   }
 }
 
+TEST(RouterEntropy, IsLnEWhenUndecidedAndZeroWhenSure) {
+  const at::Tensor everyone = at::zeros({3}, at::kLong) == 0;
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    const Route even = route_tokens(at::zeros({3, 7}, type), 2, {});
+    EXPECT_NEAR(router_entropy(even, everyone), 3 * std::log(7.0), 1e-6);
+    const Route sure = route_tokens(rows({1000, 0, 0, -1000, 0, 1000, 0, 2000, 0}, 3).to(type), 1, {});
+    EXPECT_EQ(router_entropy(sure, everyone), 0.0) << "probabilities of exactly zero";
+  }
+}
+
+TEST(RouterEntropy, SumsOverValidTokensAndScoresMayHaveAnySum) {
+  Route route = route_tokens(rows({0, 0, std::log(1.0), std::log(3.0), 5, 1}, 2), 1, {});
+  const at::Tensor valid = at::tensor({0, 1, 0}, at::TensorOptions().dtype(at::kInt)).to(at::kBool);
+  const double expected = -0.25 * std::log(0.25) - 0.75 * std::log(0.75);
+  EXPECT_NEAR(router_entropy(route, valid), expected, 1e-15);
+  route.probs = route.probs * 1.6;
+  EXPECT_NEAR(router_entropy(route, valid), expected, 1e-15);
+}
+
+TEST(RouterEntropy, IsZeroWithoutValidTokens) {
+  for (const int64_t tokens : {0, 3}) {
+    const Route route = route_tokens(at::zeros({tokens, 4}, at::kFloat), 2, {});
+    EXPECT_EQ(router_entropy(route, at::zeros({tokens}, at::kBool)), 0.0);
+  }
+}
+
 TEST(CountValidCopies, LeavesOutEmptyChoicesAndInvalidTokens) {
   const at::Tensor ids =
       at::tensor({0, 2, 2, -1, 1, 2}, at::TensorOptions().dtype(at::kInt)).view({3, 2});

@@ -115,6 +115,24 @@ TEST(ExchangeCounts, NamesRanksWhosePlansDiffer) {
   EXPECT_NO_THROW(disagree_from(4, {0, 0, 1, 1}));
 }
 
+TEST(ExchangeCounts, RefusesAbsurdCounts) {
+  for (const int64_t absurd : {int64_t{-1}, int64_t{1} << 60}) {
+    for (const std::vector<int>& nodes : {std::vector{0, 0}, std::vector{0, 1}}) {
+      const auto exchange = [&] {
+        run_loopback(
+            2,
+            [&](Communicator& group) {
+              exchange_counts(group, std::vector<int64_t>{1, group.rank() == 0 ? 2 : absurd}, 7);
+            },
+            nodes);
+      };
+      EXPECT_THAT(exchange,
+                  ThrowsMessage<CommError>(MatchesRegex("rank 1 announces .* tokens for an expert "
+                                                        "to rank [01];.*")));
+    }
+  }
+}
+
 TEST(ExchangeCounts, RefusesNodesWhoseRanksAreScattered) {
   EXPECT_THROW(disagree_from(3, {0, 1, 0}), UsageError);
 }
@@ -397,6 +415,40 @@ INSTANTIATE_TEST_SUITE_P(Checks,
                          TokenDispatch,
                          testing::Values(check_send, check_collect, check_transposes, check_quotas),
                          [](const auto& test) { return kCheckNames[test.index]; });
+
+/// Two ranks with an expert each and one token for each of them; rank 0 spoils what it planned
+/// with.
+void plan_from(const std::function<void(ExchangedCounts&, ExpertPlan&)>& spoil) {
+  run_loopback(2, [&](Communicator& group) {
+    ExchangedCounts counts = exchange_counts(group, std::vector<int64_t>{1, 1}, 7);
+    ExpertPlan plan = even_plan(static_placement(1, 2, 2, 2)[0].homes, counts.totals());
+    if (group.rank() == 0) {
+      spoil(counts, plan);
+    }
+    const at::Tensor ids = at::zeros({2, 1}, at::kInt);
+    ids[1].fill_(1);
+    TokenDispatcher(group).plan(ids, counts, plan);
+  });
+}
+
+TEST(TokenDispatcher, RefusesRanksThatPlanFromDifferentCounts) {
+  const auto swap_rows = [](ExchangedCounts& counts, ExpertPlan&) {
+    counts.node_rows = {2, 1, 0, 1};
+  };
+  EXPECT_THAT([&] { plan_from(swap_rows); },
+              ThrowsMessage<CommError>(
+                  MatchesRegex("ranks (0 and 1|1 and 0) plan from different counts of tokens.*")));
+}
+
+TEST(TokenDispatcher, RefusesCopiesBeyondTheQuota) {
+  const auto too_few = [](ExchangedCounts&, ExpertPlan& plan) { plan.quota[1] = 0; };
+  EXPECT_THAT([&] { plan_from(too_few); },
+              ThrowsMessage<CommError>(MatchesRegex("there are more copies of expert 1 than.*")));
+  const auto too_many = [](ExchangedCounts&, ExpertPlan& plan) { plan.quota[0] = 3; };
+  EXPECT_THAT([&] { plan_from(too_many); },
+              ThrowsMessage<CommError>(
+                  MatchesRegex("rank 0 is to compute 3 token copies of expert 0, but.*")));
+}
 
 TEST(TokenDispatcher, RefusesThePlanOfAnotherGroup) {
   const auto group = make_single_rank_communicator();

@@ -31,6 +31,8 @@ NamedTensors values_of(const ParityStep& step) {
                       {"aux loss", number(step.aux_loss)},
                       {"z loss", number(step.z_loss)},
                       {"imbalance", number(step.imbalance)},
+                      {"load", at::tensor(at::ArrayRef<int64_t>(step.load)).to(at::kDouble)},
+                      {"router entropy", at::tensor(at::ArrayRef<double>(step.router_entropy))},
                       {"gradient norm", number(step.grad_norm)}};
   for (const auto& [name, tensor] : step.gradients) {
     values["gradient of " + name] = tensor;
@@ -67,6 +69,8 @@ ReferenceRun run_reference(const ParityCase& parity_case) {
                          step.aux_loss,
                          step.z_loss,
                          imbalance_of(step.load, parity_case.options.num_experts),
+                         step.load,
+                         step.router_entropy,
                          step.grad_norm,
                          step.gradients,
                          step.updated});

@@ -11,8 +11,8 @@
 
 #include <gmock/gmock.h>
 
+#include "collectives/decorators/faulty.h"
 #include "collectives/loopback/loopback.h"
-#include "tests/parity/lying_communicator.h"
 #include "tests/parity/parity_comparison.h"
 
 namespace enodia {
@@ -20,6 +20,12 @@ namespace {
 
 using testing::IsEmpty;
 using testing::Not;
+
+// An operation on floating-point numbers that has just been completed on this rank.
+struct CompletedCall : CompletedOperation {
+  int64_t number = 0;  // how many such operations of this traffic came before, on this rank
+};
+using Lie = std::function<void(const CompletedCall&)>;
 
 // The token exchanges of a micro-batch, layer by layer forward and then layer by layer backward.
 enum TokenExchange { kDispatch, kWeights, kCombine, kGradients, kInputGradients, kWeightGradients };
@@ -160,7 +166,12 @@ ParityCase masked_case() {
 std::vector<ParityStep> run_lying(const ParityCase& parity_case, ParityType type, const Lie& lie) {
   return run_parity_case_on_threads(
       parity_case, 4, 2, type, [&lie](std::unique_ptr<Communicator> inner, Traffic traffic) {
-        return make_lying(std::move(inner), traffic, lie);
+        const auto tell = [&lie, number = int64_t{0}](const CompletedOperation& done) mutable {
+          if (done.dtype == DType::kFloat32 || done.dtype == DType::kFloat64) {
+            lie({done, number++});
+          }
+        };
+        return make_faulty(std::move(inner), traffic, tell);
       });
 }
 
@@ -205,7 +216,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, ParityFaults, testing::ValuesIn(faults()), [](c
   return test.param.name;
 });
 
-TEST_F(ParityFaults, TheTruthPassesThroughALyingCommunicator) {
+TEST_F(ParityFaults, TheTruthPassesThroughAFaultyCommunicator) {
   const Truth truth;
   EXPECT_THAT(violations({"truth"}, truth, ParityType::kFloat32), IsEmpty());
   EXPECT_THAT(violations({"truth"}, truth, ParityType::kFloat64), IsEmpty());

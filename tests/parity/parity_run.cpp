@@ -1,11 +1,14 @@
 #include "tests/parity/parity_run.h"
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <stdexcept>
 
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
+#include "collectives/collectives.h"
 #include "collectives/loopback/loopback.h"
 #include "collectives/progress/communication_thread.h"
 #include "models/decoder.h"
@@ -46,55 +49,97 @@ OptimOptions optim_options(const ReferenceOptions& o) {
   return {{o.beta1, o.beta2}, o.eps, o.weight_decay, o.clip_norm};
 }
 
-at::Tensor sum_over_ranks(Communicator& observer, at::Tensor tensor) {
-  observer.all_reduce(view(tensor), ReduceOp::kSum).wait();
-  return tensor;
-}
-
-// The parameter of that name on this rank, or null.
-const LogicalParameter* find(const ParameterRegistry& registry, const std::string& name) {
-  for (const LogicalParameter& parameter : registry.parameters()) {
-    if (parameter.name == name) {
-      return &parameter;
-    }
-  }
-  return nullptr;
-}
-
+// One buffer for all ranks' parameters, each followed by the number of its owners.
 NamedTensors gather_column(Communicator& observer,
                            const ParameterRegistry& registry,
                            const ReferenceOptions& options,
                            const std::string& column) {
-  NamedTensors gathered;
-  for (const auto& [name, shape] : reference_parameter_shapes(options)) {
-    const LogicalParameter* mine = find(registry, name);
-    const bool owned = mine != nullptr && mine->owner == observer.rank();
-    at::Tensor value = at::zeros(shape, at::kDouble);
-    if (owned) {
-      value.copy_(mine->column(column));
+  const auto shapes = reference_parameter_shapes(options);
+  std::map<std::string, int64_t> places;
+  int64_t size = 0;
+  for (const auto& [name, shape] : shapes) {
+    places[name] = size;
+    size += c10::multiply_integers(shape) + 1;
+  }
+  const at::Tensor all = at::zeros({size}, at::kDouble);
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    if (parameter.owner == observer.rank()) {
+      const at::Tensor mine = parameter.column(column).reshape({-1});
+      all.narrow(0, places.at(parameter.name), mine.numel()).copy_(mine);
+      all[places.at(parameter.name) + mine.numel()].fill_(1.0);
     }
-    gathered[name] = sum_over_ranks(observer, value);
-    const auto owners = sum_over_ranks(observer, at::tensor({owned ? 1.0 : 0.0}, at::kDouble));
-    if (owners.item<double>() != 1.0) {
-      throw std::logic_error(name + " has " + std::to_string(owners.item<int>()) + " owners");
+  }
+  observer.all_reduce(view(all), ReduceOp::kSum).wait();
+  NamedTensors gathered;
+  for (const auto& [name, shape] : shapes) {
+    const int64_t numel = c10::multiply_integers(shape);
+    gathered[name] = all.narrow(0, places[name], numel).view(shape);
+    if (const auto owners = all[places[name] + numel].item<double>(); owners != 1.0) {
+      throw std::logic_error(name + " has " + std::to_string(owners) + " owners");
     }
   }
   return gathered;
 }
 
-// Every rank that holds a master must hold the owner's bits.
-void check_copies(Communicator& observer,
-                  const ParameterRegistry& registry,
-                  const NamedTensors& owned) {
-  double differing = 0.0;
-  for (const LogicalParameter& parameter : registry.parameters()) {
+void expect_nowhere(Communicator& observer, bool wrong_here, const std::string& what) {
+  if (all_reduce_value(observer, int64_t{wrong_here}, ReduceOp::kMax) != 0) {
+    throw std::logic_error(what);
+  }
+}
+
+// Every rank that holds a master, or weights that it computes with, must hold the owner's bits.
+void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedTensors& owned) {
+  bool differs = false;
+  for (const LogicalParameter& parameter : decoder.registry().parameters()) {
     const at::Tensor mine = parameter.column("master").to(at::kDouble);
-    differing += mine.equal(owned.at(parameter.name)) ? 0.0 : 1.0;
+    differs = differs || !mine.equal(owned.at(parameter.name));
   }
-  const auto total = sum_over_ranks(observer, at::tensor({differing}, at::kDouble));
-  if (total.item<double>() != 0.0) {
-    throw std::logic_error("masters differ from their owner's after a step");
+  expect_nowhere(observer, differs, "masters differ from their owner's");
+
+  const int64_t ffn = decoder.options().moe_intermediate_size;
+  const int layers = decoder.experts() != nullptr ? decoder.experts()->num_layers() : 0;
+  for (int layer = 0; layer < layers; ++layer) {
+    const Lease lease = decoder.experts()->acquire(layer, LeaseUse::kForward);
+    auto weights = lease.weights.begin();
+    for (const int32_t expert :
+         decoder.experts()->placement(layer).experts_on(observer.rank() % ep)) {
+      const std::string prefix = "model.layers." +
+                                 std::to_string(decoder.options().first_k_dense_replace + layer) +
+                                 ".mlp.experts." + std::to_string(expert);
+      const auto is_owners = [&](const at::Tensor& mine, const std::string& matrix) {
+        return mine.to(at::kDouble).equal(owned.at(prefix + "." + matrix + "_proj.weight"));
+      };
+      differs = differs || !is_owners(weights->gate_up.narrow(0, 0, ffn), "gate") ||
+                !is_owners(weights->gate_up.narrow(0, ffn, ffn), "up") ||
+                !is_owners(weights->down, "down");
+      ++weights;
+    }
   }
+  expect_nowhere(observer, differs, "experts' replicas differ from their owner's weights");
+}
+
+// What is logged must be the same bits on every rank, whoever logs it.
+void check_logged(Communicator& observer, const ParityStep& step) {
+  std::vector<double> mine{step.loss, step.aux_loss, step.z_loss, step.imbalance, step.grad_norm};
+  mine.insert(mine.end(), step.load.begin(), step.load.end());
+  mine.insert(mine.end(), step.router_entropy.begin(), step.router_entropy.end());
+  std::vector<double> first = mine;
+  observer.broadcast(view(std::span<double>(first)), 0).wait();
+  expect_nowhere(observer, mine != first, "losses, loads or norm differ between ranks");
+}
+
+// Every token, labelled or not, is computed K times somewhere in each layer.
+void check_rows(Communicator& observer,
+                const StepLoad& load,
+                const ReferenceOptions& options,
+                const std::vector<ReferenceMicroBatch>& batches) {
+  int64_t expected = 0;
+  for (const ReferenceMicroBatch& batch : batches) {
+    expected += static_cast<int64_t>(batch.tokens.size() * load.entropy.size()) *
+                options.num_experts_per_tok;
+  }
+  const int64_t computed = std::accumulate(load.rows.begin(), load.rows.end(), int64_t{0});
+  expect_nowhere(observer, computed != expected, "the ranks have not computed every token K times");
 }
 
 MicroBatch to_product(const ReferenceMicroBatch& batch) {
@@ -136,6 +181,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   AdamW optimizer(optim_options(options), decoder.registry());
   StepEngine engine(decoder, mesh, /*bucket_bytes=*/1);  // every block's gradients by themselves
   set_masters(decoder, parity_case.parameters);
+  check_copies(world, decoder, ep, parity_case.parameters);
 
   const auto gather = [&](const std::string& column) {
     return gather_column(world, decoder.registry(), options, column);
@@ -144,16 +190,20 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   for (const auto& batches : parity_case.steps) {
     const auto number = static_cast<int64_t>(steps.size());
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(world, batches));
+    check_rows(world, losses.load, options, batches);
     const NamedTensors gradients = gather("grad");
     const UpdateResult update = engine.apply_update(optimizer, options.lr);
     steps.push_back({losses.loss,
                      losses.aux_loss,
                      losses.z_loss,
-                     losses.imbalance.expert,
+                     imbalance_of(losses.load).expert,
+                     losses.load.tokens,
+                     losses.load.entropy,
                      update.grad_norm,
                      gradients,
                      gather("master")});
-    check_copies(world, decoder.registry(), steps.back().updated);
+    check_logged(world, steps.back());
+    check_copies(world, decoder, ep, steps.back().updated);
   }
   return steps;
 }

@@ -14,7 +14,9 @@ struct ParityStep {
   double loss = 0.0;
   double aux_loss = 0.0;
   double z_loss = 0.0;
-  double imbalance = 1.0;  ///< of the experts' load: max / mean, averaged over MoE layers
+  double imbalance = 1.0;     ///< of the experts' load: max / mean, averaged over MoE layers
+  std::vector<int64_t> load;  ///< valid tokens of each expert, [MoE layers x E]
+  std::vector<double> router_entropy;  ///< mean over valid tokens, nats, [MoE layers]
   double grad_norm = 0.0;
   NamedTensors gradients;
   NamedTensors updated;
@@ -23,8 +25,9 @@ struct ParityStep {
 /// Trains the steps of a case with the product's step engine in float32 or float64, and returns
 /// what each has computed, gathered from the parameters' owners, the same on all ranks. A world of
 /// one takes the micro-batches of all ranks one after the other; ep must divide the world. Proves
-/// on the way that every parameter has one owner, and that after each step dense parameters are the
-/// same bits on every rank (std::logic_error otherwise). Collective.
+/// on the way that every parameter has one owner, that every token is computed K times, and that
+/// all ranks hold the same bits: of losses, loads and norm, and after each step of dense parameters
+/// and of each expert and its replicas (std::logic_error otherwise). Collective.
 /// What `decorate` does to the mesh does not reach the gathering.
 std::vector<ParityStep> run_parity_case(Communicator& world,
                                         const ParityCase& parity_case,

@@ -17,6 +17,7 @@
 #include <ATen/ops/sin.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/xlogy.h>
 #include <ATen/ops/zeros.h>
 
 namespace enodia::detail {
@@ -183,7 +184,7 @@ std::vector<std::vector<int64_t>> route_tokens(const Tensor& scores,
   return chosen;
 }
 
-// Adds the layer's L_aux and L_z of this micro-batch, and counts its load.
+// Adds the layer's L_aux and L_z of this micro-batch, its entropy, and counts its load.
 void add_router_losses(const Tensor& logits,
                        const Tensor& probabilities,
                        const std::vector<std::vector<int64_t>>& chosen,
@@ -203,6 +204,11 @@ void add_router_losses(const Tensor& logits,
   const size_t moe_layer = tally.step.routes.at(place.micro_batch).size() - 1;
   for (size_t e = 0; e < counts.size(); ++e) {
     tally.step.load.at(moe_layer * counts.size() + e) += counts[e];
+  }
+  for (const int64_t t : place.valid) {
+    const Tensor p = probabilities[t].detach();
+    tally.step.router_entropy.at(moe_layer) +=
+        -at::xlogy(p, p).sum().item<double>() / static_cast<double>(tally.valid_of_step);
   }
   if (place.valid.empty()) {
     return;

@@ -78,6 +78,7 @@ ReferenceTally fresh_tally(const ReferenceOptions& options,
   tally.step.smallest_margin = std::numeric_limits<double>::infinity();
   tally.step.routes.resize(micro_batches);
   tally.step.load.resize(static_cast<size_t>(count_moe_layers(options) * options.num_experts), 0);
+  tally.step.router_entropy.resize(static_cast<size_t>(count_moe_layers(options)), 0.0);
   return tally;
 }
 

@@ -89,6 +89,8 @@ struct ReferenceStep {
   double widest_disagreement = 0.0;
   /// Valid tokens of each expert over the step's micro-batches, [MoE layers x E] flattened.
   std::vector<int64_t> load;
+  /// Entropy of the router's probabilities in nats, mean over the step's valid tokens, [MoE layers].
+  std::vector<double> router_entropy;
 };
 
 /// The shape of every parameter of the model, by name.

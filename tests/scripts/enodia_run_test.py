@@ -17,7 +17,25 @@ case $1 in
   exit) exit "$2" ;;
   die) [[ $OMPI_COMM_WORLD_RANK == 0 ]] && kill -KILL $$; exec sleep 60 ;;
   pid) echo "pid $$"; exec sleep 60 ;;
+  train) exec python3 -c "$TRAINING" "$2" ;;
+  inspect) echo "rank ${OMPI_COMM_WORLD_RANK:-none}" ;;
 esac
+"""
+
+
+# As the program does: SIGUSR1 comes blocked, so that none is lost before there is a handler.
+TRAINING = """
+import os, signal, sys, time
+def stop(*_):
+    print("saved", flush=True)
+    os._exit(5)
+print("pid", os.getpid(), flush=True)
+if sys.argv[1] == "stops":
+    time.sleep(0.5)
+    signal.signal(signal.SIGUSR1, stop)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+time.sleep(60)
 """
 
 
@@ -36,7 +54,7 @@ class EnodiaRun(unittest.TestCase):
         self.program = Path(folder.name, "enodia")
         self.program.write_text(PROGRAM)
         self.program.chmod(0o755)
-        self.environment = {**os.environ, "ENODIA_PROGRAM": str(self.program)}
+        self.environment = {**os.environ, "ENODIA_PROGRAM": str(self.program), "TRAINING": TRAINING}
         self.environment.pop("OMP_NUM_THREADS", None)
 
     def run_script(self, *arguments, **environment):
@@ -76,6 +94,42 @@ class EnodiaRun(unittest.TestCase):
                 job.send_signal(number)
                 self.assertNotEqual(job.wait(timeout=60), 0)
                 self.assertEqual([pid for pid in pids if is_running(pid)], [])
+
+    def start_two(self, *command):
+        """The job and the process ids that its ranks print."""
+        job = subprocess.Popen([ENODIA_RUN, "-n", "2", *command], env=self.environment, text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+        self.addCleanup(job.stdout.close)
+        return job, [int(re.search(r"\d+", job.stdout.readline())[0]) for _ in range(2)]
+
+    def test_a_signal_lets_training_save_even_before_it_listens(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            with self.subTest(signal=number.name):
+                job, pids = self.start_two("train", "stops")
+                job.send_signal(number)
+                self.assertEqual(job.wait(timeout=60), 5)
+                self.assertIn("saved", job.stdout.read())
+                self.assertEqual([pid for pid in pids if is_running(pid)], [])
+
+    def test_a_second_signal_ends_training_that_does_not_stop(self):
+        job, pids = self.start_two("train", "deaf")
+        job.send_signal(signal.SIGTERM)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            job.wait(timeout=2)
+        job.send_signal(signal.SIGTERM)
+        self.assertNotIn(job.wait(timeout=60), (0, 5))
+        self.assertEqual([pid for pid in pids if is_running(pid)], [])
+
+    def test_kill_ends_the_ranks_as_well(self):
+        job, pids = self.start_two("pid")
+        job.kill()
+        job.wait()
+        job.stdout.read()  # until the last of them has closed it
+        self.assertEqual([pid for pid in pids if is_running(pid)], [])
+
+    def test_a_command_without_ranks_needs_no_mpirun(self):
+        self.assertEqual(self.run_script("-n", "2", "inspect").stdout, "rank none\n")
 
     def test_refuses_what_it_does_not_understand(self):
         for arguments, reason in (

@@ -42,7 +42,8 @@ TEST(ConfigErrors, AllAreToldAtOnceInTheOrderOfTheFile) {
           "tiny.yaml: train.steps is missing; it must be an integer from 1 to 1000000000 (updates "
           "of the weights)",
           "tiny.yaml:2:3: train.global_batch_size (10) must be a multiple of "
-          "train.micro_batch_size (4); set it to 8 or 12",
+          "train.micro_batch_size (4); set it to 8 or 12, or train.micro_batch_size to 1, 2, 5 or "
+          "10",
           "tiny.yaml:4:20: train.sequence_length must be an integer from 1 to 2147483647, not "
           "'many'",
           "tiny.yaml:6:3: unknown key 'model.hiden_size'; did you mean 'model.hidden_size'?",
@@ -83,7 +84,7 @@ TEST(ConfigErrors, UnknownSectionsAreGuessed) {
             "tiny.yaml:8:1: unknown section 'learning_rate'; did you mean 'optim.lr'?");
   EXPECT_EQ(told("zebra: 3"),
             "tiny.yaml:8:1: unknown section 'zebra'; sections are run, model, router, parallel, "
-            "optim, data, train, checkpoint");
+            "optim, data, train, checkpoint, trace");
 }
 
 TEST(ConfigErrors, OverridesMustNameOneKey) {
@@ -135,59 +136,72 @@ TEST(ConfigErrors, RulesBetweenKeysSayWhatWouldDo) {
             "model.num_attention_heads (6); set it to 1, 2, 3 or 6");
   EXPECT_EQ(told({"model.num_experts_per_tok=9"}),
             "--set model.num_experts_per_tok: model.num_experts_per_tok (9) must not exceed "
-            "model.num_experts (8); set it to at most 8");
+            "model.num_experts (8); set it to at most 8, or num_experts to at least 9");
   EXPECT_EQ(told({"model.first_k_dense_replace=5"}),
             "--set model.first_k_dense_replace: model.first_k_dense_replace (5) must not exceed "
             "model.num_hidden_layers (4); set it to at most 4");
   EXPECT_EQ(told({"model.num_experts=0", "model.num_shared_experts=1"}),
-            "--set model.num_shared_experts: model.num_shared_experts (1) needs MoE layers, but "
-            "model.num_experts (0) makes a dense model; set it to 0");
-  EXPECT_EQ(told({"model.num_shared_experts=65536", "model.moe_intermediate_size=257"}),
-            "--set model.num_shared_experts: model.num_shared_experts (65536) times "
-            "model.moe_intermediate_size (257) must not exceed 16777216");
+            "--set model.num_shared_experts: model.num_shared_experts (1) must be 0 when "
+            "model.num_experts (0) is 0, a dense model; set it to 0, or num_experts to at least "
+            "2");
+  EXPECT_EQ(
+      told({"model.num_shared_experts=65536", "model.moe_intermediate_size=257"}),
+      "--set model.num_shared_experts: model.num_shared_experts (65536) times "
+      "model.moe_intermediate_size (257) must not exceed 16777216; set num_shared_experts to at "
+      "most 65280");
   EXPECT_EQ(told({"optim.min_lr=0.1"}),
-            "--set optim.min_lr: optim.min_lr (0.1) must not exceed optim.lr (0.001)");
-  EXPECT_EQ(told({"optim.warmup_samples=801"}),
-            "--set optim.warmup_samples: optim.warmup_samples (801) must not exceed train.steps "
-            "(100) times train.global_batch_size (8); set it to at most 800");
+            "--set optim.min_lr: optim.min_lr (0.1) must not exceed optim.lr (0.001); "
+            "set it to at most 0.001");
+  EXPECT_EQ(
+      told({"optim.warmup_samples=801"}),
+      "--set optim.warmup_samples: optim.warmup_samples (801) must not exceed train.steps "
+      "(100) times train.global_batch_size (8) when optim.decay_samples (auto) is auto; set it "
+      "to at most 800, or train.steps to at least 101");
   EXPECT_EQ(told({"optim.warmup_samples=80", "optim.decay_samples=79"}),
             "--set optim.warmup_samples: optim.warmup_samples (80) must not exceed "
-            "optim.decay_samples (79); set it to at most 79");
+            "optim.decay_samples (79); set it to at most 79, or decay_samples to auto");
   EXPECT_EQ(told({"optim.schedule=constant", "optim.min_lr=1e-4"}),
-            "--set optim.min_lr: optim.min_lr (0.0001) has no effect under optim.schedule "
-            "(constant); set it to 0");
+            "--set optim.min_lr: optim.min_lr (1e-04) must be 0 while optim.schedule "
+            "(constant) is constant; set it to 0");
   EXPECT_EQ(told({"optim.schedule=constant", "optim.decay_samples=5"}),
-            "--set optim.decay_samples: optim.decay_samples (5) has no effect under optim.schedule "
-            "(constant); set it to auto");
-  EXPECT_EQ(told({"optim.schedule=linear", "optim.warmup_samples=801"}),
-            "--set optim.warmup_samples: optim.warmup_samples (801) must not exceed train.steps "
-            "(100) times train.global_batch_size (8); set it to at most 800");
-  EXPECT_EQ(told({"optim.schedule=wsd", "optim.decay_samples=801"}),
-            "--set optim.decay_samples: optim.decay_samples (801) is the length of the decay under "
-            "optim.schedule (wsd) and must not exceed train.steps (100) times "
-            "train.global_batch_size (8); set it to at most 800");
+            "--set optim.decay_samples: optim.decay_samples (5) must be auto while "
+            "optim.schedule (constant) is constant; set it to auto");
+  EXPECT_EQ(
+      told({"optim.schedule=linear", "optim.warmup_samples=801"}),
+      "--set optim.warmup_samples: optim.warmup_samples (801) must not exceed train.steps "
+      "(100) times train.global_batch_size (8) when optim.decay_samples (auto) is auto; set it "
+      "to at most 800, or train.steps to at least 101");
+  EXPECT_EQ(
+      told({"optim.schedule=wsd", "optim.decay_samples=801"}),
+      "--set optim.decay_samples: optim.decay_samples (801) must not exceed train.steps (100) "
+      "times train.global_batch_size (8) while optim.schedule (wsd) is wsd; set it to at most "
+      "800, or to auto");
   EXPECT_EQ(told({"optim.schedule=wsd", "optim.decay_samples=300", "optim.warmup_samples=501"}),
             "--set optim.warmup_samples: optim.warmup_samples (501) and optim.decay_samples (300) "
             "must fit one after the other into train.steps (100) times train.global_batch_size (8) "
-            "under optim.schedule (wsd); set optim.warmup_samples to at most 500");
+            "while optim.schedule (wsd) is wsd; set optim.warmup_samples to at most 500");
   EXPECT_EQ(
       told({"optim.schedule=wsd", "optim.warmup_samples=721"}),
-      "--set optim.warmup_samples: optim.warmup_samples (721) and optim.decay_samples (auto = "
-      "80) must fit one after the other into train.steps (100) times "
-      "train.global_batch_size (8) under optim.schedule (wsd); set optim.warmup_samples to "
+      "--set optim.warmup_samples: optim.warmup_samples (721) and optim.decay_samples (auto) "
+      "must fit one after the other into train.steps (100) times "
+      "train.global_batch_size (8) while optim.schedule (wsd) is wsd; set optim.warmup_samples to "
       "at most 720");
   EXPECT_EQ(told({"optim.schedule=wsd", "optim.min_lr=0.1"}),
-            "--set optim.min_lr: optim.min_lr (0.1) must not exceed optim.lr (0.001)");
+            "--set optim.min_lr: optim.min_lr (0.1) must not exceed optim.lr (0.001); "
+            "set it to at most 0.001");
   EXPECT_EQ(told({"train.sequence_length=2049"}),
             "--set train.sequence_length: train.sequence_length (2049) must not exceed "
-            "model.max_position_embeddings (2048); set it to at most 2048");
+            "model.max_position_embeddings (2048); set it to at most 2048, or "
+            "model.max_position_embeddings to at least 2049");
   EXPECT_EQ(told({"train.eval_interval=5"}),
-            "--set train.eval_interval: train.eval_interval (5) needs held-out data; set "
-            "data.valid, or train.eval_interval to 0");
-  EXPECT_THAT(told({"train.steps=1000000000",
-                    "train.global_batch_size=1000000000",
-                    "train.sequence_length=2048"}),
-              HasSubstr("must be at most 4611686018427387904 tokens"));
+            "--set train.eval_interval: train.eval_interval (5) needs held-out data in "
+            "data.valid (\"\"); set data.valid to the prefix of a prepared data set, or "
+            "train.eval_interval to 0");
+  EXPECT_THAT(
+      told({"train.steps=1000000000",
+            "train.global_batch_size=1000000000",
+            "train.sequence_length=2048"}),
+      HasSubstr("must be at most 4611686018427387904 tokens; set train.steps to at most 2251799"));
 }
 
 TEST(ConfigErrors, RulesStaySilentAboutValuesThatWereRefused) {

@@ -10,15 +10,12 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using testing::kMinimal;
-using testing::parse;
+using testing::problems_of;
+using ::testing::StartsWith;
 
 std::vector<std::string> layout_problems(const std::vector<std::string>& overrides,
                                          int world_size) {
-  std::vector<std::string> texts;
-  for (const ConfigProblem& problem : check_layout(parse(kMinimal, overrides), world_size)) {
-    texts.push_back(problem.text());
-  }
-  return texts;
+  return problems_of(kMinimal, overrides, world_size);
 }
 
 TEST(ConfigLayout, AutoFitsEveryWorldThatDividesTheBatch) {
@@ -31,11 +28,11 @@ TEST(ConfigLayout, AutoFitsEveryWorldThatDividesTheBatch) {
 TEST(ConfigLayout, GlobalBatchIsAMultipleOfAllRanksMicroBatches) {
   EXPECT_THAT(layout_problems({}, 3),
               ElementsAre("tiny.yaml:5:3: train.global_batch_size (8) must be a multiple of "
-                          "train.micro_batch_size (4) x dp (3) = 12; set it to 12"));
+                          "train.micro_batch_size (4) times the number of ranks (3); set it to 12"));
   EXPECT_THAT(layout_problems({"train.global_batch_size=20"}, 2),
               ElementsAre("--set train.global_batch_size: train.global_batch_size (20) must be a "
-                          "multiple of train.micro_batch_size (4) x dp (2) = 8; set it to 16 or "
-                          "24"));
+                          "multiple of train.micro_batch_size (4) times the number of ranks (2); set "
+                          "it to 16 or 24, or train.micro_batch_size to 1, 2, 5 or 10"));
 }
 
 TEST(ConfigLayout, DpIsTheWorldAndEpDividesIt) {
@@ -44,10 +41,17 @@ TEST(ConfigLayout, DpIsTheWorldAndEpDividesIt) {
                           "start 2 ranks, or set it to auto or 1"));
   EXPECT_THAT(layout_problems({"parallel.ep=3", "train.global_batch_size=16"}, 4),
               ElementsAre("--set parallel.ep: parallel.ep (3) must divide the number of ranks (4); "
-                          "set it to 1, 2 or 4"));
+                          "set it to 1, 2 or 4, or to auto for all ranks"));
   EXPECT_THAT(layout_problems({"parallel.ep=4"}, 2),
               ElementsAre("--set parallel.ep: parallel.ep (4) must divide the number of ranks (2); "
-                          "set it to 1 or 2"));
+                          "set it to 1 or 2, or to auto for all ranks"));
+}
+
+TEST(ConfigLayout, IsCheckedWithEverythingElse) {
+  EXPECT_THAT(layout_problems({"parallel.ep=3", "optim.lr=fast"}, 4),
+              ElementsAre(StartsWith("tiny.yaml:5:3: train.global_batch_size (8) must"),
+                          StartsWith("--set optim.lr: optim.lr must be a number"),
+                          StartsWith("--set parallel.ep: parallel.ep (3) must divide")));
 }
 
 TEST(ConfigLayout, ProblemsAreThrownTogether) {

@@ -74,7 +74,7 @@ class CommandLine(ProgramTest):
 
     def test_help_of_every_command(self):
         overview = self.succeed("--help").out
-        for command in ("train", "eval", "generate", "prepare", "inspect"):
+        for command in ("train", "eval", "generate", "prepare", "inspect", "help"):
             self.assertIn(command, overview)
             self.assertIn("--json", self.succeed(command, "--help").out)
         self.assertRegex(self.succeed("--version").out, r"^enodia \d+\.\d+")
@@ -113,7 +113,7 @@ class CommandLine(ProgramTest):
         self.refuse(4, ["bytes"], "inspect", "bytes")
 
     def test_a_run_directory_that_cannot_be(self):
-        self.refuse(4, ["docs.jsonl/checkpoints", "run.dir"],
+        self.refuse(4, ["cannot make docs.jsonl", "run.dir"],
                     *self.train_arguments("docs.jsonl"), ranks=2)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -15,37 +16,40 @@ from program_testing import TIMEOUT, TIMES, ProgramTest
 
 
 class Killed(ProgramTest):
-    """kill -9 of one rank ends the job; the same command goes on and ends with the same bits."""
+    """kill -9 of a rank or of mpirun ends the job; the same command goes on and ends with the same
+    bits."""
 
     STEPS = 30
+    KILLS = 10
+    SEED = int(os.environ.get("ENODIA_KILL_SEED", "1"))
 
-    def arguments(self, folder, interval):
-        return self.train_arguments(folder, train__steps=self.STEPS,
-                                    checkpoint__interval=interval)
+    def arguments(self, folder, interval, **values):
+        values.setdefault("train__steps", self.STEPS)
+        return self.train_arguments(folder, checkpoint__interval=interval, **values)
 
-    def kill_when(self, is_time, arguments, rank):
-        """Starts the run on 2 ranks, waits until is_time(job) returns, and kills one of them."""
+    def kill_when(self, is_time, arguments, victim):
+        """Starts the run on 2 ranks, waits until is_time(job) returns, and kills a rank or "mpirun"."""
         with subprocess.Popen(self.command(*arguments, ranks=2), cwd=self.folder,
                               env=self.environment(), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
             try:
                 victims = self.wait_for_ranks(job)
                 moment = is_time(job)
-                os.kill(victims[rank], signal.SIGKILL)
+                os.kill(victims[victim], signal.SIGKILL)
                 killed_at = time.monotonic()
                 _, err = job.communicate(timeout=TIMEOUT)
             except BaseException:
-                job.terminate()  # enodia-run ends its ranks
+                job.kill()  # mpirun hears of it and ends its ranks
                 raise
         self.assertEqual(job.returncode, 137, err.decode())
-        print(f"rank {rank} killed {moment}: the job ended after "
+        print(f"{victim} killed {moment}: the job ended after "
               f"{time.monotonic() - killed_at:.1f} s")
         self.assert_no_process_left()
 
     def wait_for_ranks(self, job):
         while len(ranks := self.ranks_running()) < 2:
             self.assertIsNone(job.poll(), "the job ended before it began")
-        return ranks
+        return {**ranks, "mpirun": self.mpirun()}
 
     @staticmethod
     def after_step(step):
@@ -81,15 +85,33 @@ class Killed(ProgramTest):
     def undisturbed(self):
         self.succeed(*self.arguments("undisturbed", 0), ranks=2)
 
-    def test_either_rank_at_any_step(self):
-        self.undisturbed()
-        killed = self.arguments("killed", 3)
-        self.kill_when(self.after_step(2), killed, rank=0)  # before the first checkpoint
-        self.kill_when(self.after_step(5), killed, rank=1)
-        self.kill_when(self.after_step(10), killed, rank=0)
+    @staticmethod
+    def after_lines(lines, milliseconds):
+        """So long after so many steps of this start; 0 steps: while it starts."""
+        def wait(job):
+            for _ in range(lines):
+                job.stdout.readline()
+            time.sleep(milliseconds / 1000)
+            return f"after {lines} steps of this start and {milliseconds} ms"
+        return wait
+
+    def test_ten_random_kills(self):
+        values = {"train__steps": 150, "data__valid": "bytes/valid", "train__eval_interval": 40}
+        self.succeed(*self.arguments("calm", 0, **values), ranks=2)
+        source = random.Random(self.SEED)
+        print("ENODIA_KILL_SEED =", self.SEED)
+        killed = self.arguments("killed", 3, **values)
+        for _ in range(self.KILLS):
+            moment = self.after_lines(source.choice((0, 1, 2, 4, 5, 7)), source.randrange(20))
+            self.kill_when(moment, killed, source.choice((0, 1, "mpirun")))
         result = self.succeed(*killed, ranks=2)
-        self.assertGreaterEqual(self.resumed_from(result), 9)
-        self.assert_same_run("undisturbed", "killed")
+        self.assertGreater(self.resumed_from(result), 0)
+        self.assert_same_run("calm", "killed")
+        self.assertEqual([record["step"] for record in self.metrics("killed")],
+                         list(range(1, 151)))
+        self.assertEqual(self.checkpoints("killed"), ["step_147", "step_150"])
+        self.assertEqual(sorted(os.listdir(self.folder / "killed")),
+                         sorted(os.listdir(self.folder / "calm")))
 
     def test_while_checkpoints_are_written(self):
         self.undisturbed()
@@ -188,8 +210,9 @@ class Resumed(ProgramTest):
         self.assertEqual(self.contents(name), before)
 
     def contents(self, name):
+        """All but `lock`, which tells of the job that ran last."""
         return {path: path.read_bytes() for path in (self.folder / name).rglob("*")
-                if path.is_file()}
+                if path.is_file() and path.name != "lock"}
 
     def damage(self, name, file, change):
         path = self.folder / name / "checkpoints" / file
@@ -310,17 +333,39 @@ class FullDisk(ProgramTest):
                     *self.train_arguments(place / "run"), ranks=2)
         self.assertEqual(self.checkpoints(place / "run"), [])
 
-    def test_no_room_for_the_second_checkpoint_keeps_the_first(self):
+    def test_no_room_for_a_checkpoint_costs_a_warning_until_the_last(self):
         place = self.mounted(3000)
-        arguments = self.train_arguments(place / "run", checkpoint__interval=2)
-        self.refuse(4, ["cannot save step 4", "No space left on device"], *arguments)
+        arguments = self.train_arguments(place / "run", checkpoint__interval=2, checkpoint__keep=9)
+        result = self.refuse(4, ["cannot save step 6", "No space left on device"], *arguments,
+                             ranks=2)
+        self.assertEqual(result.err.count("NOT SAVED, but training goes on: cannot save step 4"), 1)
         self.assertEqual(self.checkpoints(place / "run"), ["step_2"])
         self.assertEqual(self.inspect(place / "run")["step"], 2)
+        self.assertEqual(len(self.metrics(place / "run")), 6)
+        subprocess.run(["mount", "-o", "remount,size=20m", place], check=True)
+        self.succeed(*arguments, ranks=2)
+        self.train("roomy", ranks=2)
+        self.assert_same_run("roomy", place / "run")
 
-    def test_no_room_for_metrics(self):
+    def test_no_room_for_metrics_is_told_at_once_and_at_the_end(self):
+        """The run itself is elsewhere and is saved."""
+        place = self.mounted(8)
+        (self.folder / "full").mkdir()
+        (self.folder / "full/metrics.jsonl").symlink_to(place / "metrics.jsonl")
+        result = self.refuse(4, ["lines of full/metrics.jsonl could not be written", "No space"],
+                             *self.train_arguments("full", train__steps=60), ranks=2)
+        self.assertEqual(result.err.count("training goes on, and its lines are kept"), 1)
+        self.assertEqual(self.checkpoints("full"), ["step_60"])
+        self.assertEqual(len(result.out.splitlines()), 60)
+
+    def test_no_room_for_events_costs_a_warning(self):
         place = self.mounted(12)
-        self.refuse(4, ["metrics.jsonl", "full"],
-                    *self.train_arguments(place / "run", train__steps=60), ranks=2)
+        (self.folder / "eventful").mkdir()
+        (self.folder / "eventful/tensorboard").symlink_to(place)
+        result = self.succeed(*self.train_arguments("eventful", train__steps=60,
+                                                    model__num_hidden_layers=6), ranks=2)
+        self.assertEqual(result.err.count("no more events are written"), 1)
+        self.assertEqual(len(self.metrics("eventful")), 60)
 
     def test_a_folder_of_somebody_else(self):
         if os.geteuid() == 0:

@@ -20,7 +20,7 @@ PROGRAM = os.environ.get("ENODIA_PROGRAM", str(ROOT / "build/enodia"))
 TIMEOUT = 150  # seconds; a command that takes longer hangs
 
 # What differs between two runs that are otherwise the same.
-TIMES = ("step_ms", "tokens_per_s", "time_ms")
+TIMES = ("step_ms", "tokens_per_s", "time_ms", "tflops", "peak_tflops", "mfu", "memory_bytes")
 
 
 def pseudo_english(seed, sentences):
@@ -96,7 +96,7 @@ class ProgramTest(unittest.TestCase):
             try:
                 out, err = job.communicate(timeout=TIMEOUT)
             except subprocess.TimeoutExpired as late:
-                job.terminate()  # not kill: enodia-run has to end its ranks
+                job.kill()  # mpirun hears of it and ends its ranks
                 raise AssertionError(f"{arguments} on {ranks} ranks hangs") from late
         return Result(job.returncode, out.decode("utf-8", "replace"),
                       err.decode("utf-8", "replace"))
@@ -184,6 +184,16 @@ class ProgramTest(unittest.TestCase):
             except OSError:
                 pass
         return ranks
+
+    def mpirun(self):
+        """Process id of the mpirun that runs in this test's folder, or None."""
+        for process in self.processes():
+            try:
+                if Path(f"/proc/{process}/comm").read_text().strip() == "mpirun":
+                    return process
+            except OSError:
+                pass
+        return None
 
     def assert_no_process_left(self):
         for _ in range(100):

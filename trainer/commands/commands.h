@@ -6,7 +6,9 @@
 
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
+#include "trainer/run/stop_signal.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
 /// are local. Each throws an Error; results go to stdout, on rank 0.
@@ -17,14 +19,31 @@ struct TrainArguments {
   std::vector<std::string> overrides;  ///< "optim.lr=1e-3"
   std::string drill;                   ///< KIND:RANK:STEP, see trainer/run/drill.h; empty = none
   ShowSteps show = ShowSteps::kLines;
+  RunStart start = RunStart::kResume;
 };
-void train(Communicator& world, Watchdog& watchdog, const TrainArguments& arguments);
+/// Throws SharedError with exit code 5 when `stop` asked for it and the run was saved.
+void train(Communicator& world,
+           Watchdog& watchdog,
+           const TrainArguments& arguments,
+           const StopSignal& stop);
+
+/// Prints the configuration that train() would use, as YAML with sources and meanings, and touches
+/// nothing. `world_size` 0 = not known, then rules on ranks are left out.
+void print_config(const TrainArguments& arguments, int world_size);
+
+struct HelpArguments {
+  std::string topic;  ///< a key or a section; empty = all
+  bool json = false;
+  bool markdown = false;  ///< the page docs/configuration.md
+};
+void help(const HelpArguments& arguments);
 
 struct EvalArguments {
   std::string model;
   std::string data;    ///< PREFIX of a prepared data set
   std::string ngrams;  ///< PREFIX to count unigrams and bigrams on; empty = no baselines
   bool json = false;
+  bool terminal = false;  ///< show how far it is
 };
 void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments);
 
@@ -38,6 +57,13 @@ struct GenerateArguments {
   bool json = false;
 };
 void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments);
+
+struct DoctorArguments {
+  bool json = false;
+  bool terminal = false;  ///< somebody watches: show how far the measurements are
+};
+/// SharedError with code 3 when training would fail or a link between nodes is bad.
+void doctor(Communicator& world, const DoctorArguments& arguments);
 
 struct PrepareArguments {
   std::vector<std::string> inputs;

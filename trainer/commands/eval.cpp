@@ -8,6 +8,7 @@
 #include "trainer/data/ngram.h"
 #include "trainer/data/prepare.h"
 #include "trainer/evaluate.h"
+#include "trainer/metrics/progress.h"
 #include "trainer/state/serving_model.h"
 
 namespace enodia {
@@ -19,7 +20,8 @@ constexpr int64_t kSequencesPerBatch = 8;
 void check_tokenizer(const PreparedData& data,
                      const StoredModel& model,
                      const std::string& prefix) {
-  if (data.tokenizer_hash != model.tokenizer->hash()) {
+  if (data.tokenizer_hash != model.tokenizer->hash() ||
+      data.vocab_size != model.tokenizer->vocab_size()) {
     throw FileError(prefix +
                     " was prepared with another tokenizer than the model's; prepare it "
                     "with the tokenizer that the model was trained with");
@@ -71,7 +73,15 @@ void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& argu
   watchdog.board().enter(RunSection::kEval);
   const EvalWindows windows(
       data->dataset, model.stored->config.train.sequence_length, kSequencesPerBatch);
-  const HeldOutLoss held_out = evaluate_windows(*model.engine, model.mesh, windows);
+  const bool shows = arguments.terminal && !arguments.json && world.rank() == 0;
+  const HeldOutLoss held_out =
+      evaluate_windows(*model.engine,
+                       model.mesh,
+                       windows,
+                       shows ? EvaluationProgress(rewrite_evaluation_line) : EvaluationProgress());
+  if (shows) {
+    erase_line();
+  }
 
   std::optional<NgramBaselines> ngrams;
   run_together(world, [&] {

@@ -3,12 +3,15 @@
 #include <string>
 #include <utility>
 
+#include "collectives/collectives.h"
 #include "collectives/run_together.h"
 #include "common/log.h"
 #include "trainer/commands/commands.h"
 #include "trainer/run/drill.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
+#include "trainer/run/step_trace.h"
 #include "trainer/run/training_run.h"
 #include "trainer/state/resume.h"
 
@@ -27,13 +30,37 @@ bool is_due(int64_t step, int64_t interval, int64_t last) {
 /// replace its last good checkpoints by bad ones. A resumed run has therefore always skipped none.
 bool must_save(const StepRecord& record, const TrainConfig& config) {
   const int64_t last = config.train.steps;
-  return is_due(record.step, config.checkpoint.interval, last) &&
+  return (is_due(record.step, config.checkpoint.interval, last) || record.losses.stop_wanted) &&
          (record.update.applied || record.step == last);
+}
+
+/// A full disk may have room again by the next save, so it costs a warning, not the run; but what
+/// nobody saves later is lost, so the last save must succeed. Collective.
+void save(TrainingRun& run, const StepRecord& record) {
+  try {
+    run.save(record.step);
+  } catch (const SharedError& error) {
+    if (record.step == run.config.train.steps || record.losses.stop_wanted) {
+      throw;
+    }
+    if (run.mesh.rank() == 0) {
+      log_warning(std::string("NOT SAVED, but training goes on: ") + error.what());
+    }
+  }
+}
+
+/// The way out of a run that a signal stopped: every rank is here.
+[[noreturn]] void stop_run(const std::string& when) {
+  throw SharedError("stopped by a signal " + when + "; the same command goes on",
+                    ExitCode::kStopped);
 }
 
 }  // namespace
 
-void train(Communicator& world, Watchdog& watchdog, const TrainArguments& arguments) {
+void train(Communicator& world,
+           Watchdog& watchdog,
+           const TrainArguments& arguments,
+           const StopSignal& stop) {
   TrainConfig config = read_config(world, arguments.config, arguments.overrides);
   watchdog.set_timeouts(section_timeouts(config.run));
   std::optional<Drill> drill;
@@ -44,9 +71,11 @@ void train(Communicator& world, Watchdog& watchdog, const TrainArguments& argume
     resolve_vocab_size(config, *data);
   });
   check_agreement(world, config, *data);
+  const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
 
+  // From here on MPI belongs to the run: its mesh talks to the others, `world` no more.
   TrainingRun run(world, config, std::move(*data), watchdog.board());
-  const bool speaks = world.rank() == 0;
+  const bool speaks = run.mesh.rank() == 0;
   const int64_t num_steps = config.train.steps;
   const int64_t first_step = resume_or_initialize(
       run.mesh, run.config, run.data.identity(), run.folder, run.decoder, run.optimizer);
@@ -61,14 +90,27 @@ void train(Communicator& world, Watchdog& watchdog, const TrainArguments& argume
              " steps are done; raise train.steps to go on");
   }
 
-  for (int64_t step = first_step; step < num_steps; ++step) {
+  const bool stops_early = first_step < num_steps && stop.flag();
+  if (all_reduce_value(run.mesh.control(), int64_t{stops_early}, ReduceOp::kMax) != 0) {
+    stop_run("before step " + std::to_string(first_step + 1) + " began");
+  }
+  run.engine.heed(stop.flag());
+
+  StepTrace step_trace(run.trace, run.mesh.control(), run.config, first_step);
+  std::string stopped;  // how the run was stopped, if it was
+  for (int64_t step = first_step; step < num_steps && stopped.empty(); ++step) {
     run.begin_step(step);
+    step_trace.before_step(step + 1);
     if (drill) {
-      drill->perform(world.rank(), step + 1, run.recorder);
+      drill->perform(run.mesh.rank(), step + 1, run.recorder);
     }
     StepRecord record = run.train_step(step);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
-      record.valid_loss = run.held_out_loss(record.step);
+      record.valid_loss = run.held_out_loss(record.step, [&](int64_t done, int64_t total) {
+        if (speaks) {
+          log->show_evaluation(done, total);
+        }
+      });
     }
     if (speaks) {
       log->append(record);
@@ -80,13 +122,27 @@ void train(Communicator& world, Watchdog& watchdog, const TrainArguments& argume
                         ExitCode::kDiverged);
     }
     if (must_save(record, config)) {
-      run.save(record.step);
+      save(run, record);
+    }
+    if (record.losses.stop_wanted && record.step < num_steps) {
+      stopped =
+          (record.update.applied ? "after saving step " : "in a row of skipped steps, after ") +
+          std::to_string(record.step);
     }
   }
+  step_trace.finish();
+  run_together(run.mesh.control(), [&] {
+    if (speaks) {
+      log->finish();
+    }
+  });
   if (speaks && run.skipped_in_a_row > 0) {
     log_warning("the last " + std::to_string(run.skipped_in_a_row) +
                 " steps were skipped since their gradients were not finite; the run has probably "
                 "diverged");
+  }
+  if (!stopped.empty()) {
+    stop_run(stopped);
   }
 }
 

@@ -21,6 +21,9 @@ class ConfigReader {
  public:
   explicit ConfigReader(TrainConfig& config) : config_(config), keys_(list_keys(config)) {}
 
+  /// What read_file does with keys that there are not: report them, or add them to a list.
+  void set_unknown_aside(std::vector<ConfigEntry>& unknown) { unknown_ = &unknown; }
+
   void read_file(const std::string& yaml_text) {
     const YamlTree tree = parse_yaml(yaml_text);
     for (const YamlComplaint& complaint : tree.complaints) {
@@ -72,7 +75,7 @@ class ConfigReader {
   }
 
   /// Required keys and the rules between keys; these see only values that were read well.
-  void check_whole() {
+  void check_whole(int world_size) {
     for (const ConfigKey& key : keys_) {
       const std::string path = key.path();
       if (readable_ && key.required && !config_.sources.contains(path) &&
@@ -82,7 +85,7 @@ class ConfigReader {
             path + " is missing; it must be " + describe_rule(key.rule) + " (" + key.meaning + ")");
       }
     }
-    for (const BrokenRule& rule : find_broken_rules(config_, keys_)) {
+    for (const KeyRule& rule : find_broken_rules(config_, world_size)) {
       const bool already_told = std::any_of(
           rule.paths.begin(), rule.paths.end(), [&](const auto& p) { return broken_.contains(p); });
       if (readable_ && !already_told) {
@@ -123,6 +126,13 @@ class ConfigReader {
     return {config_.file_name, node.key_line, node.key_column};
   }
 
+  static bool shapes_model(const std::string& path) {
+    return path.starts_with("model.") || path.starts_with("router.");
+  }
+  static std::string text_of(const YamlNode& node) {
+    return node.kind == YamlNode::Kind::kScalar ? node.text : "...";
+  }
+
   const ConfigKey* find_key(const std::string& path) const {
     const auto found = std::find_if(
         keys_.begin(), keys_.end(), [&](const ConfigKey& key) { return key.path() == path; });
@@ -146,7 +156,11 @@ class ConfigReader {
     const bool known = std::any_of(keys_.begin(), keys_.end(), [&](const ConfigKey& key) {
       return key.section == section.key;
     });
-    if (!known) {
+    if (!known && unknown_ != nullptr && section.kind == YamlNode::Kind::kMap) {
+      for (const YamlNode& item : section.items) {
+        unknown_->push_back({section.key + "." + item.key, text_of(item)});
+      }
+    } else if (!known) {
       report(place_of_key(section), explain_unknown_path(section.key, keys_));
     } else if (section.kind == YamlNode::Kind::kNull) {
       report(place_of_key(section),
@@ -163,6 +177,10 @@ class ConfigReader {
   void read_item(const std::string& path, const YamlNode& item) {
     const ConfigKey* key = find_key(path);
     if (key == nullptr && item.kind == YamlNode::Kind::kRefused) {
+      return;
+    }
+    if (key == nullptr && unknown_ != nullptr && !shapes_model(path)) {
+      unknown_->push_back({path, text_of(item)});
       return;
     }
     if (key == nullptr) {
@@ -201,7 +219,8 @@ class ConfigReader {
   std::vector<ConfigKey> keys_;
   std::vector<Found> found_;
   std::set<std::string> broken_;  ///< paths whose value was refused or is missing
-  bool readable_ = true;          ///< false when the file gave no mapping: then no key is missed
+  std::vector<ConfigEntry>* unknown_ = nullptr;
+  bool readable_ = true;  ///< false when the file gave no mapping: then no key is missed
 };
 
 /// run.name and run.dir follow from the file's name unless they were written.
@@ -222,7 +241,8 @@ void derive_names(TrainConfig& config) {
 
 TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
-                               std::span<const std::string> overrides) {
+                               std::span<const std::string> overrides,
+                               int world_size) {
   TrainConfig config;
   config.file_name = file_name;
   ConfigReader reader(config);
@@ -231,9 +251,21 @@ TrainConfig parse_train_config(const std::string& yaml_text,
     reader.read_override(argument);
   }
   derive_names(config);
-  reader.check_whole();
+  reader.check_whole(world_size);
   throw_problems(reader.problems());
   return config;
+}
+
+StoredConfig parse_stored_config(const std::string& yaml_text, const std::string& file_name) {
+  StoredConfig stored;
+  stored.config.file_name = file_name;
+  ConfigReader reader(stored.config);
+  reader.set_unknown_aside(stored.unknown);
+  reader.read_file(yaml_text);
+  derive_names(stored.config);
+  reader.check_whole(0);
+  throw_problems(reader.problems());
+  return stored;
 }
 
 void throw_problems(const std::vector<ConfigProblem>& problems) {

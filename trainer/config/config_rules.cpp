@@ -3,115 +3,219 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/rules.h"
 #include "common/sentence.h"
 
 namespace enodia {
 namespace {
 
-/// Turns "key (value)" of a section's violation into "section.key (value)" and lists the paths.
-BrokenRule qualify(const std::string& section,
-                   const std::string& sentence,
-                   std::span<const ConfigKey> keys) {
+using Collect = Rules::Collect;
+
+/// Where the parenthesis that opens before a value closes; a text may hold others.
+size_t find_close(const std::string& sentence, size_t open) {
+  size_t close = sentence.find(')', open);
+  while (close != std::string::npos && close + 1 < sentence.size() &&
+         sentence.find_first_of(" ;,", close + 1) != close + 1) {
+    close = sentence.find(')', close + 1);
+  }
+  return close;
+}
+
+/// Turns "key (1e-05)" of a section's sentence into "section.key (1e-05)", the value as it would be
+/// written, and lists the paths.
+KeyRule qualify(const std::string& section,
+                const std::string& sentence,
+                std::span<const ConfigKey> keys) {
   constexpr std::string_view kNameCharacters = "abcdefghijklmnopqrstuvwxyz0123456789_.";
-  const auto is_key = [&](const std::string& path) {
-    return std::any_of(
+  const auto find = [&](const std::string& path) {
+    return std::find_if(
         keys.begin(), keys.end(), [&](const auto& key) { return key.path() == path; });
   };
-  BrokenRule rule;
+  KeyRule rule;
   size_t copied = 0;
-  for (size_t end = sentence.find(" ("); end != std::string::npos;
-       end = sentence.find(" (", end + 1)) {
-    const size_t before = sentence.find_last_not_of(kNameCharacters, end - 1);
+  for (size_t open = sentence.find(" ("); open != std::string::npos;
+       open = sentence.find(" (", open + 1)) {
+    const size_t before = sentence.find_last_not_of(kNameCharacters, open - 1);
     const size_t begin = before == std::string::npos ? 0 : before + 1;
-    const std::string name = sentence.substr(begin, end - begin);
-    const std::string path = is_key(name) ? name : section + "." + name;
-    if (is_key(path)) {
-      rule.sentence += sentence.substr(copied, begin - copied) + path;
+    const std::string name = sentence.substr(begin, open - begin);
+    const std::string path = find(name) != keys.end() ? name : section + "." + name;
+    const auto key = find(path);
+    const size_t close = find_close(sentence, open);
+    if (key != keys.end() && close != std::string::npos) {
+      rule.sentence += sentence.substr(copied, begin - copied) + path + " (" + key->write();
       rule.paths.push_back(path);
-      copied = end;
+      copied = close;
     }
   }
   rule.sentence += sentence.substr(copied);
   return rule;
 }
 
-/// Rules between sections; full paths already.
-std::vector<std::string> violations_across(const TrainConfig& config) {
-  std::vector<std::string> broken;
-  const auto require = [&](bool holds, const auto&... words) {
-    if (!holds) {
-      broken.push_back(detail::concat(words...));
-    }
-  };
+void check_batch(const TrainConfig& config, int world_size, Rules& rules) {
+  const int64_t ranks = std::max(world_size, 1);
+  const int64_t batch = config.train.global_batch_size;
+  const int64_t micro = std::max<int64_t>(config.train.micro_batch_size, 1);
+  const int64_t share = micro * ranks;
+  const int64_t below = batch / share * share;
+  const std::string on_ranks =
+      world_size == 0 ? "" : detail::concat(" times the number of ranks (", world_size, ")");
+  const std::string or_micro =
+      batch > 0 && batch % ranks == 0
+          ? detail::concat(", or train.micro_batch_size to ", list_divisors(batch / ranks))
+          : "";
+  rules.relate(batch % share == 0,
+               "train.global_batch_size (",
+               batch,
+               ") must be a multiple of train.micro_batch_size (",
+               micro,
+               ")",
+               on_ranks,
+               "; set it to ",
+               below > 0 ? detail::concat(below, " or ") : "",
+               below + share,
+               or_micro);
+}
+
+void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
+  const int64_t dp = config.parallel.dp;
+  rules.relate(dp == 0 || dp == world_size,
+               "parallel.dp (",
+               dp,
+               ") must be the number of ranks (",
+               world_size,
+               "); start ",
+               dp,
+               " ranks, or set it to auto or ",
+               world_size);
+  const int64_t ep = config.parallel.ep == 0 ? world_size : config.parallel.ep;
+  rules.relate(world_size % ep == 0,
+               "parallel.ep (",
+               ep,
+               ") must divide the number of ranks (",
+               world_size,
+               "); set it to ",
+               list_divisors(world_size),
+               ", or to auto for all ranks");
+}
+
+void check_lengths(const TrainConfig& config, Rules& rules) {
   const int64_t longest = config.model.max_position_embeddings;
-  require(config.train.sequence_length <= longest,
-          "train.sequence_length (",
-          config.train.sequence_length,
-          ") must not exceed model.max_position_embeddings (",
-          longest,
-          "); set it to at most ",
-          longest);
+  const int64_t length = config.train.sequence_length;
+  rules.relate(length <= longest,
+               "train.sequence_length (",
+               length,
+               ") must not exceed model.max_position_embeddings (",
+               longest,
+               "); set it to at most ",
+               longest,
+               ", or model.max_position_embeddings to at least ",
+               length);
+}
+
+void check_schedule(const TrainConfig& config, Rules& rules) {
   const ScheduleOptions& schedule = config.schedule;
-  const int64_t samples = config.run_samples();
+  const int64_t batch = std::max<int64_t>(config.train.global_batch_size, 1);
+  const int64_t samples = config.train.steps * batch;
+  const int64_t warmup = schedule.warmup_samples;
   const bool is_wsd = schedule.kind == ScheduleKind::kWsd;
   const bool auto_decay =
       schedule.kind != ScheduleKind::kConstant && !is_wsd && schedule.decay_samples == 0;
-  require(!auto_decay || schedule.warmup_samples <= samples,
-          "optim.warmup_samples (",
-          schedule.warmup_samples,
-          ") must not exceed train.steps (",
-          config.train.steps,
-          ") times train.global_batch_size (",
-          config.train.global_batch_size,
-          "); set it to at most ",
-          samples);
+  rules.relate(!auto_decay || warmup <= samples,
+               "optim.warmup_samples (",
+               warmup,
+               ") must not exceed train.steps (",
+               config.train.steps,
+               ") times train.global_batch_size (",
+               batch,
+               ") when optim.decay_samples (auto) is auto; set it to at most ",
+               samples,
+               ", or train.steps to at least ",
+               warmup / batch + (warmup % batch == 0 ? 0 : 1));
   const int64_t decay = is_wsd ? schedule.wsd_decay(samples) : 0;
-  require(
-      decay <= samples,
-      "optim.decay_samples (",
-      schedule.decay_samples,
-      ") is the length of the decay under optim.schedule (wsd) and must not exceed train.steps (",
-      config.train.steps,
-      ") times train.global_batch_size (",
-      config.train.global_batch_size,
-      "); set it to at most ",
-      samples);
-  require(!is_wsd || decay > samples || schedule.warmup_samples <= samples - decay,
-          "optim.warmup_samples (",
-          schedule.warmup_samples,
-          ") and optim.decay_samples (",
-          schedule.decay_samples == 0 ? "auto = " : "",
-          decay,
-          ") must fit one after the other into train.steps (",
-          config.train.steps,
-          ") times train.global_batch_size (",
-          config.train.global_batch_size,
-          ") under optim.schedule (wsd); set optim.warmup_samples to at most ",
-          samples - decay);
-  require(config.train.eval_interval == 0 || !config.data.valid.empty(),
-          "train.eval_interval (",
-          config.train.eval_interval,
-          ") needs held-out data; set data.valid, or train.eval_interval to 0");
-  return broken;
+  rules.relate(decay <= samples,
+               "optim.decay_samples (",
+               schedule.decay_samples,
+               ") must not exceed train.steps (",
+               config.train.steps,
+               ") times train.global_batch_size (",
+               batch,
+               ") while optim.schedule (wsd) is wsd; set it to at most ",
+               samples,
+               ", or to auto");
+  rules.relate(!is_wsd || decay > samples || warmup <= samples - decay,
+               "optim.warmup_samples (",
+               warmup,
+               ") and optim.decay_samples (",
+               schedule.decay_samples,
+               ") must fit one after the other into train.steps (",
+               config.train.steps,
+               ") times train.global_batch_size (",
+               batch,
+               ") while optim.schedule (wsd) is wsd; set optim.warmup_samples to at most ",
+               samples - decay);
+}
+
+void check_held_out(const TrainConfig& config, Rules& rules) {
+  rules.relate(config.train.eval_interval == 0 || !config.data.valid.empty(),
+               "train.eval_interval (",
+               config.train.eval_interval,
+               ") needs held-out data in data.valid (",
+               config.data.valid,
+               "); set data.valid to the prefix of a prepared data set, or train.eval_interval "
+               "to 0");
+}
+
+/// The sentences of all sections and of the rules between them.
+std::vector<KeyRule> collect(const TrainConfig& config, int world_size, Collect collect) {
+  TrainConfig copy = config;
+  const std::vector<ConfigKey> keys = list_keys(copy);
+  std::vector<KeyRule> found;
+  const auto gather = [&](const std::string& section, const auto& check) {
+    Rules rules(collect);
+    check(rules);
+    for (const std::string& sentence : std::move(rules).sentences()) {
+      found.push_back(qualify(section, sentence, keys));
+    }
+  };
+  gather("run", [&](Rules& rules) { config.run.check(rules); });
+  gather("model", [&](Rules& rules) { config.model.check(rules); });
+  gather("router", [&](Rules& rules) { config.router.check(rules); });
+  gather("optim", [&](Rules& rules) { config.optim.check(rules); });
+  gather("optim", [&](Rules& rules) { config.schedule.check(rules); });
+  gather("train", [&](Rules& rules) {
+    config.train.check(rules);
+    check_batch(config, world_size, rules);
+    check_lengths(config, rules);
+    check_schedule(config, rules);
+    check_held_out(config, rules);
+    if (world_size > 0) {
+      check_ranks(config, world_size, rules);
+    }
+  });
+  return found;
+}
+
+/// The rule itself: without the remedy and the values.
+std::string statement_of(const std::string& sentence) {
+  std::string statement = sentence.substr(0, sentence.find(';'));
+  for (size_t open = statement.find(" ("); open != std::string::npos;
+       open = statement.find(" (", open)) {
+    statement.erase(open, statement.find(')', open) + 1 - open);
+  }
+  return statement;
 }
 
 }  // namespace
 
-std::vector<BrokenRule> find_broken_rules(const TrainConfig& config,
-                                          std::span<const ConfigKey> keys) {
-  std::vector<BrokenRule> rules;
-  const auto add = [&](const std::string& section, const std::vector<std::string>& sentences) {
-    for (const std::string& sentence : sentences) {
-      rules.push_back(qualify(section, sentence, keys));
-    }
-  };
-  add("run", config.run.violations());
-  add("model", config.model.violations());
-  add("router", config.router.violations());
-  add("optim", config.optim.violations());
-  add("optim", config.schedule.violations());
-  add("train", config.train.violations());
-  add("", violations_across(config));
+std::vector<KeyRule> find_broken_rules(const TrainConfig& config, int world_size) {
+  return collect(config, world_size, Collect::kBroken);
+}
+
+std::vector<KeyRule> list_rules() {
+  std::vector<KeyRule> rules = collect(TrainConfig{}, 1, Collect::kAll);
+  for (KeyRule& rule : rules) {
+    rule.sentence = statement_of(rule.sentence);
+  }
   return rules;
 }
 
@@ -122,56 +226,6 @@ ValueSource find_source(const TrainConfig& config, std::span<const std::string> 
     }
   }
   return {config.file_name};
-}
-
-std::vector<ConfigProblem> check_layout(const TrainConfig& config, int world_size) {
-  ENODIA_CHECK(world_size > 0, "world_size ", world_size);
-  std::vector<ConfigProblem> problems;
-  const auto require = [&](bool holds, const char* path, const auto&... words) {
-    if (!holds) {
-      const std::string key = path;
-      problems.push_back(
-          {find_source(config, std::span(&key, 1)).place(), detail::concat(key, words...)});
-    }
-  };
-  const int64_t dp = config.parallel.dp;
-  require(dp == 0 || dp == world_size,
-          "parallel.dp",
-          " (",
-          dp,
-          ") must be the number of ranks (",
-          world_size,
-          "); start ",
-          dp,
-          " ranks, or set it to auto or ",
-          world_size);
-  const int64_t ep = config.parallel.ep == 0 ? world_size : config.parallel.ep;
-  require(world_size % ep == 0,
-          "parallel.ep",
-          " (",
-          ep,
-          ") must divide the number of ranks (",
-          world_size,
-          "); set it to ",
-          list_divisors(world_size));
-  const int64_t batch = config.train.global_batch_size;
-  const int64_t share = config.train.micro_batch_size * world_size;
-  const int64_t below = batch / share * share;
-  const std::string smaller = below > 0 ? detail::concat(below, " or ") : "";
-  require(batch % share == 0,
-          "train.global_batch_size",
-          " (",
-          batch,
-          ") must be a multiple of train.micro_batch_size (",
-          config.train.micro_batch_size,
-          ") x dp (",
-          world_size,
-          ") = ",
-          share,
-          "; set it to ",
-          smaller,
-          below + share);
-  return problems;
 }
 
 }  // namespace enodia

@@ -82,11 +82,15 @@ class Section {
 
 void describe(Section run, RunOptions& o) {
   run.key("name", o.name, text(), "names the run; by default the file's name without extension");
-  run.key("dir", o.dir, text(), "folder of the run; by default runs/<name>");
+  run.key("dir", o.dir, text(), "folder of the run; by default runs/NAME");
   run.key("seed",
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),
           "of initial weights and of the order of samples");
+  run.key("peak_tflops",
+          o.peak_tflops,
+          RealRule{.min_excluded = true, .zero_word = "measured"},
+          "what one rank can compute, for mfu; measured tries it at the start");
   run.key("timeout_s",
           o.timeout_s,
           integer(0, kMaxSeconds),
@@ -108,6 +112,10 @@ void describe(Section run, RunOptions& o) {
           o.eval_timeout_s,
           integer_or_auto(kMaxSeconds),
           "the same while data.valid is evaluated; auto = timeout_s");
+  run.key("tensorboard",
+          o.tensorboard,
+          flag(),
+          "writes what metrics.jsonl says of each step for TensorBoard too");
   run.key("progress",
           o.progress,
           one_of<ProgressMode>({"auto", "thread", "inline"},
@@ -277,6 +285,14 @@ void describe(Section checkpoint, CheckpointOptions& o) {
   checkpoint.key("keep", o.keep, integer(1, kMaxCount), "newest checkpoints that are kept");
 }
 
+void describe(Section trace, TraceOptions& o) {
+  trace.key("first_step",
+            o.first_step,
+            integer(0, kMaxSteps),
+            "first step that is traced, to <run.dir>/trace-step_N.json; 0 = none");
+  trace.key("steps", o.steps, integer(1, 1000), "steps that are traced");
+}
+
 }  // namespace
 
 std::vector<ConfigKey> list_keys(TrainConfig& config) {
@@ -289,6 +305,7 @@ std::vector<ConfigKey> list_keys(TrainConfig& config) {
   describe(Section("data", keys), config.data);
   describe(Section("train", keys), config.train);
   describe(Section("checkpoint", keys), config.checkpoint);
+  describe(Section("trace", keys), config.trace);
   return keys;
 }
 

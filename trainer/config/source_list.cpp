@@ -4,6 +4,7 @@
 #include <array>
 
 #include "common/check.h"
+#include "common/sentence.h"
 #include "trainer/config/wording.h"
 #include "trainer/data/blend.h"
 

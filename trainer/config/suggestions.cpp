@@ -113,33 +113,31 @@ std::string list_sections(std::span<const ConfigKey> keys) {
   return join(sections_of(keys));
 }
 
-std::string explain_unknown_path(const std::string& path, std::span<const ConfigKey> keys) {
+std::string guess_path(const std::string& path, std::span<const ConfigKey> keys) {
   const std::vector<std::string> sections = sections_of(keys);
   const size_t dot = path.find('.');
-  const std::string section = path.substr(0, dot);
-  const bool known_section = std::find(sections.begin(), sections.end(), section) != sections.end();
-  const auto did_you_mean = [](const std::string& meant) {
-    return "; did you mean '" + meant + "'?";
-  };
-
+  const std::string section = nearest_word(path.substr(0, dot), sections);
   if (dot == std::string::npos) {
-    if (known_section) {
-      return quote(path) + " is a section; set one of its keys: " + join(names_in(path, keys));
-    }
-    const std::string near = nearest_word(path, sections);
-    const std::string meant = near.empty() ? guess("", path, keys) : near;
-    return "unknown section " + quote(path) +
-           (meant.empty() ? "; sections are " + join(sections) : did_you_mean(meant));
+    return section.empty() ? guess("", path, keys) : section;
   }
-  const std::string name = path.substr(dot + 1);
-  const std::string near_section = known_section ? section : nearest_word(section, sections);
-  const std::string meant = guess(near_section, name, keys);
+  return guess(section, path.substr(dot + 1), keys);
+}
+
+std::string explain_unknown_path(const std::string& path, std::span<const ConfigKey> keys) {
+  const std::vector<std::string> sections = sections_of(keys);
+  const std::string section = path.substr(0, path.find('.'));
+  const bool is_section = section == path;
+  const bool known_section = std::find(sections.begin(), sections.end(), section) != sections.end();
+  if (is_section && known_section) {
+    return quote(path) + " is a section; set one of its keys: " + join(names_in(path, keys));
+  }
+  const std::string unknown = (is_section ? "unknown section " : "unknown key ") + quote(path);
+  const std::string meant = guess_path(path, keys);
   if (!meant.empty()) {
-    return "unknown key " + quote(path) + did_you_mean(meant);
+    return unknown + "; did you mean '" + meant + "'?";
   }
-  return "unknown key " + quote(path) +
-         (known_section ? "; keys of " + section + " are " + join(names_in(section, keys))
-                        : "; sections are " + join(sections));
+  return unknown + (known_section ? "; keys of " + section + " are " + join(names_in(section, keys))
+                                  : "; sections are " + join(sections));
 }
 
 }  // namespace enodia

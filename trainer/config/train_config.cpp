@@ -6,69 +6,52 @@
 #include "trainer/config/schema.h"
 
 namespace enodia {
-namespace {
 
-/// For a comment: nothing in it may end the line or be anything but text.
-std::string describe_source(const TrainConfig& config, const std::string& path) {
-  const auto found = config.sources.find(path);
-  if (found == config.sources.end()) {
-    return "default";
-  }
-  const ValueSource& source = found->second;
-  if (source.line == 0) {
-    return source.origin.substr(0, source.origin.find(' '));
-  }
-  std::string text = detail::concat(source.origin, ":", source.line);
-  for (char& c : text) {
-    c = c < ' ' || c == 0x7f ? '?' : c;
-  }
-  return text;
+void RunOptions::check(Rules& rules) const {
+  rules.relate(name.find('/') == std::string::npos && name != "." && name != "..",
+               "name (",
+               name,
+               ") must be a single word without '/'; paths go to run.dir");
 }
 
-}  // namespace
-
-std::vector<std::string> RunOptions::violations() const {
-  std::vector<std::string> broken;
-  if (name.find('/') != std::string::npos || name == "." || name == "..") {
-    broken.push_back("name (" + name + ") must be a single word without '/'; paths go to run.dir");
-  }
-  return broken;
-}
-
-std::vector<std::string> TrainOptions::violations() const {
-  std::vector<std::string> broken;
-  if (micro_batch_size <= 0 || global_batch_size % micro_batch_size != 0) {
-    const int64_t micro = std::max<int64_t>(micro_batch_size, 1);
-    const int64_t below = global_batch_size / micro * micro;
-    broken.push_back(detail::concat("global_batch_size (",
-                                    global_batch_size,
-                                    ") must be a multiple of micro_batch_size (",
-                                    micro_batch_size,
-                                    "); set it to ",
-                                    below > 0 ? detail::concat(below, " or ") : "",
-                                    below + micro));
-  }
+void TrainOptions::check(Rules& rules) const {
   constexpr int64_t kMostTokens = int64_t{1} << 62;
-  const int64_t samples = steps * global_batch_size;
-  if (sequence_length > 0 && samples > kMostTokens / sequence_length) {
-    broken.push_back(detail::concat("steps (",
-                                    steps,
-                                    ") times global_batch_size (",
-                                    global_batch_size,
-                                    ") times sequence_length (",
-                                    sequence_length,
-                                    ") must be at most ",
-                                    kMostTokens,
-                                    " tokens; lower one of them"));
-  }
-  return broken;
+  const int64_t tokens_a_step = std::max<int64_t>(global_batch_size * sequence_length, 1);
+  rules.relate(steps <= kMostTokens / tokens_a_step,
+               "steps (",
+               steps,
+               ") times global_batch_size (",
+               global_batch_size,
+               ") times sequence_length (",
+               sequence_length,
+               ") must be at most ",
+               kMostTokens,
+               " tokens; set train.steps to at most ",
+               kMostTokens / tokens_a_step);
 }
 
 std::string ValueSource::place() const {
   return line == 0 ? origin : detail::concat(origin, ":", line, ":", column);
 }
 
+std::string ValueSource::brief() const {
+  if (origin.empty()) {
+    return "default";
+  }
+  std::string text = line == 0 ? origin.substr(0, origin.find(' ')) : place();
+  for (char& c : text) {
+    c = c < ' ' || c == 0x7f ? '?' : c;  // file names can hold any bytes
+  }
+  return text;
+}
+
+ValueSource TrainConfig::source_of(const std::string& path) const {
+  const auto found = sources.find(path);
+  return found == sources.end() ? ValueSource{} : found->second;
+}
+
 std::string to_yaml(const TrainConfig& config) {
+  constexpr size_t kCommentColumn = 36;
   TrainConfig copy = config;
   std::string yaml;
   std::string section;
@@ -77,8 +60,9 @@ std::string to_yaml(const TrainConfig& config) {
       section = key.section;
       yaml += section + ":\n";
     }
-    yaml +=
-        "  " + key.name + ": " + key.write() + "  # " + describe_source(config, key.path()) + "\n";
+    std::string line = "  " + key.name + ": " + key.write();
+    line.resize(std::max(line.size(), kCommentColumn - 2), ' ');
+    yaml += line + "  # " + config.source_of(key.path()).brief() + "; " + key.meaning + "\n";
   }
   return yaml;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/rules.h"
 #include "models/model_options.h"
 #include "optim/optim_options.h"
 #include "trainer/data/data_source.h"
@@ -24,6 +25,7 @@ struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
   int64_t seed = 1;
+  double peak_tflops = 0;  ///< of one rank, that mfu is a fraction of; 0 = measured
   /// Seconds without a sign of life after which the watchdog ends the job, by section; 0 = auto
   /// (trainer/run/start.h), but of `timeout_s`: no watchdog.
   int64_t timeout_s = 300;
@@ -31,10 +33,10 @@ struct RunOptions {
   int64_t first_step_timeout_s = 0;
   int64_t save_timeout_s = 0;
   int64_t eval_timeout_s = 0;
+  bool tensorboard = true;  ///< write TensorBoard's event files too
   ProgressMode progress = ProgressMode::kAuto;
 
-  /// Every broken rule as a sentence "key (value) ...; remedy", empty when the options are sound.
-  std::vector<std::string> violations() const;
+  void check(Rules& rules) const;
 };
 
 /// World = dp; ep divides it.
@@ -58,12 +60,18 @@ struct TrainOptions {
   int64_t eval_interval = 0;  ///< steps between evaluations; 0 = only at the end
   int64_t log_interval = 1;   ///< steps between log lines
 
-  std::vector<std::string> violations() const;
+  void check(Rules& rules) const;
 };
 
 struct CheckpointOptions {
   int64_t interval = 0;  ///< steps between checkpoints; 0 = only at the end
   int64_t keep = 2;      ///< newest checkpoints that are kept
+};
+
+/// Which steps are traced (trainer/run/step_trace.h).
+struct TraceOptions {
+  int64_t first_step = 0;  ///< from 1; 0 = none
+  int64_t steps = 3;       ///< how many
 };
 
 /// Where a value was written: a line of a file, `--set model.hidden_size` (line 0), or nowhere
@@ -75,6 +83,8 @@ struct ValueSource {
 
   /// "configs/tiny.yaml:12:3", "--set model.hidden_size" or "".
   std::string place() const;
+  /// For a comment or a list: "configs/tiny.yaml:12:3", "--set" or "default", on one line.
+  std::string brief() const;
 };
 
 /// Everything that `enodia train` needs to know, with the source of each value.
@@ -88,10 +98,13 @@ struct TrainConfig {
   DataOptions data;
   TrainOptions train;
   CheckpointOptions checkpoint;
+  TraceOptions trace;
 
   std::string file_name;
   std::map<std::string, ValueSource> sources;  ///< by path ("model.hidden_size"); absent = default
 
+  /// Where a value came from; of the default when it was written nowhere.
+  ValueSource source_of(const std::string& path) const;
   /// Sequences in the whole run.
   int64_t run_samples() const { return train.steps * train.global_batch_size; }
 };
@@ -105,19 +118,18 @@ struct ConfigProblem {
 
 /// Reads YAML text strictly, then `overrides` ("model.hidden_size=64", each the argument of one
 /// --set; later ones win). Local; the same text gives the same result on every rank. `file_name`
-/// is for messages and run.name. Throws ConfigError that lists every problem, one a line.
+/// is for messages and run.name. What cannot work on `world_size` ranks (dp, ep, batch sizes) is
+/// refused too, unless that is 0. Throws ConfigError that lists every problem, one a line.
 TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
-                               std::span<const std::string> overrides);
-
-/// What cannot work on `world_size` ranks: dp, ep, and batch sizes against them. Local, pure.
-std::vector<ConfigProblem> check_layout(const TrainConfig& config, int world_size);
+                               std::span<const std::string> overrides,
+                               int world_size = 0);
 
 /// Throws ConfigError with the problems' texts, one a line, unless there are none.
 void throw_problems(const std::vector<ConfigProblem>& problems);
 
-/// The resolved configuration, each value followed by a comment that names its source. Reading it
-/// back gives the same values, bit by bit.
+/// The resolved configuration, each value followed by a comment with its source and its meaning.
+/// Reading it back gives the same values, bit by bit.
 std::string to_yaml(const TrainConfig& config);
 
 /// One key of a configuration with its value as YAML text, in the order of to_yaml.
@@ -128,5 +140,15 @@ struct ConfigEntry {
 
 /// All keys, for comparing two configurations key by key.
 std::vector<ConfigEntry> list_entries(const TrainConfig& config);
+
+/// The configuration of a checkpoint, which another version of the program may have written.
+struct StoredConfig {
+  TrainConfig config;                ///< keys that were not stored have their defaults
+  std::vector<ConfigEntry> unknown;  ///< keys that there are no more; none that shapes the model
+};
+
+/// As parse_train_config, but sets unknown keys aside, those of the sections model and router
+/// excepted: a model that is not understood must not be computed.
+StoredConfig parse_stored_config(const std::string& yaml_text, const std::string& file_name);
 
 }  // namespace enodia

@@ -1,8 +1,6 @@
 #include "trainer/config/wording.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cstdlib>
 #include <numeric>
 #include <vector>
@@ -60,12 +58,6 @@ std::string nearest_word(std::string_view word, std::span<const std::string> can
     }
   }
   return nearest;
-}
-
-std::string shortest(double value) {
-  std::array<char, 32> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
-  return {digits.data(), end};
 }
 
 }  // namespace enodia

@@ -16,7 +16,4 @@ int edit_distance(std::string_view a, std::string_view b);
 /// pen: at most 2 edits, and fewer for short words. Empty when there is none.
 std::string nearest_word(std::string_view word, std::span<const std::string> candidates);
 
-/// The shortest decimal that reads back as exactly `value`.
-std::string shortest(double value);
-
 }  // namespace enodia

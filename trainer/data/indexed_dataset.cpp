@@ -147,6 +147,21 @@ IndexArrays read_arrays(IndexReader& index) {
   return arrays;
 }
 
+/// A sparse file may promise what would take hours to read: the tokens that are there bound how
+/// many sequences and documents there can be. Some may be empty, but not most of them.
+void check_counts(const IndexReader& index, const IndexArrays& arrays, int64_t bin_bytes) {
+  constexpr int64_t kFree = 1000;  // so that small data sets may be as odd as they like
+  if (arrays.num_sequences / 2 > bin_bytes / bytes_of(arrays.type) + kFree ||
+      arrays.num_documents / 2 > arrays.num_sequences + kFree) {
+    index.fail(detail::concat(arrays.num_documents,
+                              " documents of ",
+                              arrays.num_sequences,
+                              " sequences are promised for ",
+                              bin_bytes,
+                              " bytes of tokens: most would be empty"));
+  }
+}
+
 /// Checks that the document index climbs from 0 to the number of sequences.
 void check_documents(const IndexReader& index, const IndexArrays& arrays) {
   int64_t previous = 0;
@@ -231,9 +246,10 @@ IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocab_size)
   const MappedFile index_file(index_name);
   IndexReader index(index_file, index_name);
   const IndexArrays arrays = read_arrays(index);
-  check_documents(index, arrays);
   type_ = arrays.type;
   bin_ = std::make_unique<MappedFile>(prefix + ".bin");
+  check_counts(index, arrays, bin_->size());
+  check_documents(index, arrays);
   document_offsets_ = read_document_offsets(index, arrays, bin_->size());
 }
 

@@ -42,7 +42,8 @@ class IndexedDataset {
   void read(int64_t first_token, std::span<int64_t> out) const;
 
   /// XXH3-128 of the index and of the first and last MiB of tokens: enough to notice another data
-  /// set under the same name without reading all of it.
+  /// set under the same name without reading all of it. Damage further inside is noticed by read()
+  /// where it makes an id that is not in the vocabulary, and nowhere else.
   std::string fingerprint() const;
 
  private:

@@ -8,6 +8,12 @@
 #include <unistd.h>
 
 namespace enodia {
+namespace {
+
+/// Back to the start of the terminal's line, which becomes empty.
+constexpr const char* kEraseLine = "\r\x1b[K";
+
+}  // namespace
 
 void Progress::show(const StepRecord& record) {
   const bool last = record.step == num_steps_;
@@ -17,7 +23,7 @@ void Progress::show(const StepRecord& record) {
   if (terminal_) {
     const auto seconds = static_cast<long>(static_cast<double>(num_steps_ - record.step) *
                                            record.times.total / 1000.0);
-    line = "\r\x1b[K" + line;
+    line = kEraseLine + line;
     if (!last) {
       line += " | " + std::to_string(seconds / 60) + "m" + std::to_string(seconds % 60) + "s left";
     }
@@ -26,6 +32,24 @@ void Progress::show(const StepRecord& record) {
     std::fputs((line + (stays ? "\n" : "")).c_str(), stdout);
     std::fflush(stdout);
   }
+}
+
+void Progress::show_evaluation(int64_t done, int64_t total) {
+  if (terminal_) {
+    rewrite_evaluation_line(done, total);
+  }
+}
+
+void rewrite_evaluation_line(int64_t done, int64_t total) {
+  std::printf("%sevaluating %lld/%lld micro-batches",
+              kEraseLine,
+              static_cast<long long>(done),
+              static_cast<long long>(total));
+  std::fflush(stdout);
+}
+
+void erase_line() {
+  std::fputs(kEraseLine, stdout);
 }
 
 bool watched_by_a_person(bool launched_by_mpi) {

@@ -17,11 +17,18 @@ class Progress {
         log_interval_(log_interval),
         terminal_(terminal) {}
   void show(const StepRecord& record);
+  /// On a terminal, how far an evaluation is; the line of its step will take its place.
+  void show_evaluation(int64_t done, int64_t total);
 
  private:
   int64_t num_steps_, log_interval_;
   bool terminal_;
 };
+
+/// Rewrites the line of a terminal: "evaluating 12/300 micro-batches".
+void rewrite_evaluation_line(int64_t done, int64_t total);
+/// Empties it for what comes next.
+void erase_line();
 
 /// Whether a person watches. Under mpirun a rank's stdout always looks like a terminal, so the
 /// launcher says it (ENODIA_TERMINAL=1); without a launcher the system is asked.

@@ -1,5 +1,6 @@
 #include "trainer/metrics/step_record.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -33,23 +34,71 @@ std::string printed(const char* format, Args... args) {
   return text.data();
 }
 
+/// Ratios of loads and entropies need no more digits, and there are many of them.
+Json rounded(double value) {
+  return number(std::round(value * 1e4) / 1e4);
+}
+
+/// One array a quantity, with one entry a MoE layer: a third of the size of an object a layer.
+Json columns_of(const std::vector<LayerLoad>& layers) {
+  Json columns;
+  for (const LayerLoad& load : layers) {
+    columns["layer"].push_back(load.layer);
+    columns["p10"].push_back(rounded(load.p10));
+    columns["p50"].push_back(rounded(load.p50));
+    columns["p90"].push_back(rounded(load.p90));
+    columns["max_violation"].push_back(rounded(load.max_violation));
+    columns["dead"].push_back(load.dead);
+    columns["hot"].push_back(load.hot);
+    columns["entropy"].push_back(rounded(load.entropy));
+    columns["normalized_entropy"].push_back(rounded(load.normalized_entropy));
+  }
+  return columns;
+}
+
+/// " (4.10 in layer 3) | dead 2": the worst layer in the unit of `imbalance`, where layers differ,
+/// and how many experts of all layers had no token.
+std::string notable_load(const std::vector<LayerLoad>& layers) {
+  std::string text;
+  int64_t dead = 0;
+  for (const LayerLoad& load : layers) {
+    dead += load.dead;
+  }
+  if (layers.size() > 1) {
+    const auto worst =
+        std::max_element(layers.begin(), layers.end(), [](const LayerLoad& a, const LayerLoad& b) {
+          return a.max_violation < b.max_violation;
+        });
+    text += printed(
+        " (%.2f in layer %lld)", 1.0 + worst->max_violation, static_cast<long long>(worst->layer));
+  }
+  return dead > 0 ? text + " | dead " + std::to_string(dead) : text;
+}
+
 }  // namespace
 
 Json StepRecord::to_json() const {
-  Json json = {
-      {"step", step},
-      {"tokens", tokens},
-      {"loss", number(losses.loss)},
-      {"aux_loss", number(losses.aux_loss)},
-      {"z_loss", number(losses.z_loss)},
-      {"grad_norm", number(update.grad_norm)},
-      {"skipped", !update.applied},
-      {"lr", lr},
-      {"step_ms", times.total},
-      {"tokens_per_s", tokens_per_s},
-      {"imbalance", {{"expert", losses.imbalance.expert}, {"rank", losses.imbalance.rank}}},
-      {"time_ms", times.to_json()},
-      {"bytes", bytes_sent(communication)}};
+  const Imbalance imbalance = imbalance_of(losses.load);
+  Json json = {{"step", step},
+               {"tokens", tokens},
+               {"loss", number(losses.loss)},
+               {"aux_loss", number(losses.aux_loss)},
+               {"z_loss", number(losses.z_loss)},
+               {"grad_norm", number(update.grad_norm)},
+               {"skipped", !update.applied},
+               {"lr", lr},
+               {"step_ms", times.total},
+               {"tokens_per_s", tokens_per_s},
+               {"tflops", tflops},
+               {"peak_tflops", peak_tflops},
+               {"mfu", mfu()},
+               {"imbalance", {{"expert", imbalance.expert}, {"rank", imbalance.rank}}},
+               {"time_ms", times.to_json()},
+               {"bytes", bytes_sent(communication)},
+               {"memory_bytes", memory.to_json()}};
+  if (!losses.load.entropy.empty()) {
+    json["load"] = columns_of(summarize(losses.load));
+  }
   if (valid_loss) {
     json["valid_loss"] = number(*valid_loss);
   }
@@ -58,7 +107,8 @@ Json StepRecord::to_json() const {
 
 std::string StepRecord::to_line(int64_t num_steps) const {
   std::string line = printed(
-      "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | "
+      "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | mfu "
+      "%.1f%% | "
       "imbalance %.2f",
       static_cast<long long>(step),
       static_cast<long long>(num_steps),
@@ -68,7 +118,9 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       lr,
       times.total,
       tokens_per_s / 1000.0,
-      losses.imbalance.expert);
+      100.0 * mfu(),
+      imbalance_of(losses.load).expert);
+  line += notable_load(summarize(losses.load));
   if (!update.applied) {
     line += " | SKIPPED: the gradient is not finite";
   }
@@ -76,6 +128,32 @@ std::string StepRecord::to_line(int64_t num_steps) const {
     line += printed(" | held-out loss %.4f", *valid_loss);
   }
   return line;
+}
+
+std::vector<Scalar> StepRecord::to_scalars() const {
+  const Imbalance imbalance = imbalance_of(losses.load);
+  std::vector<Scalar> scalars = {{"loss/train", losses.loss},
+                                 {"loss/aux", losses.aux_loss},
+                                 {"loss/z", losses.z_loss},
+                                 {"grad_norm", update.grad_norm},
+                                 {"lr", lr},
+                                 {"step_ms", times.total},
+                                 {"tokens_per_s", tokens_per_s},
+                                 {"tflops", tflops},
+                                 {"mfu", mfu()},
+                                 {"imbalance/expert", imbalance.expert},
+                                 {"imbalance/rank", imbalance.rank}};
+  if (valid_loss) {
+    scalars.push_back({"loss/held_out", *valid_loss});
+  }
+  for (const LayerLoad& load : summarize(losses.load)) {
+    const std::string prefix = "load/layer_" + std::to_string(load.layer) + "/";
+    scalars.push_back({prefix + "max_violation", load.max_violation});
+    scalars.push_back({prefix + "dead", static_cast<double>(load.dead)});
+    scalars.push_back({prefix + "hot", static_cast<double>(load.hot)});
+    scalars.push_back({prefix + "entropy", load.entropy});
+  }
+  return scalars;
 }
 
 }  // namespace enodia

@@ -12,8 +12,6 @@ namespace enodia {
 /// sides of a message must cut it into the same chunks. `auto` takes a thread where every rank has
 /// a core for its compute and one for its communication. Collective.
 std::unique_ptr<CommunicationThread> start_communication_thread(
-    Communicator& world,
-    ProgressMode mode,
-    const CommunicationThread::Options& options = {});
+    Communicator& world, ProgressMode mode, const CommunicationThread::Options& options = {});
 
 }  // namespace enodia

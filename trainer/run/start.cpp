@@ -61,25 +61,28 @@ std::string find_difference(const std::vector<ConfigEntry>& mine, const Json& fi
 
 }  // namespace
 
+std::string read_config_file(const std::string& path) {
+  try {
+    return read_file(path, int64_t{1} << 20);
+  } catch (const FileError& error) {
+    throw ConfigError(std::string(error.what()) +
+                      "; CONFIG is a YAML file of at most 1 MiB, such as configs/tiny.yaml");
+  }
+}
+
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
                         const std::vector<std::string>& overrides) {
   std::string text;
   run_together(world, [&] {
     if (world.rank() == 0) {
-      try {
-        text = read_file(path, int64_t{1} << 20);
-      } catch (const FileError& error) {
-        throw ConfigError(error.what());
-      }
+      text = read_config_file(path);
     }
   });
   text = broadcast_text(world, text, 0);
   TrainConfig config;
-  run_together(world, [&] {
-    config = parse_train_config(text, path, overrides);
-    throw_problems(check_layout(config, world.world_size()));
-  });
+  run_together(world,
+               [&] { config = parse_train_config(text, path, overrides, world.world_size()); });
   return config;
 }
 
@@ -135,9 +138,11 @@ void resolve_vocab_size(TrainConfig& config, const RunData& data) {
   if (config.model.vocab_size == 0) {
     config.model.vocab_size = needed;
   } else if (config.model.vocab_size < needed) {
-    throw ConfigError("model.vocab_size (" + std::to_string(config.model.vocab_size) +
-                      ") is smaller than the tokenizer's of " + config.data.train[0].prefix + " (" +
-                      std::to_string(needed) + "); leave it out or raise it");
+    throw_problems({{config.source_of("model.vocab_size").place(),
+                     "model.vocab_size (" + std::to_string(config.model.vocab_size) +
+                         ") is smaller than the tokenizer's of " + config.data.train[0].prefix +
+                         " (" + std::to_string(needed) + "); set it to at least " +
+                         std::to_string(needed) + ", or leave it out"}});
   }
 }
 

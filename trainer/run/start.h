@@ -13,6 +13,9 @@
 
 namespace enodia {
 
+/// The text of a configuration file. Local. Throws ConfigError with a remedy when there is none.
+std::string read_config_file(const std::string& path);
+
 /// Rank 0 reads the file and everybody parses its text with overrides of their own, which may be
 /// wrong on one rank alone. Collective. Throws SharedError.
 TrainConfig read_config(Communicator& world,

@@ -1,63 +1,22 @@
 #include "trainer/state/resume.h"
 
-#include <algorithm>
-#include <array>
-#include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "checkpoint/native/commit.h"
 #include "checkpoint/native/folders.h"
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
+#include "common/check.h"
 #include "common/log.h"
+#include "trainer/config/differences.h"
 #include "trainer/state/stored_model.h"
 
 namespace enodia {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A change of these makes another run of it.
-bool must_stay(std::string_view path) {
-  constexpr std::array<std::string_view, 4> kPaths{
-      "data.order", "run.seed", "train.sequence_length", "train.global_batch_size"};
-  return path.starts_with("model.") ||
-         std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end();
-}
-
-/// Lists what differs; throws when something differs that must stay.
-void compare_configs(const TrainConfig& stored, const TrainConfig& wanted, bool speaks) {
-  std::map<std::string, std::string> before;
-  for (const ConfigEntry& entry : list_entries(stored)) {
-    before[entry.path] = entry.value;
-  }
-  std::string refused;
-  std::vector<std::string> changes;
-  for (const ConfigEntry& entry : list_entries(wanted)) {
-    const std::string change = entry.path + ": " + before[entry.path] + " -> " + entry.value;
-    if (before[entry.path] == entry.value) {
-      continue;
-    }
-    if (must_stay(entry.path)) {
-      refused += "\n  " + change;
-    } else {
-      changes.push_back(change);
-    }
-  }
-  if (!refused.empty()) {
-    throw ConfigError("the checkpoint in " + wanted.run.dir +
-                      " was trained with another model, data or seed:" + refused +
-                      "\ntrain in another folder (--set run.dir=...) or restore the values");
-  }
-  for (const std::string& change : changes) {
-    if (speaks) {
-      log_info("resuming with another " + change);
-    }
-  }
-}
 
 /// data.train as it would be written.
 std::string training_data_of(const TrainConfig& config) {
@@ -69,19 +28,65 @@ std::string training_data_of(const TrainConfig& config) {
   return "";
 }
 
-void compare_data(const DataIdentity& stored,
-                  const DataIdentity& wanted,
-                  const std::string& stored_name,
-                  const std::string& wanted_name) {
-  if (stored.tokenizer_hash != wanted.tokenizer_hash || stored.fingerprint != wanted.fingerprint ||
-      stored.documents != wanted.documents || stored.tokens != wanted.tokens) {
-    throw ConfigError("the training data " + wanted_name +
-                      " is not what the checkpoint was trained on, " + stored_name + " (" +
-                      std::to_string(stored.documents) + " documents, " +
-                      std::to_string(stored.tokens) + " tokens then, " +
-                      std::to_string(wanted.documents) + " and " + std::to_string(wanted.tokens) +
-                      " now, or other tokens, weights or another tokenizer); restore it or train "
-                      "in another folder (--set run.dir=...)");
+/// What differs between a checkpoint and the run that goes on from it.
+std::vector<ConfigChange> list_differences(const StoredModel& stored,
+                                           const TrainConfig& config,
+                                           const DataIdentity& data,
+                                           const SavedLayout& layout) {
+  std::vector<ConfigChange> changes = list_changes(stored.config, stored.unknown_keys, config);
+  const DataIdentity before = data_of(stored.checkpoint);
+  if (before == data) {
+    for (ConfigChange& change : changes) {
+      change.text += change.path == "data.train" ? ", with the same content" : "";
+    }
+  } else {
+    changes.push_back({"data.train",
+                       detail::concat("data.train: ",
+                                      training_data_of(config),
+                                      " does not hold what the checkpoint was trained on, ",
+                                      training_data_of(stored.config),
+                                      " (",
+                                      before.documents,
+                                      " documents, ",
+                                      before.tokens,
+                                      " tokens then, ",
+                                      data.documents,
+                                      " and ",
+                                      data.tokens,
+                                      " now, or other tokens, weights or another tokenizer)"),
+                       false});
+  }
+  const SavedLayout then = layout_of(stored.checkpoint).value_or(layout);
+  if (then != layout) {
+    changes.push_back({"",
+                       detail::concat("ranks: ",
+                                      then.dp,
+                                      " -> ",
+                                      layout.dp,
+                                      ", sharing the experts of a layer: ",
+                                      then.ep,
+                                      " -> ",
+                                      layout.ep),
+                       true});
+  }
+  return changes;
+}
+
+std::string list_texts(const std::vector<ConfigChange>& changes) {
+  std::string text;
+  for (const ConfigChange& change : changes) {
+    text += "\n  " + change.text;
+  }
+  return text;
+}
+
+void refuse_other_run(std::vector<ConfigChange> changes, const std::string& directory) {
+  std::erase_if(changes, [](const ConfigChange& change) { return change.allowed; });
+  if (!changes.empty()) {
+    throw ConfigError("the run in " + directory +
+                      " cannot go on with another model, data or seed:" + list_texts(changes) +
+                      "\nrestore what it was, or train in another folder (--fresh, or --set "
+                      "run.dir=...)");
   }
 }
 
@@ -116,18 +121,22 @@ TrainingProgress load_checkpoint(const fs::path& path,
                                  const DataIdentity& data,
                                  const Decoder& decoder) {
   TrainingProgress progress;
+  std::vector<ConfigChange> changes;
   run_together(mesh.control(), [&] {
     const StoredModel stored = open_stored_model(path.string());
-    compare_configs(stored.config, config, mesh.rank() == 0);
-    compare_data(data_of(stored.checkpoint),
-                 data,
-                 training_data_of(stored.config),
-                 training_data_of(config));
+    changes = list_differences(stored, config, data, {mesh.layout().dp, mesh.layout().ep});
+    refuse_other_run(changes, config.run.dir);
     progress = progress_of(stored.checkpoint);
     load_state(stored.checkpoint, decoder.registry(), LoadColumns::kAll);
   });
   if (mesh.rank() == 0) {
-    log_info("resumed from " + path.string() + " after step " + std::to_string(progress.step));
+    const std::string count =
+        changes.empty()
+            ? ""
+            : detail::concat(
+                  " with ", changes.size(), changes.size() == 1 ? " change:" : " changes:");
+    log_info("resumed from " + path.string() + " after step " + std::to_string(progress.step) +
+             count + list_texts(changes));
   }
   return progress;
 }

@@ -25,14 +25,34 @@ Shard shard_of(const LogicalParameter& parameter, std::string_view column) {
   return shard;
 }
 
-template <typename T>
-T field(const Checkpoint& checkpoint, const char* object, const char* key) {
-  try {
-    return checkpoint.document().at(object).at(key).get<T>();
-  } catch (const nlohmann::json::exception&) {
-    throw FileError("the checkpoint " + checkpoint.folder().string() + " has no valid entry '" +
-                    object + "." + key + "'; it was not written by enodia train");
+[[noreturn]] void fail(const Checkpoint& checkpoint, const std::string& entry) {
+  throw FileError("the checkpoint " + checkpoint.folder().string() + " has no valid entry '" +
+                  entry + "'; it was not written by enodia train");
+}
+
+Json field(const Checkpoint& checkpoint, const char* object, const char* key) {
+  const Json& document = checkpoint.document();
+  if (!document.contains(object) || !document[object].is_object() ||
+      !document[object].contains(key)) {
+    fail(checkpoint, std::string(object) + "." + key);
   }
+  return document[object][key];
+}
+
+int64_t count(const Checkpoint& checkpoint, const char* object, const char* key) {
+  const Json value = field(checkpoint, object, key);
+  if (!value.is_number_integer() || value.get<int64_t>() < 0) {  // above 2^63 it comes out negative
+    fail(checkpoint, std::string(object) + "." + key);
+  }
+  return value.get<int64_t>();
+}
+
+std::string text(const Checkpoint& checkpoint, const char* object, const char* key) {
+  const Json value = field(checkpoint, object, key);
+  if (!value.is_string()) {
+    fail(checkpoint, std::string(object) + "." + key);
+  }
+  return value.get<std::string>();
 }
 
 }  // namespace
@@ -54,6 +74,7 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
+                const SavedLayout& layout,
                 const std::vector<Attachment>& attachments,
                 const SaveOptions& options) {
   const Json document = {{"progress",
@@ -64,7 +85,8 @@ void save_state(Communicator& communicator,
                           {{"tokenizer_hash", data.tokenizer_hash},
                            {"fingerprint", data.fingerprint},
                            {"documents", data.documents},
-                           {"tokens", data.tokens}}}};
+                           {"tokens", data.tokens}}},
+                         {"layout", {{"dp", layout.dp}, {"ep", layout.ep}}}};
   std::vector<std::string> warnings;
   try {
     warnings = save_checkpoint(communicator,
@@ -96,16 +118,28 @@ void load_state(const Checkpoint& checkpoint,
 }
 
 TrainingProgress progress_of(const Checkpoint& checkpoint) {
-  return {field<int64_t>(checkpoint, "progress", "step"),
-          field<int64_t>(checkpoint, "progress", "consumed_samples"),
-          field<int64_t>(checkpoint, "progress", "optimizer_steps")};
+  const TrainingProgress progress{count(checkpoint, "progress", "step"),
+                                  count(checkpoint, "progress", "consumed_samples"),
+                                  count(checkpoint, "progress", "optimizer_steps")};
+  if (progress.step != checkpoint.step() || progress.optimizer_steps > progress.step) {
+    fail(checkpoint, "progress");
+  }
+  return progress;
 }
 
 DataIdentity data_of(const Checkpoint& checkpoint) {
-  return {field<std::string>(checkpoint, "data", "tokenizer_hash"),
-          field<std::string>(checkpoint, "data", "fingerprint"),
-          field<int64_t>(checkpoint, "data", "documents"),
-          field<int64_t>(checkpoint, "data", "tokens")};
+  return {text(checkpoint, "data", "tokenizer_hash"),
+          text(checkpoint, "data", "fingerprint"),
+          count(checkpoint, "data", "documents"),
+          count(checkpoint, "data", "tokens")};
+}
+
+std::optional<SavedLayout> layout_of(const Checkpoint& checkpoint) {
+  if (!checkpoint.document().contains("layout")) {
+    return std::nullopt;
+  }
+  return SavedLayout{static_cast<int>(count(checkpoint, "layout", "dp")),
+                     static_cast<int>(count(checkpoint, "layout", "ep"))};
 }
 
 }  // namespace enodia

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,15 @@ struct DataIdentity {
   /// IndexedDataset::fingerprint(), or of a blend the hash of all sources' and their shares.
   std::string fingerprint;
   int64_t documents = 0, tokens = 0;  ///< of all sources
+  bool operator==(const DataIdentity&) const = default;
+};
+
+/// On how many ranks, and in what layout, a state was saved. It has no part in what the state
+/// means.
+struct SavedLayout {
+  int dp = 0;  ///< the ranks
+  int ep = 0;
+  bool operator==(const SavedLayout&) const = default;
 };
 
 /// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
@@ -40,6 +50,7 @@ void save_state(Communicator& communicator,
                 const ParameterRegistry& registry,
                 const TrainingProgress& progress,
                 const DataIdentity& data,
+                const SavedLayout& layout,
                 const std::vector<Attachment>& attachments,
                 const SaveOptions& options = {});
 
@@ -54,5 +65,7 @@ void load_state(const Checkpoint& checkpoint,
 /// The progress and the data that a checkpoint's document names. Throws FileError.
 TrainingProgress progress_of(const Checkpoint& checkpoint);
 DataIdentity data_of(const Checkpoint& checkpoint);
+/// Nothing for a checkpoint that does not tell.
+std::optional<SavedLayout> layout_of(const Checkpoint& checkpoint);
 
 }  // namespace enodia

@@ -35,10 +35,12 @@ fs::path find_checkpoint(const std::string& model) {
 }
 
 StoredModel open_stored_model(const std::string& model) {
-  StoredModel stored{Checkpoint::open(find_checkpoint(model)), {}, nullptr};
+  StoredModel stored{Checkpoint::open(find_checkpoint(model)), {}, {}, nullptr};
   const std::string source = (stored.checkpoint.folder() / "config.yaml").string();
   try {
-    stored.config = parse_train_config(stored.checkpoint.attachment("config.yaml"), source, {});
+    StoredConfig read = parse_stored_config(stored.checkpoint.attachment("config.yaml"), source);
+    stored.config = std::move(read.config);
+    stored.unknown_keys = std::move(read.unknown);
   } catch (const ConfigError& error) {
     throw FileError(std::string("the checkpoint's configuration cannot be used: ") + error.what());
   }

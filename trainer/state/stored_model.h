@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "checkpoint/native/checkpoint.h"
 #include "trainer/config/train_config.h"
@@ -15,6 +16,7 @@ namespace enodia {
 struct StoredModel {
   Checkpoint checkpoint;
   TrainConfig config;
+  std::vector<ConfigEntry> unknown_keys;  ///< stored by another version, without a meaning here
   std::unique_ptr<Tokenizer> tokenizer;
 };
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
+#include <string>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
 #include "collectives/collectives.h"
 #include "common/check.h"
+#include "common/memory_ledger.h"
 #include "optim/gradient_norm.h"
 
 namespace enodia {
@@ -21,25 +22,16 @@ at::Tensor to_tensor(std::span<const int64_t> values) {
   return tensor;
 }
 
-/// max / mean, averaged over rows of [rows, columns]; rows without tokens count as even.
-double mean_imbalance(const std::vector<int64_t>& values, int64_t columns) {
-  const auto rows = static_cast<int64_t>(values.size()) / columns;
-  double sum = 0;
-  for (int64_t row = 0; row < rows; ++row) {
-    const auto first = values.begin() + row * columns;
-    const auto total = static_cast<double>(std::accumulate(first, first + columns, int64_t{0}));
-    const auto largest = static_cast<double>(*std::max_element(first, first + columns));
-    sum += total > 0 ? largest * static_cast<double>(columns) / total : 1.0;
-  }
-  return rows > 0 ? sum / static_cast<double>(rows) : 1.0;
-}
-
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, int64_t bucket_bytes)
+StepEngine::StepEngine(Decoder& decoder,
+                       const ProcessMesh& mesh,
+                       int64_t bucket_bytes,
+                       Trace* trace)
     : decoder_(decoder),
       mesh_(mesh),
-      bucket_bytes_(bucket_bytes) {
+      bucket_bytes_(bucket_bytes),
+      trace_(trace) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -48,11 +40,7 @@ StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, int64_t bucket
 StepLosses StepEngine::accumulate_gradients(int64_t step,
                                             std::span<const MicroBatch> micro_batches) {
   const at::NoGradGuard no_grad;
-  int64_t valid_tokens = 0;
-  for (const MicroBatch& micro_batch : micro_batches) {
-    valid_tokens += micro_batch.num_valid;
-  }
-  agree_on_step(valid_tokens);
+  const int64_t valid_tokens = agree_on_step(micro_batches);
 
   std::vector<BlockState> states;
   for (size_t i = 0; i < micro_batches.size(); ++i) {
@@ -66,6 +54,7 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
   GradientReduction reduction(
       mesh_.gradients(), decoder_.registry().dense_gradients(), bucket_bytes_);
   run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states, &reduction);
+  const ScopedSpan span(trace_, TraceTrack::kCompute, [] { return "reduce gradients and losses"; });
   reduction.finish();
   if (decoder_.experts() != nullptr) {
     decoder_.experts()->finish_gradients();
@@ -90,8 +79,10 @@ StepEngine::Evaluation StepEngine::evaluate(const MicroBatch& micro_batch) {
   std::vector<BlockState> states;
   states.push_back(make_state(micro_batch, {.training = false}));
   run(forward_schedule(phases_of_block_), states);
-  return {all_reduce_value(mesh_.control(), states[0].losses.cross_entropy, ReduceOp::kSum),
-          all_reduce_value(mesh_.control(), micro_batch.num_valid, ReduceOp::kSum)};
+  std::array<double, 2> sums{states[0].losses.cross_entropy,
+                             static_cast<double>(micro_batch.num_valid)};
+  mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
+  return {sums[0], static_cast<int64_t>(sums[1])};
 }
 
 at::Tensor StepEngine::logits(const MicroBatch& micro_batch, std::span<const int64_t> wanted_rows) {
@@ -108,6 +99,7 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   ENODIA_CHECK_EQ(micro_batch.layout.num_tokens(),
                   static_cast<int64_t>(micro_batch.tokens.size()),
                   "the layout is for other tokens");
+  const MemoryScope scope(MemoryKind::kData);
   BlockState state;
   state.context = context;
   state.context.generation = decoder_.generation();
@@ -118,6 +110,13 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   return state;
 }
 
+std::string StepEngine::name_of(const PhaseCall& call) const {
+  const int layer = decoder_.layer_of(call.block);
+  std::string place = layer >= 0 ? "layer " + std::to_string(layer) + " " : "";
+  return place.append(decoder_.blocks()[call.block]->phase_name(call.phase)) +
+         (call.direction == Direction::kForward ? " forward" : " backward");
+}
+
 void StepEngine::run(const StepSchedule& schedule,
                      std::vector<BlockState>& states,
                      GradientReduction* reduction) {
@@ -126,6 +125,8 @@ void StepEngine::run(const StepSchedule& schedule,
     const PhaseCall& call = schedule[i];
     Block& block = *decoder_.blocks()[call.block];
     BlockState& state = states[call.micro_batch];
+    const ScopedSpan span(
+        trace_, TraceTrack::kCompute, [&] { return name_of(call); }, call.micro_batch);
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
       continue;
@@ -142,57 +143,66 @@ void StepEngine::run(const StepSchedule& schedule,
 
 /// Sums the valid tokens over the ranks. The hash of the first MoE layer's plan rides along: ranks
 /// that disagree on it find out here, before any exchange could hang.
-void StepEngine::agree_on_step(int64_t& valid_tokens) {
-  const uint64_t hash = decoder_.experts() != nullptr ? decoder_.experts()->placement(0).hash() : 0;
-  std::array<int64_t, 2> extremes{static_cast<int64_t>(hash), ~static_cast<int64_t>(hash)};
-  mesh_.control().all_reduce(view(std::span<int64_t>(extremes)), ReduceOp::kMax).wait();
-  if (extremes[0] != ~extremes[1]) {  // the largest hash is not the smallest
-    throw CommError(
-        "the ranks disagree on the plan of the first MoE layer; their configurations, seeds or "
-        "binaries differ");
+int64_t StepEngine::agree_on_step(std::span<const MicroBatch> micro_batches) {
+  std::array<int64_t, 2> mine{};  // valid tokens, hash
+  for (const MicroBatch& micro_batch : micro_batches) {
+    mine[0] += micro_batch.num_valid;
   }
-  valid_tokens = all_reduce_value(mesh_.control(), valid_tokens, ReduceOp::kSum);
+  if (decoder_.experts() != nullptr) {
+    mine[1] = static_cast<int64_t>(decoder_.experts()->placement(0).hash());
+  }
+  std::vector<int64_t> all(mine.size() * mesh_.world_size());
+  all_gather(mesh_.control(), view(std::span<int64_t>(mine)), view(std::span<int64_t>(all))).wait();
+  int64_t valid_tokens = 0;
+  for (int rank = 0; rank < mesh_.world_size(); ++rank) {
+    valid_tokens += all[2 * rank];
+    if (all[2 * rank + 1] != all[1]) {
+      throw CommError("ranks 0 and " + std::to_string(rank) +
+                      " disagree on the plan of the first MoE layer; their configurations, seeds "
+                      "or binaries differ");
+    }
+  }
+  return valid_tokens;
 }
 
+/// One all-reduce for everything that a step measures. Counts travel as doubles, exact below 2^53.
 StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens) {
-  std::array<double, 3> sums{};
+  const int64_t layers = decoder_.experts() != nullptr ? decoder_.experts()->num_layers() : 0;
+  const int64_t experts = decoder_.options().num_experts;
+  const int64_t ranks = mesh_.world_size();
+  std::vector<double> sums(4 + layers * (1 + experts + ranks), 0.0);
+  sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
+  double* const entropy = sums.data() + 4;         // [layers]
+  double* const tokens = entropy + layers;         // [layers, experts]
+  double* const rows = tokens + layers * experts;  // [layers, ranks]
   for (const BlockState& state : states) {
     sums[0] += state.losses.cross_entropy;
     sums[1] += state.losses.aux;
     sums[2] += state.losses.z;
-  }
-  mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
-  const double tokens = std::max(1.0, static_cast<double>(valid_tokens));
-  const double layers =
-      decoder_.experts() != nullptr ? static_cast<double>(decoder_.experts()->num_layers()) : 1.0;
-  return {.tokens = valid_tokens,
-          .loss = sums[0] / tokens,
-          .aux_loss = sums[1] / (tokens * layers),
-          .z_loss = sums[2] / (tokens * layers),
-          .imbalance = measure_imbalance(states)};
-}
-
-Imbalance StepEngine::measure_imbalance(const std::vector<BlockState>& states) {
-  if (decoder_.experts() == nullptr) {
-    return {};
-  }
-  const int64_t layers = decoder_.experts()->num_layers();
-  const int64_t experts = decoder_.options().num_experts;
-  const int64_t ranks = mesh_.world_size();
-  std::vector<int64_t> loads(layers * (experts + ranks), 0);  // experts' loads, then ranks' rows
-  for (const BlockState& state : states) {
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
+      entropy[layer] += load.entropy;
+      rows[layer * ranks + mesh_.rank()] += static_cast<double>(load.computed_rows);
       for (int64_t expert = 0; expert < experts; ++expert) {
-        loads[layer * experts + expert] += load.valid_copies[expert];
+        tokens[layer * experts + expert] += static_cast<double>(load.valid_copies[expert]);
       }
-      loads[layers * experts + layer * ranks + mesh_.rank()] += load.computed_rows;
     }
   }
-  mesh_.control().all_reduce(view(std::span<int64_t>(loads)), ReduceOp::kSum).wait();
-  const auto middle = loads.begin() + layers * experts;
-  return {mean_imbalance({loads.begin(), middle}, experts),
-          mean_imbalance({middle, loads.end()}, ranks)};
+  mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
+
+  const double count = std::max(1.0, static_cast<double>(valid_tokens));
+  const double count_in_layers = count * std::max(1.0, static_cast<double>(layers));
+  std::for_each(entropy, entropy + layers, [&](double& sum) { sum /= count; });
+  return {.tokens = valid_tokens,
+          .loss = sums[0] / count,
+          .aux_loss = sums[1] / count_in_layers,
+          .z_loss = sums[2] / count_in_layers,
+          .load = {.first_layer = decoder_.options().first_k_dense_replace,
+                   .num_experts = experts,
+                   .tokens = {tokens, tokens + layers * experts},
+                   .rows = {rows, rows + layers * ranks},
+                   .entropy = {entropy, entropy + layers}},
+          .stop_wanted = sums[3] > 0};
 }
 
 }  // namespace enodia

@@ -1,27 +1,24 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "common/trace.h"
 #include "models/block.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "parallel/gradient_reduction.h"
 #include "parallel/mesh.h"
 #include "trainer/data/micro_batch.h"
+#include "trainer/step/expert_load.h"
 #include "trainer/step/step_schedule.h"
 
 namespace enodia {
-
-/// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over
-/// layers.
-struct Imbalance {
-  double expert = 1.0;  ///< tokens of an expert
-  double rank = 1.0;    ///< token copies that a rank computed
-};
 
 /// What a step's forward and backward found; the same on every rank.
 struct StepLosses {
@@ -29,7 +26,8 @@ struct StepLosses {
   double loss = 0;      ///< mean cross-entropy in nats, aux terms excluded
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
-  Imbalance imbalance;
+  StepLoad load;
+  bool stop_wanted = false;  ///< by any rank; see StepEngine::heed
 };
 
 /// What the update found; the same on every rank.
@@ -43,10 +41,16 @@ struct UpdateResult {
 class StepEngine {
  public:
   /// Dense gradients are reduced in buckets of at least `bucket_bytes`, as backward makes them
-  /// final: of use where communication goes on under compute.
+  /// final: of use where communication goes on under compute. While `trace` is on each phase
+  /// becomes a span of it; null = no trace.
   StepEngine(Decoder& decoder,
              const ProcessMesh& mesh,
-             int64_t bucket_bytes = GradientReduction::kOneBucket);
+             int64_t bucket_bytes = GradientReduction::kOneBucket,
+             Trace* trace = nullptr);
+
+  /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
+  /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
+  void heed(const std::atomic<bool>& stop_wanted) { stop_wanted_ = &stop_wanted; }
 
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
@@ -69,17 +73,20 @@ class StepEngine {
 
  private:
   BlockState make_state(const MicroBatch& micro_batch, const StepContext& context) const;
+  /// "layer 3 experts backward".
+  std::string name_of(const PhaseCall& call) const;
   void run(const StepSchedule& schedule,
            std::vector<BlockState>& states,
            GradientReduction* reduction = nullptr);
-  void agree_on_step(int64_t& valid_tokens);
+  int64_t agree_on_step(std::span<const MicroBatch> micro_batches);
   StepLosses reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens);
-  Imbalance measure_imbalance(const std::vector<BlockState>& states);
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
   int64_t bucket_bytes_;
+  Trace* trace_;
   std::vector<int> phases_of_block_;
+  const std::atomic<bool>* stop_wanted_ = nullptr;
 };
 
 }  // namespace enodia

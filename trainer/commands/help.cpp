@@ -1,0 +1,26 @@
+#include <cstdio>
+
+#include "trainer/commands/commands.h"
+#include "trainer/config/reference.h"
+#include "trainer/run/start.h"
+
+namespace enodia {
+
+void help(const HelpArguments& arguments) {
+  const std::vector<KeyReference> keys =
+      arguments.topic.empty() ? list_reference() : find_reference(arguments.topic);
+  const std::string text = arguments.json            ? to_json(keys).dump(1) + "\n"
+                           : arguments.markdown      ? write_markdown(keys)
+                           : arguments.topic.empty() ? write_overview(keys)
+                           : keys.size() == 1        ? write_key(keys[0])
+                                                     : write_list(keys);
+  std::fputs(text.c_str(), stdout);
+}
+
+void print_config(const TrainArguments& arguments, int world_size) {
+  const TrainConfig config = parse_train_config(
+      read_config_file(arguments.config), arguments.config, arguments.overrides, world_size);
+  std::fputs(to_yaml(config).c_str(), stdout);
+}
+
+}  // namespace enodia
