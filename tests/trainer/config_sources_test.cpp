@@ -41,7 +41,8 @@ TEST(ConfigSources, AreWrittenBackSoThatTheyReadTheSame) {
     EXPECT_EQ(parse(to_yaml(config)).data.train, sources);
     const std::string yaml = to_yaml(config);
     const size_t begin = yaml.find("  train: ") + 9;
-    return yaml.substr(begin, yaml.find("  #", begin) - begin);
+    const size_t end = yaml.find_last_not_of(' ', yaml.find("  #", begin));
+    return yaml.substr(begin, end + 1 - begin);
   };
   EXPECT_EQ(written({{"data/a", 1}}), "data/a");
   EXPECT_EQ(written({{"data/a", 2}}), "[{prefix: data/a, weight: 2}]");
