@@ -57,7 +57,7 @@ class Lane {
 class CommunicationThread {
  public:
   struct Options {
-    int64_t chunk_bytes = int64_t{4} << 20;  ///< of a message, or of a reduction
+    int64_t chunk_bytes = int64_t{1} << 20;  ///< of a message, or of a reduction
     int chunks_under_way = 4;                ///< of a communicator, when nothing is more urgent
     Trace* trace = nullptr;                  ///< gets a kCommunication span for each operation
   };

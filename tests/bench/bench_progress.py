@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares run.progress thread with inline: step time, exposed communication, processor time.
 
-Usage: bench_progress.py CONFIG [--rounds R] [--steps N] [--launch "COMMAND"] [-- OVERRIDE...]
+Usage: bench_progress.py CONFIG [--rounds R] [--steps N] [--launch "COMMAND"] [--set a.b=c]...
 
 Starts both modes in turn, R times each (the first steps of a run do not count), and prints for each
 the median over all steps and the spread of the rounds' medians, and their ratio. --launch is what
@@ -44,7 +44,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--launch", default="scripts/enodia-run -n 2")
-    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
     options = parser.parse_args()
     rounds = {"inline": [], "thread": []}
     for _ in range(options.rounds):
