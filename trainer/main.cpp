@@ -67,7 +67,7 @@ void add_train(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand(
       "train", "Train a model; resumes when the run directory holds a checkpoint");
   command->add_option("CONFIG", line.train.config, "YAML file")->required();
-  command->add_option("--set", line.train.overrides, "Override a value, as optim.lr=1e-3")
+  command->add_option("--set", line.train.overrides, "Override a value, as optim.lr=1e-3; once for each")
       ->take_all()
       ->allow_extra_args(false);
   command->add_flag("--json", line.json_steps, "Print each step as a JSON object");
