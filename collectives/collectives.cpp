@@ -80,6 +80,31 @@ std::string broadcast_text(Communicator& communicator, const std::string& text, 
   return result;
 }
 
+std::vector<std::string> gather_text(Communicator& communicator,
+                                     const std::string& text,
+                                     int root) {
+  const bool is_root = communicator.rank() == root;
+  auto length = static_cast<int64_t>(text.size());
+  std::vector<int64_t> lengths(is_root ? static_cast<size_t>(communicator.world_size()) : 0);
+  std::vector<std::string> texts(lengths.size());
+  std::vector<Message> receives;
+  const auto exchange = [&](const Buffer& mine) {
+    communicator.exchange(std::vector<Message>{{root, mine}}, receives).wait();
+    receives.clear();
+  };
+  for (size_t rank = 0; rank < lengths.size(); ++rank) {
+    receives.push_back({static_cast<int>(rank), view(std::span<int64_t>(&lengths[rank], 1))});
+  }
+  exchange(view(std::span<int64_t>(&length, 1)));
+  for (size_t rank = 0; rank < texts.size(); ++rank) {
+    texts[rank].resize(static_cast<size_t>(lengths[rank]));
+    receives.push_back(
+        {static_cast<int>(rank), Buffer{texts[rank].data(), lengths[rank], DType::kUInt8}});
+  }
+  exchange(Buffer{const_cast<char*>(text.data()), length, DType::kUInt8});
+  return texts;
+}
+
 std::vector<std::string> all_gather_text(Communicator& communicator, const std::string& text) {
   const auto length = static_cast<int64_t>(text.size());
   std::vector<int64_t> lengths(static_cast<size_t>(communicator.world_size()));

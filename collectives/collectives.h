@@ -38,6 +38,9 @@ std::string broadcast_text(Communicator& communicator, const std::string& text, 
 /// Every rank's text, in rank order, on every rank.
 std::vector<std::string> all_gather_text(Communicator& communicator, const std::string& text);
 
+/// Every rank's text, in rank order, on the root; nothing on the others.
+std::vector<std::string> gather_text(Communicator& communicator, const std::string& text, int root);
+
 /// Reduces one number over all ranks; blocks.
 template <typename T>
 T all_reduce_value(Communicator& communicator, T value, ReduceOp op) {

@@ -18,8 +18,9 @@ std::string_view name_of(ReduceOp op);
 struct Message {
   int peer;  ///< rank in this communicator; the own rank is legal and copies
   Buffer buffer;
-  /// Above 0 in exchanges that go on with the messages of the one before (large ones in chunks): a
-  /// backend that numbers operations counts them as one.
+  /// Above 0 in exchanges that not all ranks make: chunks of messages of the exchange before, talk
+  /// between two ranks. Backends that number exchanges, to notice a rank that has left one out, do
+  /// not count them.
   int part = 0;
 };
 

@@ -27,4 +27,11 @@ void Trace::add(TraceSpan span) {
   }
 }
 
+ScopedSpan::~ScopedSpan() {
+  if (trace_ != nullptr) {
+    span_.end = TraceSpan::Clock::now();
+    trace_->add(std::move(span_));
+  }
+}
+
 }  // namespace enodia

@@ -21,7 +21,8 @@ struct TraceSpan {
   TraceTrack track;
   std::string name;  ///< "layer 3 attention forward", "tokens exchange 57"
   Clock::time_point start, end;
-  int64_t bytes = -1;  ///< sent and received; -1 = not a communication
+  int64_t bytes = -1;        ///< sent and received; -1 = not a communication
+  int32_t micro_batch = -1;  ///< that was worked on; -1 = none
 };
 
 /// Gathers the spans of one rank while it is switched on. Any thread may add; switched off, adding
@@ -38,6 +39,26 @@ class Trace {
   mutable std::mutex mutex_;
   bool on_ = false;
   std::vector<TraceSpan> spans_;
+};
+
+/// Adds its own lifetime as a span, when the trace is on from beginning to end.
+class ScopedSpan {
+ public:
+  /// `trace` may be null; `name()` is called only while it is on.
+  template <typename Name>
+  ScopedSpan(Trace* trace, TraceTrack track, const Name& name, int32_t micro_batch = -1)
+      : trace_(trace != nullptr && trace->is_on() ? trace : nullptr) {
+    if (trace_ != nullptr) {
+      span_ = {track, name(), TraceSpan::Clock::now(), {}, -1, micro_batch};
+    }
+  }
+  ~ScopedSpan();
+  ScopedSpan(const ScopedSpan&) = delete;
+  ScopedSpan& operator=(const ScopedSpan&) = delete;
+
+ private:
+  Trace* trace_;
+  TraceSpan span_{};
 };
 
 }  // namespace enodia

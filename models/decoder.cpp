@@ -72,6 +72,11 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
   registry_.allocate();
 }
 
+int Decoder::layer_of(int block) const {
+  const bool in_layer = block > 0 && block + 1 < static_cast<int>(blocks_.size());
+  return in_layer ? (block - 1) / 2 : -1;
+}
+
 void Decoder::initialize(uint64_t seed) {
   registry_.initialize(seed, options_.initializer_range);
   commit_step();

@@ -19,6 +19,8 @@ class Decoder {
   Decoder(const ModelOptions& options, const RouterOptions& router, const ProcessMesh& mesh);
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
+  /// The layer, from 0, that a block belongs to; -1 for embedding and head.
+  int layer_of(int block) const;
   /// Where the dense gradients of each block begin (ParameterRegistry::dense_gradients): once the
   /// last backward of a block is over, all from there on are final. A tied head adds to the
   /// embedding, which comes first.

@@ -6,8 +6,9 @@
 
 namespace enodia {
 
-void ColumnTable::add_column(const std::string& name) {
+void ColumnTable::add_column(const std::string& name, MemoryKind kind) {
   ENODIA_CHECK(!has_column(name), "column '", name, "' exists already");
+  const MemoryScope scope(kind);
   columns_.emplace(name, at::zeros({elements_}, at::TensorOptions().dtype(dtype_)));
 }
 

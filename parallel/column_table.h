@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "common/memory_ledger.h"
+
 namespace enodia {
 
 /// Flat columns of equal length: `master`, `grad`, and whatever the optimizer adds by name. Who
@@ -14,8 +16,9 @@ class ColumnTable {
  public:
   ColumnTable(int64_t elements, at::ScalarType dtype) : elements_(elements), dtype_(dtype) {}
   int64_t elements() const { return elements_; }
-  /// A column of zeros; adding one that exists is an error (UsageError).
-  void add_column(const std::string& name);
+  /// A column of zeros, whose memory counts as `kind`; adding one that exists is an error
+  /// (UsageError).
+  void add_column(const std::string& name, MemoryKind kind);
   bool has_column(std::string_view name) const { return columns_.find(name) != columns_.end(); }
   /// [elements]; throws UsageError for an unknown name.
   const at::Tensor& column(std::string_view name) const;

@@ -46,10 +46,10 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
   };
   owned_ = make_table(owned_rows);
   replicas_ = make_table(held_rows - owned_rows);
-  for (ColumnTable* table : {owned_.get(), replicas_.get()}) {
-    table->add_column("master");
-    table->add_column("grad");
-  }
+  owned_->add_column("master", MemoryKind::kParameters);
+  owned_->add_column("grad", MemoryKind::kGradients);
+  replicas_->add_column("master", MemoryKind::kReplicas);
+  replicas_->add_column("grad", MemoryKind::kReplicas);
   registry.adopt(*owned_);
   for (size_t layer = 0; layer < names.size(); ++layer) {
     place_layer(static_cast<int>(layer), registry, names[layer]);

@@ -76,8 +76,8 @@ void ParameterRegistry::add_owned(LogicalParameter parameter) {
 
 void ParameterRegistry::allocate() {
   dense_ = std::make_unique<ColumnTable>(dense_elements_, wide_type_);
-  dense_->add_column("master");
-  dense_->add_column("grad");
+  dense_->add_column("master", MemoryKind::kParameters);
+  dense_->add_column("grad", MemoryKind::kGradients);
   for (Stack& stack : stacks_) {
     const std::vector<int64_t> shape = stack.columns > 0
                                            ? std::vector<int64_t>{stack.rows, stack.columns}
@@ -122,9 +122,9 @@ const at::Tensor& ParameterRegistry::dense_gradients() const {
 
 void ParameterRegistry::add_column(const std::string& name) {
   ENODIA_CHECK(dense_ != nullptr, "columns are added after allocate()");
-  dense_->add_column(name);
+  dense_->add_column(name, MemoryKind::kOptimizer);
   for (ColumnTable* table : adopted_) {
-    table->add_column(name);
+    table->add_column(name, MemoryKind::kOptimizer);
   }
 }
 

@@ -79,7 +79,8 @@ class ParameterRegistry {
   /// The flat gradients of all dense parameters in the order in which they were added, for
   /// reductions over the ranks.
   const at::Tensor& dense_gradients() const;
-  /// Adds a column of zeros to every parameter on this rank, the experts' rows included.
+  /// Adds a column of zeros for the optimizer to every parameter on this rank, the experts' rows
+  /// included.
   void add_column(const std::string& name);
   /// The expert store's table takes part in add_column and zero_gradients.
   void adopt(ColumnTable& table) { adopted_.push_back(&table); }

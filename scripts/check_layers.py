@@ -24,13 +24,14 @@ ALLOWED = {
     "parallel": "common collectives parallel/placement",
     "models/model_options": "common",
     "models/sequence_layout": "common",
+    "models/flops": "common models/model_options models/sequence_layout",
     "models/kernels": "common",
     "models": "common collectives parallel/placement parallel models/model_options "
-              "models/sequence_layout models/kernels",
+              "models/sequence_layout models/flops models/kernels",
     "optim": "common collectives parallel/placement parallel",
     "checkpoint": "common collectives models/model_options",
     "trainer": "common collectives collectives/mpi parallel/placement parallel models/model_options "
-               "models/sequence_layout models optim checkpoint",
+               "models/sequence_layout models/flops models optim checkpoint",
 }
 FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint", "trainer")
 
@@ -49,7 +50,8 @@ HEADERS = [
 TORCH = r"(torch|ATen|c10)/.*"
 TORCH_FREE = (
     "common/", "collectives/", "parallel/placement/", "checkpoint/", "trainer/config/",
-    "trainer/data/", "models/model_options.", "models/sequence_layout.", "models/kernels/",
+    "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/kernels/",
+   
 )
 EXTERNAL_TARGETS = ("options", "torch", "mpi", "sentencepiece", "xxhash")
 

@@ -10,15 +10,11 @@ namespace {
 
 constexpr int kQuestions = 20;
 
-double wall_seconds() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-ClockOffset ask(Communicator& communicator, int rank) {
+ClockOffset ask(Communicator& communicator, int rank, const std::function<double()>& now) {
   ClockOffset best;
   for (int i = 0; i < kQuestions; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    const double asked = wall_seconds();
+    const double asked = now();
     std::array<double, 1> answer{};
     send(communicator, rank, view_all(answer)).wait();
     receive(communicator, rank, view_all(answer)).wait();
@@ -33,19 +29,24 @@ ClockOffset ask(Communicator& communicator, int rank) {
 
 }  // namespace
 
-std::vector<ClockOffset> measure_clocks(Communicator& communicator) {
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::vector<ClockOffset> measure_clocks(Communicator& communicator,
+                                        const std::function<double()>& now) {
   if (communicator.rank() != 0) {
     for (int i = 0; i < kQuestions; ++i) {
       std::array<double, 1> answer{};
       receive(communicator, 0, view_all(answer)).wait();
-      answer[0] = wall_seconds();
+      answer[0] = now();
       send(communicator, 0, view_all(answer)).wait();
     }
     return {};
   }
   std::vector<ClockOffset> offsets(1);
   for (int rank = 1; rank < communicator.world_size(); ++rank) {
-    offsets.push_back(ask(communicator, rank));
+    offsets.push_back(ask(communicator, rank, now));
   }
   return offsets;
 }

@@ -7,14 +7,15 @@
 
 namespace enodia {
 
-/// One message of an exchange. Collective over the two ranks only.
+/// One message between two ranks, of which the others know nothing: part 1, so that it is not
+/// counted as an exchange that all have made. Collective over the two ranks.
 inline Work send(Communicator& communicator, int peer, Buffer buffer) {
-  const Message message{peer, std::move(buffer)};
+  const Message message{peer, std::move(buffer), /*part=*/1};
   return communicator.exchange({&message, 1}, {});
 }
 
 inline Work receive(Communicator& communicator, int peer, Buffer buffer) {
-  const Message message{peer, std::move(buffer)};
+  const Message message{peer, std::move(buffer), /*part=*/1};
   return communicator.exchange({}, {&message, 1});
 }
 

@@ -77,7 +77,7 @@ ThreadedCommunicator::~ThreadedCommunicator() {
 Work ThreadedCommunicator::submit(std::vector<Stage> stages,
                                   const char* name,
                                   std::vector<Buffer> buffers) {
-  auto operation = std::make_shared<QueuedOperation>(std::move(stages), name, sequence_++);
+  auto operation = std::make_shared<QueuedOperation>(std::move(stages), name, ++sequence_);
   thread_.submit(lane_, operation);
   return Work(std::make_unique<ThreadedOperation>(thread_, std::move(operation)),
               std::move(buffers));

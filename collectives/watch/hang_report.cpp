@@ -65,7 +65,7 @@ std::string describe(const ObservedRank& rank, std::span<const Operation> awaite
               (last.sequence > 0 ? last.name() : "none") + ")";
     }
   }
-  return line;
+  return line + (rank.process == ProcessState::kRuns ? "" : "; it will finish nothing");
 }
 
 /// Where to look when no rank that can be seen is missing; empty otherwise.
@@ -86,10 +86,12 @@ std::string hang_report(std::span<const ObservedRank> ranks,
                         std::span<const int> nodes) {
   const RankStatus& own = ranks[reporter].status;
   const std::vector<Operation> awaited = awaited_operations(ranks);
-  const auto is_late = [&](const ObservedRank& rank) {
-    return !std::all_of(awaited.begin(), awaited.end(), [&](const Operation& operation) {
-      return has_arrived(rank, operation);
-    });
+  // A process may also be stopped inside an operation at which it has arrived.
+  const auto is_missing = [&](const ObservedRank& rank) {
+    return rank.process != ProcessState::kRuns ||
+           !std::all_of(awaited.begin(), awaited.end(), [&](const Operation& operation) {
+             return has_arrived(rank, operation);
+           });
   };
   std::string missing;
   std::string others;
@@ -98,7 +100,7 @@ std::string hang_report(std::span<const ObservedRank> ranks,
     if (rank.status.rank < 0) {
       sees_all = false;
     } else {
-      (is_late(rank) ? missing : others) += describe(rank, awaited);
+      (is_missing(rank) ? missing : others) += describe(rank, awaited);
     }
   }
   std::string text = "rank " + std::to_string(own.rank) + " of " + std::to_string(nodes.size()) +

@@ -17,7 +17,7 @@ struct ObservedRank {
 
 /// What is known of a job in which nothing moves: `ranks` are those of one node, `ranks[reporter]`
 /// has been silent for `seconds`; `nodes` says where each rank of the world lives. A headline, then
-/// a line a rank, those first that have not arrived at an operation that others wait for; no end of
+/// a line a rank, those first that are stopped or have not arrived where others wait; no end of
 /// line at the end.
 std::string hang_report(std::span<const ObservedRank> ranks,
                         size_t reporter,

@@ -120,7 +120,7 @@ void Watchdog::end_job(Clock::duration silence) {
 }
 
 std::string Watchdog::describe_stack() {
-  constexpr size_t kMostFrames = 16;
+  constexpr size_t kMostFrames = 24;
   const std::string rank = "  [rank " + std::to_string(rank_) + "] ";
   const std::vector<std::string> frames = stack_.take(std::chrono::seconds(1));
   if (frames.empty()) {

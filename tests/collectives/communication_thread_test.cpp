@@ -190,8 +190,8 @@ TEST_F(CommunicationThreads, GiveTheTraceASpanForEachOperation) {
   }
   const std::vector<TraceSpan> spans = trace.take();
   ASSERT_THAT(spans, testing::SizeIs(2));
-  EXPECT_EQ(spans[0].name, "tokens exchange 0");
-  EXPECT_EQ(spans[1].name, "tokens exchange 1");
+  EXPECT_EQ(spans[0].name, "tokens exchange 1");
+  EXPECT_EQ(spans[1].name, "tokens exchange 2");
   EXPECT_EQ(spans[1].track, TraceTrack::kCommunication);
   EXPECT_LE(spans[0].start, spans[0].end);
 }

@@ -419,6 +419,10 @@ void texts_of_any_length_arrive(Communicator& communicator) {
     expected.emplace_back(static_cast<size_t>(1000 * peer), static_cast<char>('a' + peer));
   }
   EXPECT_EQ(all_gather_text(communicator, expected[rank]), expected);
+  for (int root = 0; root < world_size; ++root) {
+    const std::vector<std::string> none;
+    EXPECT_EQ(gather_text(communicator, expected[rank], root), rank == root ? expected : none);
+  }
 }
 
 void barriers_can_be_repeated(Communicator& communicator) {

@@ -38,7 +38,7 @@ TEST(HangReport, NamesTheRankThatIsStoppedAndTheOperation) {
                       "waits in tokens exchange 57 (4096 bytes)"),
             HasSubstr("rank 1 (process 4001, stopped by a signal) is in step 3 and waits in "
                       "no operation; it has NOT arrived at tokens exchange 57 (its last "
-                      "there is tokens exchange 56)"),
+                      "there is tokens exchange 56); it will finish nothing"),
             EndsWith("rank 0 (process 4000) is in step 3 and waits in tokens exchange 57 "
                      "(4096 bytes)")));
 }
@@ -82,6 +82,17 @@ TEST(HangReport, ShowsBothSidesWhenOneHasLeftOutWhatTheOtherWaitsFor) {
               HasSubstr("rank 1 (process 4001) is in step 3 and waits in control barrier 9 "
                         "(0 bytes); it has NOT arrived at tokens exchange 57")));
   }
+}
+
+TEST(HangReport, ARankStoppedInsideTheOperationIsMissingToo) {
+  std::vector<ObservedRank> ranks{rank_at(0, 57, true), rank_at(1, 57, true)};
+  ranks[1].process = ProcessState::kStopped;
+  EXPECT_THAT(
+      hang_report(ranks, 0, 5, std::vector<int>(2, 0)),
+      AllOf(HasSubstr("4096 bytes)\n  rank 1 (process 4001, stopped by a signal) is in step "
+                      "3 and waits in tokens exchange 57 (4096 bytes); it will finish "
+                      "nothing\n  rank 0"),
+            Not(HasSubstr("lost"))));
 }
 
 TEST(HangReport, LooksElsewhereWhenAllOfTheNodeHaveArrived) {

@@ -1,6 +1,7 @@
 #include "collectives/diagnosis/link_probe.h"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -102,6 +103,27 @@ TEST(MeasureClocks, FindsThatThreadsOfOneProcessShareAClock) {
       EXPECT_LE(std::abs(offset.seconds), offset.error + 1e-3);
     }
   });
+}
+
+TEST(MeasureClocks, FindsHowFarClocksLieApart) {
+  for (const int world_size : {1, 2, 3, 4}) {
+    run_loopback(world_size, [&](Communicator& communicator) {
+      // Rank 1's clock is an hour slow, rank 2's two hours fast, ...
+      const auto wrong_by = [](size_t rank) {
+        return (rank % 2 == 0 ? 3600.0 : -3600.0) * static_cast<double>(rank);
+      };
+      const std::vector<ClockOffset> offsets = measure_clocks(communicator, [&] {
+        const std::chrono::duration<double> now =
+            std::chrono::steady_clock::now().time_since_epoch();
+        return now.count() + wrong_by(static_cast<size_t>(communicator.rank()));
+      });
+      for (size_t rank = 0; rank < offsets.size(); ++rank) {
+        const double off = offsets[rank].seconds - wrong_by(rank);
+        EXPECT_LE(std::abs(off), offsets[rank].error + 1e-6) << "rank " << rank;
+        EXPECT_EQ(offsets[rank].error > 0, rank > 0);
+      }
+    });
+  }
 }
 
 TEST(Patience, GivesUpOnAStageThatDoesNotEndAndNamesIt) {

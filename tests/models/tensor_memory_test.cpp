@@ -3,14 +3,16 @@
 #include <cstdint>
 #include <thread>
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
 namespace enodia {
 namespace {
 
-// One test, because the allocator of a process is replaced once.
+// The first test, because the allocator of a process is replaced once.
 TEST(TensorMemory, LargeTensorsShareHugePagesAndSmallOnesAndOldOnesLiveOn) {
+  EXPECT_EQ(tensor_memory(), nullptr);
   at::Tensor before = at::ones({1000, 1000});
   keep_tensors_in_block_pool();
 
@@ -32,6 +34,61 @@ TEST(TensorMemory, LargeTensorsShareHugePagesAndSmallOnesAndOldOnesLiveOn) {
 
   at::Tensor handed_over = at::ones({500, 500});
   std::thread([tensor = std::move(handed_over)]() mutable { tensor = at::Tensor(); }).join();
+}
+
+struct Change {
+  MemoryUse before = tensor_memory()->use();
+  int64_t of(MemoryKind kind) const {
+    const auto index = static_cast<size_t>(kind);
+    return tensor_memory()->use().current[index] - before.current[index];
+  }
+  int64_t total() const { return tensor_memory()->use().total - before.total; }
+};
+
+TEST(TensorMemory, EveryTensorCountsItsBytesUnderTheKindItWasMadeAs) {
+  const Change change;
+  at::Tensor small, large, nothing;
+  {
+    const MemoryScope scope(MemoryKind::kParameters);
+    small = at::ones({3});
+    large = at::ones({1000, 1000}, at::kDouble);
+    nothing = at::ones({0});
+  }
+  at::Tensor activation = at::ones({77}, at::kLong);
+  EXPECT_EQ(change.of(MemoryKind::kParameters), 3 * 4 + 8'000'000);
+  EXPECT_EQ(change.of(MemoryKind::kActivations), 77 * 8);
+  EXPECT_EQ(change.total(), 3 * 4 + 8'000'000 + 77 * 8);
+
+  const at::Tensor view = large.narrow(0, 0, 10);
+  large = at::Tensor();
+  EXPECT_EQ(change.of(MemoryKind::kParameters), 3 * 4 + 8'000'000) << "a view keeps the memory";
+}
+
+TEST(TensorMemory, WhatIsFreedElsewhereLeavesTheKindItCameFrom) {
+  const Change change;
+  at::Tensor gradient;
+  {
+    const MemoryScope scope(MemoryKind::kGradients);
+    gradient = at::ones({100'000});
+  }
+  EXPECT_EQ(change.of(MemoryKind::kGradients), 400'000);
+  std::thread([moved = std::move(gradient)]() mutable {
+    const MemoryScope scope(MemoryKind::kOptimizer);
+    moved = at::Tensor();
+  }).join();
+  for (size_t kind = 0; kind < kNumMemoryKinds; ++kind) {
+    EXPECT_EQ(change.of(static_cast<MemoryKind>(kind)), 0)
+        << name_of(static_cast<MemoryKind>(kind));
+  }
+}
+
+TEST(TensorMemory, ThePeakIsSeenThoughItHasGone) {
+  tensor_memory()->restart_peaks();
+  const MemoryUse before = tensor_memory()->use();
+  at::empty({250'000});
+  const MemoryUse after = tensor_memory()->use();
+  EXPECT_EQ(after.peak_total - before.total, 1'000'000);
+  EXPECT_EQ(after.total, before.total);
 }
 
 }  // namespace

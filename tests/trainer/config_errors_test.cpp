@@ -84,7 +84,7 @@ TEST(ConfigErrors, UnknownSectionsAreGuessed) {
             "tiny.yaml:8:1: unknown section 'learning_rate'; did you mean 'optim.lr'?");
   EXPECT_EQ(told("zebra: 3"),
             "tiny.yaml:8:1: unknown section 'zebra'; sections are run, model, router, parallel, "
-            "optim, data, train, checkpoint");
+            "optim, data, train, checkpoint, trace");
 }
 
 TEST(ConfigErrors, OverridesMustNameOneKey) {

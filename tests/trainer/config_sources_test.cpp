@@ -41,7 +41,8 @@ TEST(ConfigSources, AreWrittenBackSoThatTheyReadTheSame) {
     EXPECT_EQ(parse(to_yaml(config)).data.train, sources);
     const std::string yaml = to_yaml(config);
     const size_t begin = yaml.find("  train: ") + 9;
-    return yaml.substr(begin, yaml.find("  #", begin) - begin);
+    const std::string value = yaml.substr(begin, yaml.find("  #", begin) - begin);
+    return value.substr(0, value.find_last_not_of(' ') + 1);  // comments are aligned
   };
   EXPECT_EQ(written({{"data/a", 1}}), "data/a");
   EXPECT_EQ(written({{"data/a", 2}}), "[{prefix: data/a, weight: 2}]");

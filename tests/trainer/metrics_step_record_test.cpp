@@ -60,7 +60,7 @@ TEST(StepRecord, OfADenseModelSaysNothingOfExperts) {
   record.losses.load = {};
   EXPECT_FALSE(record.to_json().contains("load"));
   EXPECT_THAT(record.to_line(20), EndsWith("| imbalance 1.00"));
-  EXPECT_EQ(scalars_of(record).size(), 9);
+  EXPECT_EQ(scalars_of(record).size(), 11);
 }
 
 TEST(StepRecord, GivesTensorBoardTheSameNumbers) {
@@ -68,8 +68,10 @@ TEST(StepRecord, GivesTensorBoardTheSameNumbers) {
   record.losses.aux_loss = 1.5;
   record.losses.z_loss = 2.5;
   record.lr = 1e-3;
-  record.step_ms = 20;
+  record.times.total = 20;
   record.tokens_per_s = 3000;
+  record.tflops = 3;
+  record.peak_tflops = 12;
   record.valid_loss = 4.5;
   const std::map<std::string, double> expected{{"loss/train", 4.25},
                                                {"loss/held_out", 4.5},
@@ -79,6 +81,8 @@ TEST(StepRecord, GivesTensorBoardTheSameNumbers) {
                                                {"lr", 1e-3},
                                                {"step_ms", 20},
                                                {"tokens_per_s", 3000},
+                                               {"tflops", 3},
+                                               {"mfu", 0.25},
                                                {"imbalance/expert", 2.0},
                                                {"imbalance/rank", 1.25},
                                                {"load/layer_1/max_violation", 4.0 / 3 - 1},

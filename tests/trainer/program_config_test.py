@@ -94,7 +94,7 @@ class BadConfigs(ProgramTest):
 
     def test_texts(self):
         self.refuse_text(": ", ["the file is empty"], "")
-        self.refuse_text(":1:20: ", ["nested deeper"], "run: " + "[" * 100 + "]" * 100)
+        self.refuse_text(":1:21: ", ["nested deeper"], "run: " + "[" * 100 + "]" * 100)
         self.refuse_text(":1:1: ", ["is a bracket left open?"], "[" * 100000)
         self.refuse_text(":1:4: ", ["anchors are not supported; remove '&a'"],
                          "a: &a [x]\n" + "b: [" + "*a, " * 8 + "*a]\n")

@@ -91,13 +91,16 @@ class Damaged(ProgramTest):
                 make(place / "metrics.jsonl")
                 self.refuse(4, ["metrics.jsonl"], *self.train_arguments(place.name), ranks=2)
 
-    def test_lines_of_metrics_that_are_no_steps_are_cut_off(self):
+    def test_lines_of_metrics_that_are_no_steps_are_left_out_and_kept_beside(self):
         shutil.copytree(self.folder / "run", self.folder / "odd")
         path = self.folder / "odd/metrics.jsonl"
         whole = path.read_text()
-        path.write_text(whole.replace('"step":4', '"step":"four"'))
+        damaged = whole.replace('"step":4', '"step":"four"')
+        path.write_text(damaged)
         self.train("odd", ranks=2)
-        self.assertEqual(path.read_text(), "".join(whole.splitlines(True)[:3]))
+        lines = whole.splitlines(True)
+        self.assertEqual(path.read_text(), "".join(lines[:3] + lines[4:]))
+        self.assertEqual((self.folder / "odd/metrics.jsonl.damaged").read_text(), damaged)
 
 
 if __name__ == "__main__":

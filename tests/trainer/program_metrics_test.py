@@ -12,7 +12,8 @@ from program_testing import ProgramTest
 NOT_RUN = 77  # ctest's SKIP_RETURN_CODE
 
 TAGS = {"loss/train": "loss", "loss/aux": "aux_loss", "loss/z": "z_loss", "grad_norm": "grad_norm",
-        "lr": "lr", "step_ms": "step_ms", "tokens_per_s": "tokens_per_s"}
+        "lr": "lr", "step_ms": "step_ms", "tokens_per_s": "tokens_per_s",
+        "tflops": "tflops", "mfu": "mfu"}
 LOADS = ("max_violation", "dead", "hot", "entropy")
 ROUNDING = 0.5e-4  # loads have four decimals in metrics.jsonl
 
@@ -98,7 +99,7 @@ class Watching(WatchedRun):
     def test_can_be_switched_off(self):
         self.train("off", train__steps=2, run__tensorboard="false")
         self.assertEqual(sorted(path.name for path in (self.folder / "off").iterdir()),
-                         ["checkpoints", "config.yaml", "metrics.jsonl"])
+                         ["checkpoints", "config.yaml", "lock", "metrics.jsonl"])
         self.assertEqual(len(self.metrics("off")), 2)
 
 

@@ -100,7 +100,8 @@ class Stopped(ProgramTest):
 
         result = self.stop_when("frozen", freeze, lambda job: job.send_signal(signal.SIGINT))
         self.assertNotIn(result.code, (0, 5), result)
-        self.assertEqual(self.checkpoints("frozen"), [])
+        for step in self.checkpoints("frozen"):  # saved before, if the machine was quick
+            self.inspect(self.folder / "frozen/checkpoints" / step)
 
     def test_a_killed_launcher_takes_its_ranks_along(self):
         """And a killed mpirun leaves nothing in the shared memory."""

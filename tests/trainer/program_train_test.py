@@ -7,7 +7,7 @@ import unittest
 from program_testing import TIMES, ProgramTest
 
 FIELDS = {"step", "tokens", "loss", "aux_loss", "grad_norm", "lr", "step_ms", "tokens_per_s",
-          "imbalance", "time_ms", "bytes"}
+          "imbalance", "time_ms", "bytes", "tflops", "peak_tflops", "mfu", "memory_bytes"}
 TRAFFIC = {"control", "tokens", "replicas", "gradients"}
 
 

@@ -11,6 +11,7 @@
 #include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
+#include "trainer/run/step_trace.h"
 #include "trainer/run/training_run.h"
 #include "trainer/state/resume.h"
 
@@ -95,9 +96,11 @@ void train(Communicator& world,
   }
   run.engine.heed(stop.flag());
 
+  StepTrace step_trace(run.trace, run.mesh.control(), run.config, first_step);
   std::string stopped;  // how the run was stopped, if it was
   for (int64_t step = first_step; step < num_steps && stopped.empty(); ++step) {
     run.begin_step(step);
+    step_trace.before_step(step + 1);
     if (drill) {
       drill->perform(run.mesh.rank(), step + 1, run.recorder);
     }
@@ -127,6 +130,7 @@ void train(Communicator& world,
           std::to_string(record.step);
     }
   }
+  step_trace.finish();
   run_together(run.mesh.control(), [&] {
     if (speaks) {
       log->finish();

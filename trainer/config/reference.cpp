@@ -13,6 +13,9 @@
 namespace enodia {
 namespace {
 
+/// Stands for a default that follows from other things.
+constexpr const char* kDerived = "derived";
+
 Json type_of(const IntegerRule& rule) {
   Json type{{"type", "integer"}, {"minimum", rule.min}, {"maximum", rule.max}};
   if (!rule.zero_word.empty()) {
@@ -24,6 +27,9 @@ Json type_of(const RealRule& rule) {
   Json type{{"type", "number"}, {rule.min_excluded ? "above" : "minimum", rule.min}};
   if (std::isfinite(rule.below)) {
     type["below"] = rule.below;
+  }
+  if (!rule.zero_word.empty()) {
+    type["words"] = {rule.zero_word};
   }
   return type;
 }
@@ -48,7 +54,7 @@ std::string default_of(const ConfigKey& key) {
   const auto* text = std::get_if<TextRule>(&key.rule);
   const std::string written = key.write();
   return key.required                                                  ? ""
-         : text != nullptr && !text->may_be_empty && written == "\"\"" ? "derived"
+         : text != nullptr && !text->may_be_empty && written == "\"\"" ? kDerived
                                                                        : written;
 }
 
@@ -189,9 +195,8 @@ std::string write_list(std::span<const KeyReference> keys) {
 std::string write_markdown(std::span<const KeyReference> keys) {
   std::string text =
       "# Configuration\n\n"
-      "Every key that `enodia train CONFIG` knows. A configuration is a YAML file of sections; a "
-      "key "
-      "is also set by\n`--set section.key=value`. `enodia help KEY` prints a key's entry, `enodia "
+      "Every key that `enodia train CONFIG` knows. A configuration is a YAML file of sections; "
+      "`--set section.key=value` sets a key too.\n`enodia help KEY` prints a key's entry, `enodia "
       "train CONFIG --print-config` what holds for a run and where it was set.\n\n"
       "This page is printed by `enodia help --markdown`; do not edit it.\n";
   for_each_section(keys, [&](std::span<const KeyReference> section) {
@@ -199,8 +204,9 @@ std::string write_markdown(std::span<const KeyReference> keys) {
             "\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
     std::vector<std::string> rules;
     for (const KeyReference& key : section) {
-      const std::string shown =
-          key.default_value.empty() ? "required" : "`" + key.default_value + "`";
+      const std::string shown = key.default_value.empty()       ? "required"
+                                : key.default_value == kDerived ? kDerived
+                                                                : "`" + key.default_value + "`";
       text += "| `" + key.name + "` | " + key.value + " | " + shown + " | " + key.meaning + " |\n";
       for (const std::string& rule : key.rules) {
         if (std::find(rules.begin(), rules.end(), rule) == rules.end()) {
@@ -221,7 +227,7 @@ Json to_json(std::span<const KeyReference> keys) {
   for (const KeyReference& key : keys) {
     Json object{{"key", key.path()}, {"meaning", key.meaning}};
     object.update(key.type);
-    const bool derived = key.default_value == "derived";
+    const bool derived = key.default_value == kDerived;
     object["required"] = key.default_value.empty();
     object["default"] = key.default_value.empty() || derived ? Json() : Json(key.default_value);
     object["rules"] = key.rules;

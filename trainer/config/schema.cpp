@@ -87,6 +87,10 @@ void describe(Section run, RunOptions& o) {
           o.seed,
           integer(0, std::numeric_limits<int64_t>::max()),
           "of initial weights and of the order of samples");
+  run.key("peak_tflops",
+          o.peak_tflops,
+          RealRule{.min_excluded = true, .zero_word = "measured"},
+          "what one rank can compute, for mfu; measured tries it at the start");
   run.key("timeout_s",
           o.timeout_s,
           integer(0, kMaxSeconds),
@@ -281,6 +285,14 @@ void describe(Section checkpoint, CheckpointOptions& o) {
   checkpoint.key("keep", o.keep, integer(1, kMaxCount), "newest checkpoints that are kept");
 }
 
+void describe(Section trace, TraceOptions& o) {
+  trace.key("first_step",
+            o.first_step,
+            integer(0, kMaxSteps),
+            "first step that is traced, to <run.dir>/trace-step_N.json; 0 = none");
+  trace.key("steps", o.steps, integer(1, 1000), "steps that are traced");
+}
+
 }  // namespace
 
 std::vector<ConfigKey> list_keys(TrainConfig& config) {
@@ -293,6 +305,7 @@ std::vector<ConfigKey> list_keys(TrainConfig& config) {
   describe(Section("data", keys), config.data);
   describe(Section("train", keys), config.train);
   describe(Section("checkpoint", keys), config.checkpoint);
+  describe(Section("trace", keys), config.trace);
   return keys;
 }
 

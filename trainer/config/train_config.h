@@ -25,6 +25,7 @@ struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
   int64_t seed = 1;
+  double peak_tflops = 0;  ///< of one rank, that mfu is a fraction of; 0 = measured
   /// Seconds without a sign of life after which the watchdog ends the job, by section; 0 = auto
   /// (trainer/run/start.h), but of `timeout_s`: no watchdog.
   int64_t timeout_s = 300;
@@ -67,6 +68,12 @@ struct CheckpointOptions {
   int64_t keep = 2;      ///< newest checkpoints that are kept
 };
 
+/// Which steps are traced (trainer/run/step_trace.h).
+struct TraceOptions {
+  int64_t first_step = 0;  ///< from 1; 0 = none
+  int64_t steps = 3;       ///< how many
+};
+
 /// Where a value was written: a line of a file, `--set model.hidden_size` (line 0), or nowhere
 /// (empty origin: the default).
 struct ValueSource {
@@ -91,6 +98,7 @@ struct TrainConfig {
   DataOptions data;
   TrainOptions train;
   CheckpointOptions checkpoint;
+  TraceOptions trace;
 
   std::string file_name;
   std::map<std::string, ValueSource> sources;  ///< by path ("model.hidden_size"); absent = default

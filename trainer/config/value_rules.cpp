@@ -26,7 +26,7 @@ std::string describe(const IntegerRule& rule) {
 std::string describe(const RealRule& rule) {
   const std::string upper = std::isinf(rule.below) ? "" : " and below " + shortest(rule.below);
   return (rule.min_excluded ? "a number above " : "a number of at least ") + shortest(rule.min) +
-         upper;
+         upper + (rule.zero_word.empty() ? "" : " or " + rule.zero_word);
 }
 
 std::string describe(const PairRule& rule) {
@@ -74,6 +74,10 @@ bool spells(std::string_view text, std::string_view word) {
   return std::equal(text.begin(), text.end(), word.begin(), word.end(), [&](char c, char letter) {
     return lower(c) == letter;
   });
+}
+
+bool is_word(const YamlNode& node, const std::string& word) {
+  return node.kind == YamlNode::Kind::kScalar && !node.quoted && !word.empty() && node.text == word;
 }
 
 /// How to rewrite a number that other languages (and YAML 1.1) would take; empty if it is none.
@@ -173,8 +177,7 @@ std::string refuse_value(const YamlNode& node, const ValueRule& rule, const std:
 
 std::string read_value(const YamlNode& node, const IntegerRule& rule, int64_t& field) {
   const std::string& text = node.text;
-  if (node.kind == YamlNode::Kind::kScalar && !node.quoted && !rule.zero_word.empty() &&
-      text == rule.zero_word) {
+  if (is_word(node, rule.zero_word)) {
     field = 0;
     return "";
   }
@@ -198,6 +201,10 @@ std::string read_value(const YamlNode& node, const IntegerRule& rule, int64_t& f
 }
 
 std::string read_value(const YamlNode& node, const RealRule& rule, double& field) {
+  if (is_word(node, rule.zero_word)) {
+    field = 0;
+    return "";
+  }
   std::string hint;
   const std::optional<double> value = parse_real(node, hint);
   if (!value) {
@@ -265,8 +272,8 @@ std::string write_value(const IntegerRule& rule, int64_t value) {
   return value == 0 && !rule.zero_word.empty() ? rule.zero_word : std::to_string(value);
 }
 
-std::string write_value(const RealRule&, double value) {
-  return shortest(value);
+std::string write_value(const RealRule& rule, double value) {
+  return value == 0 && !rule.zero_word.empty() ? rule.zero_word : shortest(value);
 }
 
 std::string write_value(const PairRule& rule, const std::array<double, 2>& value) {

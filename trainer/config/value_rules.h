@@ -18,11 +18,13 @@ struct IntegerRule {
   std::string zero_word = {};
 };
 
-/// A finite number of at least `min` (above it, if `min_excluded`) and below `below`.
+/// A finite number of at least `min` (above it, if `min_excluded`) and below `below`. A `zero_word`
+/// ("measured") stands for 0, which need not lie there.
 struct RealRule {
   double min = 0.0;
   bool min_excluded = false;
   double below = std::numeric_limits<double>::infinity();
+  std::string zero_word = {};
 };
 
 /// A list of two numbers.

@@ -89,9 +89,13 @@ Json StepRecord::to_json() const {
                {"lr", lr},
                {"step_ms", times.total},
                {"tokens_per_s", tokens_per_s},
+               {"tflops", tflops},
+               {"peak_tflops", peak_tflops},
+               {"mfu", mfu()},
                {"imbalance", {{"expert", imbalance.expert}, {"rank", imbalance.rank}}},
                {"time_ms", times.to_json()},
-               {"bytes", bytes_sent(communication)}};
+               {"bytes", bytes_sent(communication)},
+               {"memory_bytes", memory.to_json()}};
   if (!losses.load.entropy.empty()) {
     json["load"] = columns_of(summarize(losses.load));
   }
@@ -103,7 +107,8 @@ Json StepRecord::to_json() const {
 
 std::string StepRecord::to_line(int64_t num_steps) const {
   std::string line = printed(
-      "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | "
+      "step %lld/%lld | loss %.4f | aux %.3f | norm %.2f | lr %.2e | %.0f ms | %.1fk tok/s | mfu "
+      "%.1f%% | "
       "imbalance %.2f",
       static_cast<long long>(step),
       static_cast<long long>(num_steps),
@@ -113,6 +118,7 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       lr,
       times.total,
       tokens_per_s / 1000.0,
+      100.0 * mfu(),
       imbalance_of(losses.load).expert);
   line += notable_load(summarize(losses.load));
   if (!update.applied) {
@@ -133,6 +139,8 @@ std::vector<Scalar> StepRecord::to_scalars() const {
                                  {"lr", lr},
                                  {"step_ms", times.total},
                                  {"tokens_per_s", tokens_per_s},
+                                 {"tflops", tflops},
+                                 {"mfu", mfu()},
                                  {"imbalance/expert", imbalance.expert},
                                  {"imbalance/rank", imbalance.rank}};
   if (valid_loss) {

@@ -19,11 +19,15 @@ Json StepTimes::to_json() const {
   for (const Traffic traffic : kAllTraffic) {
     by_traffic[std::string(name_of(traffic))] = exposed[static_cast<size_t>(traffic)];
   }
-  return {{"compute", compute},
-          {"data", data},
-          {"optimizer", optimizer},
-          {"exposed", by_traffic},
-          {"most_exposed", most_exposed}};
+  Json json = {{"compute", compute},
+               {"data", data},
+               {"optimizer", optimizer},
+               {"exposed", by_traffic},
+               {"most_exposed", most_exposed}};
+  if (communication_thread) {
+    json["communication_thread"] = *communication_thread;
+  }
+  return json;
 }
 
 StepTimes StepTimer::finish() {

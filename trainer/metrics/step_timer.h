@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include "collectives/decorators/recording.h"
 #include "common/json.h"
@@ -19,6 +20,8 @@ struct StepTimes {
   double optimizer = 0;
   std::array<double, kAllTraffic.size()> exposed{};
   double most_exposed = 0;  ///< all traffic, of the rank that waited longest
+  /// Processor time of the communication thread, beside all of this; none without one.
+  std::optional<double> communication_thread;
 
   double all_exposed() const;  ///< sum over the traffic
   Json to_json() const;

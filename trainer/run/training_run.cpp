@@ -1,5 +1,8 @@
 #include "trainer/run/training_run.h"
 
+#include <algorithm>
+#include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -7,6 +10,9 @@
 #include "collectives/collectives.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "models/flops.h"
+#include "models/memory/tensor_memory.h"
+#include "trainer/run/compute_peak.h"
 #include "trainer/run/progress_mode.h"
 
 namespace enodia {
@@ -43,8 +49,8 @@ TrainingRun::TrainingRun(Communicator& world,
     : config(std::move(resolved)),
       data(std::move(opened)),
       board(status),
-      recorder(nullptr, &board),
-      communication(start_communication_thread(world, config.run.progress)),
+      recorder(&trace, &board),
+      communication(start_communication_thread(world, config.run.progress, {.trace = &trace})),
       mesh(world,
            {.dp = world.world_size(),
             .ep =
@@ -52,13 +58,17 @@ TrainingRun::TrainingRun(Communicator& world,
            decorate_with(communication.get(), recorder)),
       decoder(config.model, config.router, mesh),
       optimizer(config.optim, decoder.registry()),
-      engine(
-          decoder, mesh, communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket),
+      engine(decoder,
+             mesh,
+             communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket,
+             &trace),
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
-      folder(std::filesystem::path(config.run.dir) / "checkpoints") {}
+      folder(std::filesystem::path(config.run.dir) / "checkpoints"),
+      peak_tflops(enodia::peak_tflops(mesh.control(), config)) {}
 
-std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) const {
+std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) {
+  const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "load data"; });
   const int64_t micro = config.train.micro_batch_size;
   const int64_t first = step * config.train.global_batch_size;
   std::vector<MicroBatch> batches;
@@ -75,7 +85,13 @@ void TrainingRun::begin_step(int64_t step) {
 }
 
 StepRecord TrainingRun::train_step(int64_t step) {
+  const ScopedSpan span(
+      &trace, TraceTrack::kCompute, [&] { return "step " + std::to_string(step + 1); });
+  if (tensor_memory() != nullptr) {
+    tensor_memory()->restart_peaks();
+  }
   StepTimer timer(recorder);
+  const double processor_seconds = communication ? communication->processor_seconds() : 0.0;
   const int64_t consumed_samples = (step + 1) * config.train.global_batch_size;
   StepRecord record;
   record.step = step + 1;
@@ -84,20 +100,48 @@ StepRecord TrainingRun::train_step(int64_t step) {
   const std::vector<MicroBatch> micro_batches =
       timer.measure(&StepTimes::data, [&] { return micro_batches_of(step); });
   record.losses = engine.accumulate_gradients(step, micro_batches);
-  record.update = timer.measure(&StepTimes::optimizer,
-                                [&] { return engine.apply_update(optimizer, record.lr); });
+  record.update = timer.measure(&StepTimes::optimizer, [&] { return update(record.lr); });
   record.times = timer.finish();
+  if (communication) {
+    record.times.communication_thread =
+        1000.0 * (communication->processor_seconds() - processor_seconds);
+  }
   record.communication = timer.communication();
-  record.times.most_exposed =
-      all_reduce_value(mesh.control(), record.times.all_exposed(), ReduceOp::kMax);
   record.tokens_per_s =
       static_cast<double>(config.train.global_batch_size * config.train.sequence_length) * 1000.0 /
       record.times.total;
+  measure(micro_batches, record);
   skipped_in_a_row = record.update.applied ? 0 : skipped_in_a_row + 1;
   return record;
 }
 
+UpdateResult TrainingRun::update(double lr) {
+  const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "optimizer"; });
+  return engine.apply_update(optimizer, lr);
+}
+
+void TrainingRun::measure(const std::vector<MicroBatch>& micro_batches, StepRecord& record) {
+  if (tensor_memory() != nullptr) {
+    record.memory.tensors = tensor_memory()->use();
+  }
+  record.memory.resident = resident_memory();
+  double flops = 0;
+  for (const MicroBatch& micro_batch : micro_batches) {
+    flops += training_flops(config.model, micro_batch.layout);
+  }
+  flops = all_reduce_value(mesh.control(), flops, ReduceOp::kSum);
+  record.tflops = flops / (record.times.total / 1000.0) / 1e12;
+  record.peak_tflops = peak_tflops;
+
+  std::array<double, 2> largest{record.times.all_exposed(),
+                                static_cast<double>(record.memory.tensors.peak_total)};
+  mesh.control().all_reduce(view(std::span<double>(largest)), ReduceOp::kMax).wait();
+  record.times.most_exposed = largest[0];
+  record.memory.largest_peak = static_cast<int64_t>(largest[1]);
+}
+
 double TrainingRun::held_out_loss(int64_t step, const EvaluationProgress& progress) {
+  const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "evaluate"; });
   board.enter(RunSection::kEval, step);
   const EvalWindows windows(
       data.valid->dataset, config.train.sequence_length, config.train.micro_batch_size);
@@ -105,6 +149,7 @@ double TrainingRun::held_out_loss(int64_t step, const EvaluationProgress& progre
 }
 
 void TrainingRun::save(int64_t step) {
+  const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "save"; });
   board.enter(RunSection::kSave, step);
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
   save_state(

@@ -9,6 +9,7 @@
 #include "collectives/decorators/recording.h"
 #include "collectives/progress/communication_thread.h"
 #include "collectives/watch/status_board.h"
+#include "common/trace.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
@@ -31,7 +32,7 @@ struct TrainingRun {
 
   /// The step's logical micro-batches are the same in every layout; accumulation a of rank r is
   /// number a * dp + r.
-  std::vector<MicroBatch> micro_batches_of(int64_t step) const;
+  std::vector<MicroBatch> micro_batches_of(int64_t step);
   /// Step number `step`, from 0; the record counts from 1. begin_step before it.
   void begin_step(int64_t step);
   StepRecord train_step(int64_t step);
@@ -40,8 +41,14 @@ struct TrainingRun {
   /// Writes the checkpoint of `step` done steps and removes those that are too old.
   void save(int64_t step);
 
+  // What train_step is made of.
+  UpdateResult update(double lr);
+  /// Fills in what a step took, after its time was taken: operations and memory.
+  void measure(const std::vector<MicroBatch>& micro_batches, StepRecord& record);
+
   TrainConfig config;
   RunData data;
+  Trace trace;  // before what adds to it
   StatusBoard& board;
   Recorder recorder;
   /// None under `progress: inline`. Makes all calls to MPI while it lives.
@@ -53,6 +60,7 @@ struct TrainingRun {
   BlendedSampler samples;
   Schedule schedule;
   std::filesystem::path folder;  // of checkpoints
+  double peak_tflops;            // of all ranks
   bool is_first_step = true;     // of this process
   int skipped_in_a_row = 0;
 };

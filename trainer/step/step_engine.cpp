@@ -10,6 +10,7 @@
 
 #include "collectives/collectives.h"
 #include "common/check.h"
+#include "common/memory_ledger.h"
 #include "optim/gradient_norm.h"
 
 namespace enodia {
@@ -23,10 +24,14 @@ at::Tensor to_tensor(std::span<const int64_t> values) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, int64_t bucket_bytes)
+StepEngine::StepEngine(Decoder& decoder,
+                       const ProcessMesh& mesh,
+                       int64_t bucket_bytes,
+                       Trace* trace)
     : decoder_(decoder),
       mesh_(mesh),
-      bucket_bytes_(bucket_bytes) {
+      bucket_bytes_(bucket_bytes),
+      trace_(trace) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
   }
@@ -49,6 +54,7 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
   GradientReduction reduction(
       mesh_.gradients(), decoder_.registry().dense_gradients(), bucket_bytes_);
   run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states, &reduction);
+  const ScopedSpan span(trace_, TraceTrack::kCompute, [] { return "reduce gradients and losses"; });
   reduction.finish();
   if (decoder_.experts() != nullptr) {
     decoder_.experts()->finish_gradients();
@@ -93,6 +99,7 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   ENODIA_CHECK_EQ(micro_batch.layout.num_tokens(),
                   static_cast<int64_t>(micro_batch.tokens.size()),
                   "the layout is for other tokens");
+  const MemoryScope scope(MemoryKind::kData);
   BlockState state;
   state.context = context;
   state.context.generation = decoder_.generation();
@@ -103,6 +110,13 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   return state;
 }
 
+std::string StepEngine::name_of(const PhaseCall& call) const {
+  const int layer = decoder_.layer_of(call.block);
+  std::string place = layer >= 0 ? "layer " + std::to_string(layer) + " " : "";
+  return place.append(decoder_.blocks()[call.block]->phase_name(call.phase)) +
+         (call.direction == Direction::kForward ? " forward" : " backward");
+}
+
 void StepEngine::run(const StepSchedule& schedule,
                      std::vector<BlockState>& states,
                      GradientReduction* reduction) {
@@ -111,6 +125,8 @@ void StepEngine::run(const StepSchedule& schedule,
     const PhaseCall& call = schedule[i];
     Block& block = *decoder_.blocks()[call.block];
     BlockState& state = states[call.micro_batch];
+    const ScopedSpan span(
+        trace_, TraceTrack::kCompute, [&] { return name_of(call); }, call.micro_batch);
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
       continue;

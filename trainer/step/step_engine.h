@@ -3,10 +3,12 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "common/trace.h"
 #include "models/block.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
@@ -39,10 +41,12 @@ struct UpdateResult {
 class StepEngine {
  public:
   /// Dense gradients are reduced in buckets of at least `bucket_bytes`, as backward makes them
-  /// final: of use where communication goes on under compute.
+  /// final: of use where communication goes on under compute. While `trace` is on each phase
+  /// becomes a span of it; null = no trace.
   StepEngine(Decoder& decoder,
              const ProcessMesh& mesh,
-             int64_t bucket_bytes = GradientReduction::kOneBucket);
+             int64_t bucket_bytes = GradientReduction::kOneBucket,
+             Trace* trace = nullptr);
 
   /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
   /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
@@ -69,6 +73,8 @@ class StepEngine {
 
  private:
   BlockState make_state(const MicroBatch& micro_batch, const StepContext& context) const;
+  /// "layer 3 experts backward".
+  std::string name_of(const PhaseCall& call) const;
   void run(const StepSchedule& schedule,
            std::vector<BlockState>& states,
            GradientReduction* reduction = nullptr);
@@ -78,6 +84,7 @@ class StepEngine {
   Decoder& decoder_;
   const ProcessMesh& mesh_;
   int64_t bucket_bytes_;
+  Trace* trace_;
   std::vector<int> phases_of_block_;
   const std::atomic<bool>* stop_wanted_ = nullptr;
 };

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "models/model_options.h"
+#include "models/sequence_layout.h"
+
+namespace enodia {
+
+/// Weights that one token is multiplied with: attention's projections, the dense or shared
+/// feed-forward, the router, the K experts it is sent to, and the head. Not the embedding (a
+/// look-up), norms and biases.
+double active_weights(const ModelOptions& options);
+
+/// Floating-point operations that training on one micro-batch takes, forward and backward, however
+/// they are computed: recomputation, padding and communication count nothing.
+///
+///   6 * active_weights * T + 12 * layers * H * d * sum over segments of L (L + 1) / 2
+///
+/// after Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B, which has 6 N + 12 L H Q T a
+/// token: there T keys are counted for every query, here the ones that it sees.
+double training_flops(const ModelOptions& options, const SequenceLayout& layout);
+
+}  // namespace enodia
