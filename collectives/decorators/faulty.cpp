@@ -77,19 +77,19 @@ void scale(std::span<const Buffer> buffers) {
   }
 }
 
+// Halves, since whole messages may be addends of one sum, whose places do not matter.
 void swap_places(std::span<const Buffer> buffers) {
   if (buffers.empty()) {
     return;
   }
-  Buffer first = buffers.front();
-  Buffer last = buffers.back();
-  if (buffers.size() == 1) {
-    const int64_t half = first.count / 2;
-    last = first.slice(first.count - half, half);
-    first = first.slice(0, half);
-  }
+  const Buffer& first = buffers.front();
+  const Buffer& last = buffers.back();
+  const int64_t half = std::min(first.count, last.count) / 2;
+  const int64_t length = buffers.size() > 1 ? std::max<int64_t>(half, 1) : half;
+  const Buffer one = first.slice(0, length);
+  const Buffer other = last.slice(last.count - length, length);
   std::swap_ranges(
-      memory_of(first), memory_of(first) + std::min(first.bytes(), last.bytes()), memory_of(last));
+      memory_of(one), memory_of(one) + std::min(one.bytes(), other.bytes()), memory_of(other));
 }
 
 template <typename T>

@@ -45,7 +45,7 @@ std::unique_ptr<Communicator> make_faulty(std::unique_ptr<Communicator> inner,
 enum class Corruption : uint8_t {
   kDrop,   ///< nothing has come: zeros, and after a reduction the rank's own contribution
   kScale,  ///< every number is doubled
-  kSwap,   ///< the first and the last message change places as far as both reach; of one its halves
+  kSwap,   ///< the first half of the first message and the last half of the last change places
   kStale,  ///< what an earlier operation received is received again, over and over when shorter
 };
 inline constexpr std::array kAllCorruptions{
