@@ -12,8 +12,8 @@
 namespace enodia {
 namespace {
 
-/// Long enough for peers that are merely behind.
-constexpr std::chrono::seconds kPatience{2};
+/// Long enough for what is on its way; whoever is further behind waits in vain anyway.
+constexpr std::chrono::milliseconds kPatience{100};
 
 bool is_done_soon(PendingOperation& operation) {
   const auto end = std::chrono::steady_clock::now() + kPatience;
