@@ -94,6 +94,7 @@ std::string hang_report(std::span<const ObservedRank> ranks,
            });
   };
   std::string missing;
+  std::string missing_ranks;  // " for rank 1, 3"
   std::string others;
   bool sees_all = true;
   for (const ObservedRank& rank : ranks) {
@@ -101,11 +102,16 @@ std::string hang_report(std::span<const ObservedRank> ranks,
       sees_all = false;
     } else {
       (is_missing(rank) ? missing : others) += describe(rank, awaited);
+      if (is_missing(rank) && rank.status.rank != own.rank) {
+        missing_ranks +=
+            (missing_ranks.empty() ? " for rank " : ", ") + std::to_string(rank.status.rank);
+      }
     }
   }
   std::string text = "rank " + std::to_string(own.rank) + " of " + std::to_string(nodes.size()) +
                      " has shown no sign of life for " + std::to_string(seconds) + " s in " +
-                     place_of(own) + ", where it " + describe_doing(own) + missing + others;
+                     place_of(own) + ", where it " + describe_doing(own) +
+                     (own.waiting ? missing_ranks : "") + missing + others;
   if (own.waiting && missing.empty()) {
     text += describe_missing_elsewhere(sees_all, nodes.size() == ranks.size());
   }

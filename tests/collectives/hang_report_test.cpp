@@ -89,9 +89,10 @@ TEST(HangReport, ARankStoppedInsideTheOperationIsMissingToo) {
   ranks[1].process = ProcessState::kStopped;
   EXPECT_THAT(
       hang_report(ranks, 0, 5, std::vector<int>(2, 0)),
-      AllOf(HasSubstr("4096 bytes)\n  rank 1 (process 4001, stopped by a signal) is in step "
-                      "3 and waits in tokens exchange 57 (4096 bytes); it will finish "
-                      "nothing\n  rank 0"),
+      AllOf(HasSubstr(
+                "4096 bytes) for rank 1\n  rank 1 (process 4001, stopped by a signal) is in step "
+                "3 and waits in tokens exchange 57 (4096 bytes); it will finish "
+                "nothing\n  rank 0"),
             Not(HasSubstr("lost"))));
 }
 
