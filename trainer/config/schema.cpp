@@ -289,7 +289,7 @@ void describe(Section trace, TraceOptions& o) {
   trace.key("first_step",
             o.first_step,
             integer(0, kMaxSteps),
-            "first step that is traced, to <run.dir>/trace-step_N.json; 0 = none");
+            "first step that is traced, to run.dir/trace-step_N.json; 0 = none");
   trace.key("steps", o.steps, integer(1, 1000), "steps that are traced");
 }
 
