@@ -25,13 +25,14 @@ ALLOWED = {
     "models/model_options": "common",
     "models/sequence_layout": "common",
     "models/flops": "common models/model_options models/sequence_layout",
+    "models/parameter_list": "common models/model_options",
     "models/kernels": "common",
     "models": "common collectives parallel/placement parallel models/model_options "
-              "models/sequence_layout models/flops models/kernels",
+              "models/sequence_layout models/flops models/parameter_list models/kernels",
     "optim": "common collectives parallel/placement parallel",
-    "checkpoint": "common collectives models/model_options",
+    "checkpoint": "common collectives models/model_options models/parameter_list",
     "trainer": "common collectives collectives/mpi parallel/placement parallel models/model_options "
-               "models/sequence_layout models/flops models optim checkpoint",
+               "models/sequence_layout models/flops models/parameter_list models optim checkpoint",
 }
 FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint", "trainer")
 
@@ -50,8 +51,8 @@ HEADERS = [
 TORCH = r"(torch|ATen|c10)/.*"
 TORCH_FREE = (
     "common/", "collectives/", "parallel/placement/", "checkpoint/", "trainer/config/",
-    "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/kernels/",
-   
+    "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
+    "models/kernels/",
 )
 EXTERNAL_TARGETS = ("options", "torch", "mpi", "sentencepiece", "xxhash")
 

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "checkpoint/hf/hf_config.h"
+#include "checkpoint/weight_source.h"
+
+namespace enodia {
+
+/// Whether a folder looks like a Hugging Face model: it holds a config.json.
+bool is_hf_folder(const std::filesystem::path& path);
+
+/// A Hugging Face model folder, for reading: config.json and safetensors with experts as one tensor
+/// each or fused ([E, 2F, D] gate first, and [E, D, F]), with old or new names.
+class HfFolder : public WeightSource {
+ public:
+  /// Reads config.json and the headers, and checks that every tensor of the model is there with its
+  /// shape and that no other tensor is. Throws FileError.
+  explicit HfFolder(const std::filesystem::path& folder);
+  ~HfFolder() override;
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const HfConfig& config() const { return config_; }
+  void read(const Shard& wanted) const override;
+
+ private:
+  struct Tensors;
+  std::filesystem::path folder_;
+  HfConfig config_;
+  std::unique_ptr<const Tensors> tensors_;
+};
+
+}  // namespace enodia

@@ -1,0 +1,83 @@
+#include "models/parameter_list.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace enodia {
+namespace {
+
+/// Collects the parameters of one prefix.
+class Collector {
+ public:
+  explicit Collector(std::vector<ParameterShape>& list) : list_(list) {}
+  void add(std::string name, std::vector<int64_t> shape) {
+    list_.push_back({std::move(name), std::move(shape)});
+  }
+  void add_feed_forward(const std::string& name, int64_t hidden, int64_t width) {
+    add(name + ".gate_proj.weight", {width, hidden});
+    add(name + ".up_proj.weight", {width, hidden});
+    add(name + ".down_proj.weight", {hidden, width});
+  }
+
+ private:
+  std::vector<ParameterShape>& list_;
+};
+
+void add_attention(const ModelOptions& o, const std::string& name, Collector& list) {
+  const int64_t query_width = o.num_attention_heads * o.head_dim;
+  const int64_t key_width = o.num_key_value_heads * o.head_dim;
+  list.add(name + ".q_proj.weight", {query_width, o.hidden_size});
+  list.add(name + ".k_proj.weight", {key_width, o.hidden_size});
+  list.add(name + ".v_proj.weight", {key_width, o.hidden_size});
+  list.add(name + ".o_proj.weight", {o.hidden_size, query_width});
+  if (o.attention_bias) {
+    list.add(name + ".q_proj.bias", {query_width});
+    list.add(name + ".k_proj.bias", {key_width});
+    list.add(name + ".v_proj.bias", {key_width});
+  }
+  if (o.use_qk_norm) {
+    list.add(name + ".q_norm.weight", {o.head_dim});
+    list.add(name + ".k_norm.weight", {o.head_dim});
+  }
+}
+
+void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
+  list.add(name + ".gate.weight", {o.num_experts, o.hidden_size});
+  for (int64_t expert = 0; expert < o.num_experts; ++expert) {
+    list.add_feed_forward(
+        name + ".experts." + std::to_string(expert), o.hidden_size, o.moe_intermediate_size);
+  }
+  if (o.num_shared_experts > 0) {
+    list.add_feed_forward(
+        name + ".shared_experts", o.hidden_size, o.num_shared_experts * o.moe_intermediate_size);
+  }
+}
+
+}  // namespace
+
+std::vector<ParameterShape> list_parameters(const ModelOptions& o) {
+  std::vector<ParameterShape> parameters;
+  Collector list(parameters);
+  list.add("model.embed_tokens.weight", {o.vocab_size, o.hidden_size});
+  for (int64_t layer = 0; layer < o.num_hidden_layers; ++layer) {
+    const std::string name = "model.layers." + std::to_string(layer);
+    list.add(name + ".input_layernorm.weight", {o.hidden_size});
+    add_attention(o, name + ".self_attn", list);
+    list.add(name + ".post_attention_layernorm.weight", {o.hidden_size});
+    if (o.is_moe_layer(layer)) {
+      add_moe(o, name + ".mlp", list);
+    } else {
+      list.add_feed_forward(name + ".mlp", o.hidden_size, o.intermediate_size);
+    }
+  }
+  list.add("model.norm.weight", {o.hidden_size});
+  if (!o.tie_word_embeddings) {
+    list.add("lm_head.weight", {o.vocab_size, o.hidden_size});
+  }
+  std::sort(parameters.begin(), parameters.end(), [](const auto& a, const auto& b) {
+    return a.name < b.name;
+  });
+  return parameters;
+}
+
+}  // namespace enodia

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/model_options.h"
+
+namespace enodia {
+
+/// A parameter of a model by its global name and shape, whatever the layout.
+struct ParameterShape {
+  std::string name;  ///< "model.layers.3.mlp.experts.7.gate_proj.weight"
+  std::vector<int64_t> shape;
+};
+
+/// Every parameter of a model in name order: the twin of what a Decoder's registries hold together,
+/// free of torch. Local.
+std::vector<ParameterShape> list_parameters(const ModelOptions& options);
+
+}  // namespace enodia

@@ -1,0 +1,58 @@
+#include "models/parameter_list.h"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "collectives/loopback/loopback.h"
+#include "models/decoder.h"
+
+namespace enodia {
+namespace {
+
+ModelOptions small_model() {
+  ModelOptions options;
+  options.vocab_size = 11;
+  options.hidden_size = 6;
+  options.num_hidden_layers = 3;
+  options.num_attention_heads = 3;
+  options.num_key_value_heads = 1;
+  options.head_dim = 4;
+  options.intermediate_size = 7;
+  options.moe_intermediate_size = 5;
+  options.num_experts = 11;  // names sort as text: 10 before 2
+  return options;
+}
+
+void expect_what_a_decoder_has(const ModelOptions& options) {
+  run_loopback(1, [&](Communicator& world) {
+    const ProcessMesh mesh(world, {.dp = 1, .ep = 1});
+    const Decoder decoder(options, RouterOptions(), mesh);
+    const std::vector<LogicalParameter>& held = decoder.registry().parameters();
+    const std::vector<ParameterShape> listed = list_parameters(options);
+    ASSERT_EQ(listed.size(), held.size());
+    for (size_t i = 0; i < held.size(); ++i) {
+      EXPECT_EQ(listed[i].name, held[i].name);
+      EXPECT_EQ(listed[i].shape, held[i].shape) << held[i].name;
+    }
+  });
+}
+
+TEST(ParameterList, NamesWhatADecoderHas) {
+  expect_what_a_decoder_has(small_model());
+}
+
+TEST(ParameterList, FollowsEveryOptionThatAddsOrRemovesParameters) {
+  ModelOptions options = small_model();
+  options.attention_bias = true;
+  options.num_shared_experts = 2;
+  options.first_k_dense_replace = 1;
+  options.tie_word_embeddings = true;
+  options.use_qk_norm = false;
+  expect_what_a_decoder_has(options);
+  options.num_experts = options.num_shared_experts = 0;
+  expect_what_a_decoder_has(options);
+}
+
+}  // namespace
+}  // namespace enodia
