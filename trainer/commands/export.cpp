@@ -17,7 +17,7 @@
 #include "parallel/tensor_view.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/output_folder.h"
-#include "trainer/data/hugging_face_files.h"
+#include "trainer/data/tokenizer_export.h"
 #include "trainer/state/serving_model.h"
 
 namespace enodia {
@@ -50,14 +50,17 @@ HfConfig describe(const StoredModel& stored, const ExportArguments& arguments) {
   return config;
 }
 
-void write_tokenizer(const std::filesystem::path& folder, const StoredModel& stored) {
+/// Returns what is to be said of the tokenizer, if anything.
+std::string write_tokenizer(const std::filesystem::path& folder, const StoredModel& stored) {
   if (stored.tokenizer == nullptr) {
-    return;
+    return "without a tokenizer, since the model came without one";
   }
-  for (const TextFile& file :
-       hugging_face_files(*stored.tokenizer, stored.config.model.max_position_embeddings)) {
+  TokenizerFiles written =
+      hugging_face_files(*stored.tokenizer, stored.config.model.max_position_embeddings);
+  for (const TokenizerFile& file : written.files) {
     write_file_atomically(folder / file.name, file.content);
   }
+  return written.note;
 }
 
 MicroBatch random_text(const ModelOptions& model) {
@@ -133,7 +136,7 @@ Verification verify(Communicator& world,
 
 void report(const ExportArguments& arguments,
             const HfConfig& config,
-            bool has_tokenizer,
+            const std::string& note,
             const std::optional<Verification>& found) {
   const std::string family(name_of(*config.family));
   if (arguments.json) {
@@ -150,7 +153,7 @@ void report(const ExportArguments& arguments,
               family.c_str(),
               std::string(architecture_of(*config.family)).c_str(),
               arguments.dtype.c_str(),
-              has_tokenizer ? "" : ", without a tokenizer (the model came without one)");
+              note.empty() ? "" : (", " + note).c_str());
   if (found) {
     std::printf(
         "verified: its logits differ from the model's by at most %.2g (the largest is %.3g)\n",
@@ -164,7 +167,7 @@ void report(const ExportArguments& arguments,
 void export_model(Communicator& world, Watchdog& watchdog, const ExportArguments& arguments) {
   std::optional<OutputFolder> output;
   HfConfig config;
-  bool has_tokenizer = false;
+  std::string note;
   std::string folder;
   watchdog.board().enter(RunSection::kSave);
   run_together(world, [&] {
@@ -177,8 +180,7 @@ void export_model(Communicator& world, Watchdog& watchdog, const ExportArguments
     output.emplace(arguments.output);
     folder = output->partial().string();
     write_hf_model(folder, config, *stored.weights, {.dtype = dtype});
-    write_tokenizer(folder, stored);
-    has_tokenizer = stored.tokenizer != nullptr;
+    note = write_tokenizer(folder, stored);
   });
   std::optional<Verification> found;
   if (arguments.verify) {
@@ -187,7 +189,7 @@ void export_model(Communicator& world, Watchdog& watchdog, const ExportArguments
   run_together(world, [&] {
     if (world.rank() == 0) {
       output->commit();
-      report(arguments, config, has_tokenizer, found);
+      report(arguments, config, note, found);
     }
   });
 }
