@@ -5,6 +5,7 @@
 
 #include "common/error.h"
 #include "common/file.h"
+#include "common/wording.h"
 
 namespace enodia {
 namespace {
@@ -34,7 +35,7 @@ class Builder {
 
   bool key(std::string& name) {
     if (!open_.back().keys.insert(name).second) {
-      throw FileError(source_ + ": the key '" + name + "' occurs twice");
+      throw FileError(source_ + ": the key " + quote(name) + " occurs twice");
     }
     key_ = std::move(name);
     return true;
@@ -43,7 +44,11 @@ class Builder {
   [[noreturn]] bool parse_error(size_t,
                                 const std::string&,
                                 const nlohmann::json::exception& error) {
-    throw FileError(source_ + " is not valid JSON: " + error.what());
+    // The reason ends with the text read last, which may be as long as the file.
+    constexpr size_t kLongest = 300;
+    const std::string reason = error.what();
+    throw FileError(source_ + " is not valid JSON: " +
+                    (reason.size() > kLongest ? reason.substr(0, kLongest) + "..." : reason));
   }
 
  private:

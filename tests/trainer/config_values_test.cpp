@@ -1,8 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/wording.h"
 #include "tests/trainer/config_testing.h"
-#include "trainer/config/wording.h"
 
 namespace enodia {
 namespace {

@@ -5,11 +5,11 @@
 
 #include "common/check.h"
 #include "common/error.h"
+#include "common/wording.h"
 #include "trainer/config/config_rules.h"
 #include "trainer/config/schema.h"
 #include "trainer/config/suggestions.h"
 #include "trainer/config/train_config.h"
-#include "trainer/config/wording.h"
 #include "trainer/config/yaml_tree.h"
 
 namespace enodia {

@@ -5,10 +5,10 @@
 
 #include "common/error.h"
 #include "common/sentence.h"
+#include "common/wording.h"
 #include "trainer/config/config_rules.h"
 #include "trainer/config/schema.h"
 #include "trainer/config/suggestions.h"
-#include "trainer/config/wording.h"
 
 namespace enodia {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "common/check.h"
 #include "common/sentence.h"
-#include "trainer/config/wording.h"
+#include "common/wording.h"
 #include "trainer/data/blend.h"
 
 namespace enodia {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "trainer/config/wording.h"
+#include "common/wording.h"
 
 namespace enodia {
 namespace {

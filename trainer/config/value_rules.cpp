@@ -8,7 +8,7 @@
 
 #include "common/check.h"
 #include "common/sentence.h"
-#include "trainer/config/wording.h"
+#include "common/wording.h"
 
 namespace enodia {
 namespace {

@@ -1,6 +1,6 @@
 #include "trainer/config/yaml_characters.h"
 
-#include "trainer/config/wording.h"
+#include "common/wording.h"
 
 namespace enodia {
 namespace {

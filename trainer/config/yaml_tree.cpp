@@ -10,7 +10,7 @@
 #include <yaml-cpp/parser.h>
 
 #include "common/check.h"
-#include "trainer/config/wording.h"
+#include "common/wording.h"
 #include "trainer/config/yaml_characters.h"
 
 namespace enodia {

@@ -1,4 +1,4 @@
-#include "trainer/config/wording.h"
+#include "common/wording.h"
 
 #include <algorithm>
 #include <cstdlib>
