@@ -49,6 +49,7 @@ void add_train(CLI::App& app, CommandLine& line) {
                     line.print_config,
                     "Print every value with its source and meaning, and do not train");
   command->callback([&line] {
+    line.train.start = line.fresh ? RunStart::kFresh : RunStart::kResume;
     if (line.print_config) {
       line.on_one = [&line] {
         const int ranks = launched_rank().world_size;
@@ -56,7 +57,6 @@ void add_train(CLI::App& app, CommandLine& line) {
       };
       return;
     }
-    line.train.start = line.fresh ? RunStart::kFresh : RunStart::kResume;
     line.stop.emplace();
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
       train(world, watchdog, line.train, *line.stop);
@@ -64,10 +64,17 @@ void add_train(CLI::App& app, CommandLine& line) {
   });
 }
 
+constexpr const char* kModel = "Run directory, checkpoint or Hugging Face folder";
+
 void add_eval(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand("eval", "Held-out loss, perplexity and bits per byte");
-  command->add_option("MODEL", line.eval.model, "Run directory or checkpoint")->required();
+  command->add_option("MODEL", line.eval.model, kModel)->required();
   command->add_option("--data", line.eval.data, "Prefix of a prepared data set")->required();
+  command
+      ->add_option("--sequence-length",
+                   line.eval.sequence_length,
+                   "Tokens in a window of text; by default as many as it was trained on")
+      ->check(count_from(1));
   command->add_option("--ngrams",
                       line.eval.ngrams,
                       "Compare with unigram and bigram models counted on this data set");
@@ -82,7 +89,7 @@ void add_eval(CLI::App& app, CommandLine& line) {
 void add_generate(CLI::App& app, CommandLine& line) {
   GenerateArguments& arguments = line.generate;
   CLI::App* command = app.add_subcommand("generate", "Continue a text");
-  command->add_option("MODEL", arguments.model, "Run directory or checkpoint")->required();
+  command->add_option("MODEL", arguments.model, kModel)->required();
   command->add_option("--prompt", arguments.prompt, "Text to continue")->required();
   command->add_option("--max-tokens", arguments.max_tokens, "Tokens to add at most")
       ->check(count_from(0))
@@ -118,10 +125,47 @@ void add_prepare(CLI::App& app, CommandLine& line) {
   command->callback([&line] { line.on_one = [&line] { prepare(line.prepare); }; });
 }
 
+void add_import(CLI::App& app, CommandLine& line) {
+  ImportArguments& arguments = line.import_model;
+  CLI::App* command = app.add_subcommand(
+      "import", "Turn a Hugging Face folder (Mixtral, Qwen3-MoE) into a checkpoint");
+  command->add_option("HF_DIR", arguments.folder, "Folder with config.json and *.safetensors")
+      ->required();
+  command->add_option("--output", arguments.output, "New folder for the checkpoint")->required();
+  command->add_flag("--json", arguments.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      import_model(world, watchdog, line.import_model);
+    };
+  });
+}
+
+void add_export(CLI::App& app, CommandLine& line) {
+  ExportArguments& arguments = line.export_model;
+  CLI::App* command = app.add_subcommand(
+      "export", "Write a model as a folder that transformers, vLLM and llama.cpp read");
+  command->add_option("MODEL", arguments.model, kModel)->required();
+  command->add_option("--format", arguments.format, "hf, a Hugging Face folder")
+      ->capture_default_str();
+  command->add_option("--output", arguments.output, "New folder")->required();
+  command->add_option("--family",
+                      arguments.family,
+                      "mixtral or qwen3_moe; by default the first that expresses the model");
+  command->add_option("--dtype", arguments.dtype, "Of the weights: float32 or bfloat16")
+      ->capture_default_str();
+  command->add_flag("--verify", arguments.verify, "Read the folder again and compare logits");
+  command->add_flag("--json", arguments.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      export_model(world, watchdog, line.export_model);
+    };
+  });
+}
+
 void add_inspect(CLI::App& app, CommandLine& line) {
   CLI::App* command =
       app.add_subcommand("inspect", "Say what a checkpoint holds, and verify every checksum");
-  command->add_option("MODEL", line.inspect.model, "Run directory or checkpoint")->required();
+  command->add_option("MODEL", line.inspect.model, kModel)->required();
   command->add_flag("--json", line.inspect.json, "Print JSON with a hash of every logical tensor");
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
 }
@@ -173,6 +217,8 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   add_eval(app, line);
   add_generate(app, line);
   add_prepare(app, line);
+  add_import(app, line);
+  add_export(app, line);
   add_inspect(app, line);
   add_doctor(app, line);
   add_help(app, line);

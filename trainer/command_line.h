@@ -22,12 +22,14 @@ struct CommandLine {
   EvalArguments eval;
   GenerateArguments generate;
   PrepareArguments prepare;
+  ImportArguments import_model;
+  ExportArguments export_model;
   InspectArguments inspect;
   DoctorArguments doctor;
   HelpArguments help;
   bool fresh = false;
   bool print_config = false;
-  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by train, eval, generate, doctor
+  std::function<void(Communicator&, Watchdog&)> on_ranks;  // set by commands that communicate
   std::function<void()> on_one;                            // set by the others and --print-config
 };
 
