@@ -74,8 +74,11 @@ std::vector<int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& p
 
 }  // namespace
 
-void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments) {
-  ServingModel model(world, arguments.model, watchdog.board());
+void generate(Communicator& world,
+              Watchdog& watchdog,
+              const GenerateArguments& arguments,
+              const ModelParts& parts) {
+  ServingModel model(world, arguments.model, watchdog.board(), parts);
   watchdog.board().enter(RunSection::kEval);
   const Tokenizer& tokenizer = *model.stored->tokenizer;
   std::vector<int64_t> ids = prompt_ids(tokenizer, arguments.prompt);

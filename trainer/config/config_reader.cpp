@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "trainer/config/config_rules.h"
 #include "trainer/config/schema.h"
+#include "trainer/config/stored_parts.h"
 #include "trainer/config/suggestions.h"
 #include "trainer/config/train_config.h"
 #include "trainer/config/wording.h"
@@ -242,8 +243,9 @@ void derive_names(TrainConfig& config) {
 TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
                                std::span<const std::string> overrides,
-                               int world_size) {
-  TrainConfig config;
+                               int world_size,
+                               const PartNames& parts) {
+  TrainConfig config = default_config(parts);
   config.file_name = file_name;
   ConfigReader reader(config);
   reader.read_file(yaml_text);
@@ -258,6 +260,7 @@ TrainConfig parse_train_config(const std::string& yaml_text,
 
 StoredConfig parse_stored_config(const std::string& yaml_text, const std::string& file_name) {
   StoredConfig stored;
+  stored.config = default_config(list_stored_parts(parse_yaml(yaml_text).root));
   stored.config.file_name = file_name;
   ConfigReader reader(stored.config);
   reader.set_unknown_aside(stored.unknown);

@@ -30,6 +30,15 @@ void TrainOptions::check(Rules& rules) const {
                kMostTokens / tokens_a_step);
 }
 
+TrainConfig default_config(const PartNames& parts) {
+  TrainConfig config;
+  config.parts = parts;
+  for (const auto& [name, setting] : parts.settings) {
+    config.model.settings[name] = setting.value;
+  }
+  return config;
+}
+
 std::string ValueSource::place() const {
   return line == 0 ? origin : detail::concat(origin, ":", line, ":", column);
 }

@@ -57,8 +57,9 @@ struct TrainOptions {
   int64_t global_batch_size = 0;
   int64_t micro_batch_size = 0;
   int64_t sequence_length = 0;
-  int64_t eval_interval = 0;  ///< steps between evaluations; 0 = only at the end
-  int64_t log_interval = 1;   ///< steps between log lines
+  int64_t eval_interval = 0;         ///< steps between evaluations; 0 = only at the end
+  int64_t log_interval = 1;          ///< steps between log lines
+  std::string loss = kCrossEntropy;  ///< by name in ModelParts::losses
 
   void check(Rules& rules) const;
 };
@@ -100,6 +101,7 @@ struct TrainConfig {
   CheckpointOptions checkpoint;
   TraceOptions trace;
 
+  PartNames parts;  ///< that it may choose from; the keys of model.settings are among them
   std::string file_name;
   std::map<std::string, ValueSource> sources;  ///< by path ("model.hidden_size"); absent = default
 
@@ -108,6 +110,9 @@ struct TrainConfig {
   /// Sequences in the whole run.
   int64_t run_samples() const { return train.steps * train.global_batch_size; }
 };
+
+/// The defaults of a program with these parts.
+TrainConfig default_config(const PartNames& parts);
 
 /// One thing that is wrong: where ("tiny.yaml:14:3", may be empty) and a sentence.
 struct ConfigProblem {
@@ -123,7 +128,8 @@ struct ConfigProblem {
 TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
                                std::span<const std::string> overrides,
-                               int world_size = 0);
+                               int world_size = 0,
+                               const PartNames& parts = {});
 
 /// Throws ConfigError with the problems' texts, one a line, unless there are none.
 void throw_problems(const std::vector<ConfigProblem>& problems);
@@ -148,7 +154,8 @@ struct StoredConfig {
 };
 
 /// As parse_train_config, but sets unknown keys aside, those of the sections model and router
-/// excepted: a model that is not understood must not be computed.
+/// excepted: a model that is not understood must not be computed. Parts of other programs are read
+/// all the same (stored_parts.h); who computes must see that it has them.
 StoredConfig parse_stored_config(const std::string& yaml_text, const std::string& file_name);
 
 }  // namespace enodia

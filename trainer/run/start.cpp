@@ -72,7 +72,8 @@ std::string read_config_file(const std::string& path) {
 
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
-                        const std::vector<std::string>& overrides) {
+                        const std::vector<std::string>& overrides,
+                        const PartNames& parts) {
   std::string text;
   run_together(world, [&] {
     if (world.rank() == 0) {
@@ -81,8 +82,9 @@ TrainConfig read_config(Communicator& world,
   });
   text = broadcast_text(world, text, 0);
   TrainConfig config;
-  run_together(world,
-               [&] { config = parse_train_config(text, path, overrides, world.world_size()); });
+  run_together(world, [&] {
+    config = parse_train_config(text, path, overrides, world.world_size(), parts);
+  });
   return config;
 }
 

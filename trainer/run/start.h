@@ -20,7 +20,8 @@ std::string read_config_file(const std::string& path);
 /// wrong on one rank alone. Collective. Throws SharedError.
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
-                        const std::vector<std::string>& overrides);
+                        const std::vector<std::string>& overrides,
+                        const PartNames& parts);
 
 /// The data sets of a run, open on this rank. All share the tokenizer of the first source.
 struct RunData {
