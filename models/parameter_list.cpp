@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/check.h"
+
 namespace enodia {
 namespace {
 
@@ -56,6 +58,7 @@ void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
 }  // namespace
 
 std::vector<ParameterShape> list_parameters(const ModelOptions& o) {
+  ENODIA_CHECK(o.is_built_in(), "attention ", o.attention, " and router ", o.router);
   std::vector<ParameterShape> parameters;
   Collector list(parameters);
   list.add("model.embed_tokens.weight", {o.vocab_size, o.hidden_size});
