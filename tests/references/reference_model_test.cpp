@@ -95,7 +95,7 @@ void expect_gradients_of_finite_differences(const ReferenceOptions& options, uin
 }
 
 TEST(ReferenceModel, GradientsAreFiniteDifferencesWithEverythingOn) {
-  expect_gradients_of_finite_differences(full_options(), 11);
+  expect_gradients_of_finite_differences(full_options(), 12);
 }
 
 TEST(ReferenceModel, GradientsAreFiniteDifferencesWithEverythingOff) {
