@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
+#include "common/error.h"
 #include "models/attention_block.h"
 
 namespace enodia {
@@ -161,6 +162,44 @@ TEST_F(AutogradBlockTest, AdoptsNamesShapesAndDecay) {
   EXPECT_EQ(registry_.find("user.linear_weight").shape, (std::vector<int64_t>{4, 4}));
   EXPECT_EQ(registry_.find("user.unused").shape, (std::vector<int64_t>{3, 2}));
   EXPECT_EQ(registry_.parameters().size(), 3u);
+}
+
+TEST_F(AutogradBlockTest, StartsMatricesBiasesAndOtherVectorsApart) {
+  registry_.initialize(/*seed=*/1, /*standard_deviation=*/0.5);
+  EXPECT_GT(master("linear_weight").var().item<double>(), 0.01);
+  EXPECT_EQ(master("linear_bias").abs().max().item<double>(), 0.0);
+  ParameterRegistry registry(0, 1, at::kDouble);
+  const auto scaled = std::make_shared<torch::nn::Module>();
+  scaled->register_parameter("scale", at::zeros({3}));
+  const AdoptedModule adopted(scaled, "user", registry, {});
+  registry.allocate();
+  registry.initialize(1, 0.5);
+  EXPECT_EQ(registry.find("user.scale").column("master").min().item<double>(), 1.0);
+  EXPECT_FALSE(registry.find("user.scale").decays) << "by default matrices decay";
+}
+
+TEST_F(AutogradBlockTest, RefusesWhatWouldBeLost) {
+  const auto refused = [](const auto& add) {
+    ParameterRegistry registry(0, 1, at::kDouble);
+    const auto module = std::make_shared<torch::nn::Module>();
+    add(*module);
+    EXPECT_THROW(AdoptedModule(module, "user", registry, {}), UsageError);
+  };
+  refused([](auto& module) { module.register_buffer("mean", at::zeros({2})); });
+  refused([](auto& module) { module.register_parameter("number", at::zeros({})); });
+  refused([](auto& module) { module.register_parameter("frozen", at::zeros({2}), false); });
+}
+
+TEST_F(AutogradBlockTest, RefusesAnotherShape) {
+  AutogradBlock narrow(
+      std::make_shared<torch::nn::Module>(),
+      [](const at::Tensor& x, const SequenceLayout&) { return x.narrow(1, 0, 2); },
+      "narrow",
+      3,
+      registry_);
+  BlockState state;
+  state.hidden = random_.draw({3, 4});
+  EXPECT_THROW(narrow.forward(state, 0), UsageError);
 }
 
 /// Attention as docs/numerics.md states it, one segment and one head at a time.
