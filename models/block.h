@@ -35,6 +35,7 @@ struct MoeLoad {
   std::vector<int64_t> valid_copies;  ///< [E] copies of this rank's valid tokens for each expert
   int64_t computed_rows = 0;          ///< token copies that this rank's experts computed
   double entropy = 0;                 ///< router_entropy of this rank's valid tokens
+  double margin = 0;                  ///< Route::margin of this rank's tokens
 };
 
 /// What a block keeps from forward to backward.

@@ -124,6 +124,7 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
   MoeLoad& load = state.moe_loads[wiring_.moe_layer];
   load.valid_copies = std::move(counts);
   load.entropy = router_entropy(saved.route, valid);
+  load.margin = saved.route.margin;
 }
 
 void MoeBlock::exchange(BlockState& state, Saved& saved) {

@@ -39,13 +39,14 @@ FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint",
 # Header -> the only places that include it.
 HEADERS = [
     (r"mpi\.h", ("collectives/mpi/", "tests/mpi_main")),
-    (r"collectives/mpi/.*", ("collectives/mpi/", "trainer/commands/", "trainer/main.cpp", "tests/")),
+    (r"collectives/mpi/.*", ("collectives/mpi/", "trainer/commands/", "trainer/command_line.cpp",
+                           "trainer/program.cpp", "tests/")),
     (r"nccl\.h", ()),
     (r"torch/(torch|all)\.h", ()),
     (r"yaml-cpp/.*", ("trainer/config/",)),
     (r"sentencepiece.*", ("trainer/data/",)),
     (r"(spdlog|fmt)/.*", ("common/log.cpp",)),
-    (r"CLI/.*", ("trainer/commands/", "trainer/main.cpp")),
+    (r"CLI/.*", ("trainer/commands/", "trainer/command_line.cpp")),
 ]
 
 TORCH = r"(torch|ATen|c10)/.*"

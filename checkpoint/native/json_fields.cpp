@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/error.h"
+#include "common/wording.h"
 
 namespace enodia {
 
@@ -16,7 +17,7 @@ JsonField JsonField::at(std::string_view key) const {
   }
   const auto found = value_.find(key);
   if (found == value_.end()) {
-    fail("has no '" + std::string(key) + "'");
+    fail("has no " + quote(key));
   }
   const bool top = where_.ends_with(':');
   return JsonField(*found, where_ + (top ? " " : ".") + std::string(key));
@@ -30,7 +31,7 @@ void JsonField::require_keys(std::initializer_list<std::string_view> keys) const
   }
   for (const auto& [key, member] : value_.items()) {
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-      fail("has the unknown key '" + key + "'");
+      fail("has the unknown key " + quote(key));
     }
   }
 }

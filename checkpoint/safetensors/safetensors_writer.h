@@ -16,7 +16,7 @@ namespace enodia {
 /// A tensor to be written.
 struct SafetensorsSpec {
   std::string name;
-  DType dtype;  ///< float32, float64, bfloat16 or int64
+  DType dtype;
   std::vector<int64_t> shape;
   int64_t bytes() const;
 };

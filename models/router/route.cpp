@@ -41,6 +41,10 @@ Route route_tokens(const at::Tensor& logits, int64_t num_chosen, const RouteOpti
   }
   route.weights = weights.mul(options.scale);
   route.expert_ids = ids.narrow(1, 0, num_chosen).to(at::kInt).contiguous();
+  if (logits.size(0) > 0 && num_chosen < logits.size(1)) {
+    route.margin =
+        (sorted.select(1, num_chosen - 1) - sorted.select(1, num_chosen)).min().item<double>();
+  }
   const at::Tensor everyone = at::ones({logits.size(0)}, at::TensorOptions().dtype(at::kBool));
   route.counts = count_valid_copies(route.expert_ids, everyone, logits.size(1));
   return route;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -20,6 +21,10 @@ struct Route {
   at::Tensor probs;             ///< [T, E] scores that sum to one: those of softmax themselves
   at::Tensor logits;            ///< [T, E]
   std::vector<int64_t> counts;  ///< [E] token copies of each expert on this rank
+  /// The smallest difference between the last score that was chosen and the first that was not:
+  /// with rounding of that size another expert would have been chosen. Infinite without a choice
+  /// (no tokens, or K = E).
+  double margin = std::numeric_limits<double>::infinity();
 };
 
 /// How logits become scores, and the chosen scores weights.

@@ -4,10 +4,12 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -50,6 +52,16 @@ TEST(Route, ChoosesTheLargestAndTiesGoToSmallerIds) {
 TEST(Route, BreaksTiesAmongManyExperts) {
   const Route route = route_tokens(at::zeros({3, 100}, at::kFloat), 5, {});
   EXPECT_THAT(ids_of(route), ElementsAre(0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4));
+}
+
+TEST(Route, TellsHowNarrowlyItChose) {
+  // Probabilities 1/8, 5/8, 2/8 and 1/3 each: between the second and the third lie 1/8 and 0.
+  const at::Tensor clear = rows({std::log(1.0), std::log(5.0), std::log(2.0)}, 3);
+  EXPECT_NEAR(route_tokens(clear, 2, {}).margin, 1 / 8., 1e-15);
+  EXPECT_NEAR(route_tokens(clear, 1, {}).margin, 3 / 8., 1e-15);
+  EXPECT_EQ(route_tokens(at::cat({clear, at::zeros_like(clear)}), 2, {}).margin, 0.0);
+  EXPECT_TRUE(std::isinf(route_tokens(clear, 3, {}).margin)) << "all are chosen";
+  EXPECT_TRUE(std::isinf(route_tokens(clear.narrow(0, 0, 0), 2, {}).margin)) << "no token";
 }
 
 TEST(Route, WeighsByProbabilityOrItsShareOfTheChosen) {

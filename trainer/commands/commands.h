@@ -40,8 +40,9 @@ void help(const HelpArguments& arguments);
 
 struct EvalArguments {
   std::string model;
-  std::string data;    ///< PREFIX of a prepared data set
-  std::string ngrams;  ///< PREFIX to count unigrams and bigrams on; empty = no baselines
+  std::string data;             ///< PREFIX of a prepared data set
+  std::string ngrams;           ///< PREFIX to count unigrams and bigrams on; empty = no baselines
+  int64_t sequence_length = 0;  ///< tokens in a window; 0 = StoredModel::context_length
   bool json = false;
   bool terminal = false;  ///< show how far it is
 };
@@ -72,6 +73,27 @@ struct PrepareArguments {
   bool json = false;
 };
 void prepare(const PrepareArguments& arguments);
+
+struct ImportArguments {
+  std::string folder;  ///< of a Hugging Face model
+  std::string output;  ///< folder for the checkpoint; must not exist or be empty
+  bool json = false;
+};
+/// Writes a native checkpoint OUTPUT/step_0 of a Hugging Face folder; each rank holds its share of
+/// the weights in memory.
+void import_model(Communicator& world, Watchdog& watchdog, const ImportArguments& arguments);
+
+struct ExportArguments {
+  std::string model;
+  std::string format = "hf";
+  std::string family;             ///< empty = the first that expresses the model
+  std::string dtype = "float32";  ///< of the weights in the files
+  std::string output;             ///< folder; must not exist or be empty
+  bool verify = false;            ///< compare the folder's logits with the model's
+  bool json = false;
+};
+/// Writes a Hugging Face folder, which appears when it is whole (and verified).
+void export_model(Communicator& world, Watchdog& watchdog, const ExportArguments& arguments);
 
 struct InspectArguments {
   std::string model;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "collectives/run_together.h"
+#include "common/check.h"
 #include "trainer/commands/commands.h"
 #include "trainer/data/ngram.h"
 #include "trainer/data/prepare.h"
@@ -17,15 +18,21 @@ namespace {
 /// Sequences in one forward pass; larger ones gain nothing on a CPU.
 constexpr int64_t kSequencesPerBatch = 8;
 
-void check_tokenizer(const PreparedData& data,
-                     const StoredModel& model,
-                     const std::string& prefix) {
-  if (data.tokenizer_hash != model.tokenizer->hash() ||
-      data.vocab_size != model.tokenizer->vocab_size()) {
-    throw FileError(prefix +
-                    " was prepared with another tokenizer than the model's; prepare it "
-                    "with the tokenizer that the model was trained with");
+/// Opens a data set whose ids mean to the model what they meant to whoever prepared it.
+PreparedData open_for_model(const std::string& prefix, const StoredModel& model) {
+  PreparedData data = open_prepared(prefix);
+  check_same_tokenizer(model, data.tokenizer_hash, prefix);
+  if (data.vocab_size > model.config.model.vocab_size) {
+    throw FileError(detail::concat(prefix,
+                                   " has ids up to ",
+                                   data.vocab_size - 1,
+                                   ", but the vocabulary of ",
+                                   model.folder.string(),
+                                   " ends at ",
+                                   model.config.model.vocab_size - 1,
+                                   "; prepare it with the model's tokenizer"));
   }
+  return data;
 }
 
 double bits_per_byte(double nats, int64_t bytes) {
@@ -66,13 +73,12 @@ Json to_json(const HeldOutLoss& held_out,
 void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments) {
   ServingModel model(world, arguments.model, watchdog.board());
   std::optional<PreparedData> data;
-  run_together(world, [&] {
-    data.emplace(open_prepared(arguments.data));
-    check_tokenizer(*data, *model.stored, arguments.data);
-  });
+  run_together(world, [&] { data.emplace(open_for_model(arguments.data, *model.stored)); });
   watchdog.board().enter(RunSection::kEval);
   const EvalWindows windows(
-      data->dataset, model.stored->config.train.sequence_length, kSequencesPerBatch);
+      data->dataset,
+      arguments.sequence_length > 0 ? arguments.sequence_length : model.stored->context_length(),
+      kSequencesPerBatch);
   const bool shows = arguments.terminal && !arguments.json && world.rank() == 0;
   const HeldOutLoss held_out =
       evaluate_windows(*model.engine,
@@ -86,8 +92,7 @@ void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& argu
   std::optional<NgramBaselines> ngrams;
   run_together(world, [&] {
     if (!arguments.ngrams.empty() && world.rank() == 0) {
-      const PreparedData counted = open_prepared(arguments.ngrams);
-      check_tokenizer(counted, *model.stored, arguments.ngrams);
+      const PreparedData counted = open_for_model(arguments.ngrams, *model.stored);
       ngrams = measure_ngrams(counted.dataset, windows, counted.vocab_size);
     }
   });

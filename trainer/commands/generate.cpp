@@ -5,6 +5,8 @@
 #include <span>
 
 #include "collectives/collectives.h"
+#include "collectives/run_together.h"
+#include "common/check.h"
 #include "common/random.h"
 #include "trainer/commands/commands.h"
 #include "trainer/state/serving_model.h"
@@ -54,22 +56,41 @@ std::vector<double> next_logits(ServingModel& model, const std::vector<int64_t>&
     model.engine->logits(MicroBatch(), {});
     return {};
   }
-  const MicroBatch context = context_of(ids, model.stored->config.train.sequence_length);
+  const MicroBatch context = context_of(ids, model.stored->context_length());
   const int64_t last = static_cast<int64_t>(context.tokens.size()) - 1;
   const at::Tensor logits =
       model.engine->logits(context, std::span<const int64_t>(&last, 1)).to(at::kDouble);
   // Rows beyond the tokenizer's vocabulary are padding and are never chosen.
   const auto* first = logits.const_data_ptr<double>();
-  return {first, first + model.stored->tokenizer->vocab_size()};
+  return {first, first + std::min(model.stored->tokenizer->vocab_size(), logits.numel())};
 }
 
-/// The prompt's ids; an empty prompt starts after the end of a document.
-std::vector<int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& prompt) {
+/// The prompt's ids; an empty prompt starts after the end of a document. Throws FileError when the
+/// model has no tokenizer, or one that knows more tokens than the model does.
+std::vector<int64_t> prompt_ids(const StoredModel& model, const std::string& prompt) {
+  const Tokenizer& tokenizer = model.require_tokenizer();
   std::vector<int64_t> ids = tokenizer.encode(prompt);
   if (ids.empty()) {
     ids.push_back(tokenizer.eos_id());
   }
+  const int64_t largest = *std::max_element(ids.begin(), ids.end());
+  if (largest >= model.config.model.vocab_size) {
+    throw FileError(detail::concat("the tokenizer of ",
+                                   model.folder.string(),
+                                   " gives this prompt the id ",
+                                   largest,
+                                   ", but the model's vocabulary ends at ",
+                                   model.config.model.vocab_size - 1,
+                                   "; it is not this model's tokenizer"));
+  }
   return ids;
+}
+
+/// A document ends with its tokenizer's token, a model's answer perhaps with another.
+bool ends_text(const StoredModel& model, int64_t token) {
+  const std::vector<int64_t>& eos = model.token_ids.eos;
+  return token == model.tokenizer->eos_id() ||
+         std::find(eos.begin(), eos.end(), token) != eos.end();
 }
 
 }  // namespace
@@ -77,15 +98,15 @@ std::vector<int64_t> prompt_ids(const Tokenizer& tokenizer, const std::string& p
 void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments) {
   ServingModel model(world, arguments.model, watchdog.board());
   watchdog.board().enter(RunSection::kEval);
-  const Tokenizer& tokenizer = *model.stored->tokenizer;
-  std::vector<int64_t> ids = prompt_ids(tokenizer, arguments.prompt);
+  std::vector<int64_t> ids;
+  run_together(world, [&] { ids = prompt_ids(*model.stored, arguments.prompt); });
   const size_t prompt_length = ids.size();
   for (int64_t i = 0; i < arguments.max_tokens; ++i) {
     const std::vector<double> logits = next_logits(model, ids);
     int64_t token =
         world.rank() == 0 ? choose_token(logits, arguments, static_cast<uint64_t>(i)) : 0;
     world.broadcast(view(std::span<int64_t>(&token, 1)), 0).wait();
-    if (token == tokenizer.eos_id()) {
+    if (ends_text(*model.stored, token)) {
       break;
     }
     ids.push_back(token);
@@ -94,7 +115,7 @@ void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& 
     return;
   }
   const std::vector<int64_t> new_ids(ids.begin() + static_cast<int64_t>(prompt_length), ids.end());
-  const std::string text = tokenizer.decode(new_ids);
+  const std::string text = model.stored->tokenizer->decode(new_ids);
   if (arguments.json) {
     const Json json = {{"prompt", arguments.prompt}, {"text", text}, {"ids", new_ids}};
     std::puts(json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());

@@ -19,7 +19,11 @@ void help(const HelpArguments& arguments) {
 
 void print_config(const TrainArguments& arguments, int world_size) {
   const TrainConfig config = parse_train_config(
-      read_config_file(arguments.config), arguments.config, arguments.overrides, world_size);
+      read_config_file(arguments.config),
+      arguments.config,
+      arguments.overrides,
+      world_size,
+      [&](const TrainConfig& written) { return find_initial_model(written, arguments.start); });
   std::fputs(to_yaml(config).c_str(), stdout);
 }
 

@@ -61,7 +61,7 @@ void train(Communicator& world,
            Watchdog& watchdog,
            const TrainArguments& arguments,
            const StopSignal& stop) {
-  TrainConfig config = read_config(world, arguments.config, arguments.overrides);
+  TrainConfig config = read_config(world, arguments.config, arguments.overrides, arguments.start);
   watchdog.set_timeouts(section_timeouts(config.run));
   std::optional<Drill> drill;
   std::optional<RunData> data;

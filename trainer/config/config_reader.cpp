@@ -74,11 +74,37 @@ class ConfigReader {
     read_key(*key, tree.root, source);
   }
 
+  /// What model and router leave out is the initial model's; what they say of its weights must be
+  /// so.
+  void take_initial(const InitialModel& initial) {
+    TrainConfig base;
+    base.model = initial.model;
+    base.router = initial.router;
+    const std::vector<ConfigKey> base_keys = list_keys(base);
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      const std::string path = keys_[i].path();
+      const std::string value = base_keys[i].write();
+      if (!shapes_model(path) || broken_.contains(path)) {
+        continue;
+      }
+      if (!config_.sources.contains(path) || leaves_open(path)) {
+        keys_[i].read(parse_yaml(value).root);
+        config_.sources[path] = {"train.init"};
+      } else if (is_fixed_by_weights(path) && keys_[i].write() != value) {
+        report(config_.source_of(path),
+               path + " (" + keys_[i].write() + ") is " + value + " in the model " +
+                   quote(config_.train.init) +
+                   " that train.init names; leave it out, or start from another model");
+      }
+    }
+  }
+
   /// Required keys and the rules between keys; these see only values that were read well.
   void check_whole(int world_size) {
     for (const ConfigKey& key : keys_) {
       const std::string path = key.path();
-      if (readable_ && key.required && !config_.sources.contains(path) &&
+      const bool may_be_missing = unknown_ != nullptr;  // what was stored need not train
+      if (readable_ && key.required && !may_be_missing && !config_.sources.contains(path) &&
           broken_.insert(path).second) {
         report(
             {config_.file_name},
@@ -126,8 +152,14 @@ class ConfigReader {
     return {config_.file_name, node.key_line, node.key_column};
   }
 
-  static bool shapes_model(const std::string& path) {
-    return path.starts_with("model.") || path.starts_with("router.");
+  /// model.vocab_size: 0 is a way to leave it out.
+  bool leaves_open(const std::string& path) const {
+    return path == "model.vocab_size" && config_.model.vocab_size == 0;
+  }
+  /// These choose how a model is trained further; everything else of it is in its weights.
+  static bool is_fixed_by_weights(const std::string& path) {
+    return path.starts_with("model.") && path != "model.dtype" &&
+           path != "model.initializer_range" && path != "model.max_position_embeddings";
   }
   static std::string text_of(const YamlNode& node) {
     return node.kind == YamlNode::Kind::kScalar ? node.text : "...";
@@ -242,7 +274,8 @@ void derive_names(TrainConfig& config) {
 TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
                                std::span<const std::string> overrides,
-                               int world_size) {
+                               int world_size,
+                               const FindInitialModel& find_initial_model) {
   TrainConfig config;
   config.file_name = file_name;
   ConfigReader reader(config);
@@ -251,6 +284,9 @@ TrainConfig parse_train_config(const std::string& yaml_text,
     reader.read_override(argument);
   }
   derive_names(config);
+  if (!config.train.init.empty() && find_initial_model) {
+    reader.take_initial(find_initial_model(config));
+  }
   reader.check_whole(world_size);
   throw_problems(reader.problems());
   return config;

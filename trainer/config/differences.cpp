@@ -25,10 +25,12 @@ std::vector<ConfigChange> list_changes(const TrainConfig& stored,
   for (size_t i = 0; i < after.size(); ++i) {
     const std::string& path = after[i].path;
     if (before[i].value != after[i].value) {
-      changes.push_back({path,
-                         path + ": " + before[i].value + " -> " + after[i].value + " (" +
-                             wanted.source_of(path).brief() + ")",
-                         !must_stay(path)});
+      changes.push_back(
+          {path,
+           path + ": " + before[i].value + " -> " + after[i].value + " (" +
+               wanted.source_of(path).brief() + ")" +
+               (path == "train.init" ? ", which a run that goes on needs no more" : ""),
+           !must_stay(path)});
     }
   }
   for (const ConfigEntry& entry : unknown) {

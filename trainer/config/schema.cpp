@@ -275,6 +275,12 @@ void describe(Section train, TrainOptions& o) {
             integer(0, kMaxSteps),
             "steps between evaluations on data.valid; 0 = only at the end");
   train.key("log_interval", o.log_interval, integer(1, kMaxSteps), "steps between log lines");
+  train.key("init",
+            o.init,
+            text_or_empty(),
+            "model whose weights a new run starts from: a run directory, a checkpoint or a Hugging "
+            "Face folder; what the sections model and router leave out is taken from it; empty = "
+            "fresh weights");
 }
 
 void describe(Section checkpoint, CheckpointOptions& o) {

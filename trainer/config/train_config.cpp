@@ -1,6 +1,7 @@
 #include "trainer/config/train_config.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "common/check.h"
 #include "trainer/config/schema.h"
@@ -50,12 +51,18 @@ ValueSource TrainConfig::source_of(const std::string& path) const {
   return found == sources.end() ? ValueSource{} : found->second;
 }
 
-std::string to_yaml(const TrainConfig& config) {
+namespace {
+
+std::string write_keys(const TrainConfig& config,
+                       const std::function<bool(const std::string& path)>& wanted) {
   constexpr size_t kCommentColumn = 36;
   TrainConfig copy = config;
   std::string yaml;
   std::string section;
   for (const ConfigKey& key : list_keys(copy)) {
+    if (!wanted(key.path())) {
+      continue;
+    }
     if (key.section != section) {
       section = key.section;
       yaml += section + ":\n";
@@ -65,6 +72,20 @@ std::string to_yaml(const TrainConfig& config) {
     yaml += line + "  # " + config.source_of(key.path()).brief() + "; " + key.meaning + "\n";
   }
   return yaml;
+}
+
+}  // namespace
+
+bool shapes_model(std::string_view path) {
+  return path.starts_with("model.") || path.starts_with("router.");
+}
+
+std::string to_yaml(const TrainConfig& config) {
+  return write_keys(config, [](const std::string&) { return true; });
+}
+
+std::string model_to_yaml(const TrainConfig& config) {
+  return write_keys(config, shapes_model);
 }
 
 std::vector<ConfigEntry> list_entries(const TrainConfig& config) {

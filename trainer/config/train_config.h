@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/rules.h"
@@ -59,6 +61,7 @@ struct TrainOptions {
   int64_t sequence_length = 0;
   int64_t eval_interval = 0;  ///< steps between evaluations; 0 = only at the end
   int64_t log_interval = 1;   ///< steps between log lines
+  std::string init;           ///< MODEL whose weights a new run starts from; empty = fresh ones
 
   void check(Rules& rules) const;
 };
@@ -116,14 +119,28 @@ struct ConfigProblem {
   std::string text() const { return where.empty() ? sentence : where + ": " + sentence; }
 };
 
+/// Whether a key belongs to the sections that say what is computed: model and router.
+bool shapes_model(std::string_view path);
+
+/// The sections model and router of the model that train.init names.
+struct InitialModel {
+  ModelOptions model;
+  RouterOptions router;
+};
+/// Finds it for what was written so far (train.init and run.dir are resolved). Throws FileError.
+using FindInitialModel = std::function<InitialModel(const TrainConfig& written)>;
+
 /// Reads YAML text strictly, then `overrides` ("model.hidden_size=64", each the argument of one
 /// --set; later ones win). Local; the same text gives the same result on every rank. `file_name`
-/// is for messages and run.name. What cannot work on `world_size` ranks (dp, ep, batch sizes) is
-/// refused too, unless that is 0. Throws ConfigError that lists every problem, one a line.
+/// is for messages and run.name. With a train.init, what the sections model and router leave out is
+/// the initial model's, and what they say of its weights must be so. What cannot work on
+/// `world_size` ranks (dp, ep, batch sizes) is refused too, unless that is 0. Throws ConfigError
+/// that lists every problem, one a line.
 TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
                                std::span<const std::string> overrides,
-                               int world_size = 0);
+                               int world_size = 0,
+                               const FindInitialModel& find_initial_model = {});
 
 /// Throws ConfigError with the problems' texts, one a line, unless there are none.
 void throw_problems(const std::vector<ConfigProblem>& problems);
@@ -131,6 +148,8 @@ void throw_problems(const std::vector<ConfigProblem>& problems);
 /// The resolved configuration, each value followed by a comment with its source and its meaning.
 /// Reading it back gives the same values, bit by bit.
 std::string to_yaml(const TrainConfig& config);
+/// The same of the sections model and router alone.
+std::string model_to_yaml(const TrainConfig& config);
 
 /// One key of a configuration with its value as YAML text, in the order of to_yaml.
 struct ConfigEntry {
@@ -143,7 +162,7 @@ std::vector<ConfigEntry> list_entries(const TrainConfig& config);
 
 /// The configuration of a checkpoint, which another version of the program may have written.
 struct StoredConfig {
-  TrainConfig config;                ///< keys that were not stored have their defaults
+  TrainConfig config;  ///< keys that were not stored, even required ones, have their defaults
   std::vector<ConfigEntry> unknown;  ///< keys that there are no more; none that shapes the model
 };
 

@@ -70,6 +70,12 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path) {
   return make_sentencepiece(read_file(name_or_path, kMaxModelBytes), name_or_path);
 }
 
+std::unique_ptr<Tokenizer> find_folder_tokenizer(const std::filesystem::path& folder) {
+  const std::filesystem::path model = folder / "tokenizer.model";
+  std::error_code error;
+  return std::filesystem::exists(model, error) ? load_tokenizer(model.string()) : nullptr;
+}
+
 std::unique_ptr<Tokenizer> tokenizer_from_blob(std::string blob, const std::string& source) {
   if (blob == kByteName) {
     return std::make_unique<ByteTokenizer>();

@@ -29,22 +29,27 @@ class Tokenizer {
   virtual int64_t vocab_size() const = 0;
   virtual int64_t eos_id() const = 0;
 
-  /// "byte" or "sentencepiece".
+  /// "byte", "sentencepiece" or "huggingface".
   virtual std::string_view name() const = 0;
 
   /// What a checkpoint carries: tokenizer_from_blob gives an equal tokenizer.
   virtual const std::string& blob() const = 0;
 
-  /// XXH3-128 of the blob.
-  std::string hash() const;
+  /// XXH3-128 of what decides over ids and text: the blob, or its part that does.
+  virtual std::string hash() const;
 
   /// All ids of `text` at once.
   std::vector<int64_t> encode(std::string_view text) const;
 };
 
-/// "byte" (ids are the 256 bytes, EOS = 256), else a SentencePiece model file.
-/// Throws FileError when the file is missing or is no usable model.
+/// "byte" (ids are the 256 bytes, EOS = 256), else the path of a SentencePiece model, a Hugging Face
+/// tokenizer.json (its companions beside it are taken along), a Hugging Face folder, or a file that
+/// holds a blob. Throws FileError when it is missing or is no usable tokenizer.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path);
+
+/// The tokenizer of a Hugging Face folder: its tokenizer.json, else its tokenizer.model; null when
+/// it has neither. Throws FileError when it has one that is not usable.
+std::unique_ptr<Tokenizer> find_folder_tokenizer(const std::filesystem::path& folder);
 
 /// The tokenizer of a blob; `source` names it in messages. Throws FileError.
 std::unique_ptr<Tokenizer> tokenizer_from_blob(std::string blob, const std::string& source);

@@ -99,6 +99,9 @@ Json StepRecord::to_json() const {
   if (!losses.load.entropy.empty()) {
     json["load"] = columns_of(summarize(losses.load));
   }
+  if (std::isfinite(losses.route_margin)) {
+    json["route_margin"] = losses.route_margin;
+  }
   if (valid_loss) {
     json["valid_loss"] = number(*valid_loss);
   }

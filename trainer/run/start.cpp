@@ -2,11 +2,13 @@
 
 #include <utility>
 
+#include "checkpoint/native/folders.h"
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
 #include "common/file.h"
 #include "common/hash.h"
 #include "common/json.h"
+#include "trainer/state/stored_model.h"
 
 namespace enodia {
 namespace {
@@ -70,9 +72,18 @@ std::string read_config_file(const std::string& path) {
   }
 }
 
+InitialModel find_initial_model(const TrainConfig& written, RunStart start) {
+  const std::filesystem::path checkpoints = std::filesystem::path(written.run.dir) / "checkpoints";
+  const bool goes_on =
+      start == RunStart::kResume && newest_checkpoint(checkpoints).path.has_value();
+  const StoredModel model = open_stored_model(goes_on ? checkpoints.string() : written.train.init);
+  return {model.config.model, model.config.router};
+}
+
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
-                        const std::vector<std::string>& overrides) {
+                        const std::vector<std::string>& overrides,
+                        RunStart start) {
   std::string text;
   run_together(world, [&] {
     if (world.rank() == 0) {
@@ -81,8 +92,12 @@ TrainConfig read_config(Communicator& world,
   });
   text = broadcast_text(world, text, 0);
   TrainConfig config;
-  run_together(world,
-               [&] { config = parse_train_config(text, path, overrides, world.world_size()); });
+  run_together(world, [&] {
+    config = parse_train_config(
+        text, path, overrides, world.world_size(), [&](const TrainConfig& written) {
+          return find_initial_model(written, start);
+        });
+  });
   return config;
 }
 

@@ -9,6 +9,7 @@
 #include "trainer/config/train_config.h"
 #include "trainer/data/blend.h"
 #include "trainer/data/prepare.h"
+#include "trainer/run/run_directory.h"
 #include "trainer/state/state_snapshot.h"
 
 namespace enodia {
@@ -16,11 +17,17 @@ namespace enodia {
 /// The text of a configuration file. Local. Throws ConfigError with a remedy when there is none.
 std::string read_config_file(const std::string& path);
 
+/// The model that a run with this configuration starts from: a run that goes on is shaped by its
+/// newest checkpoint (train.init may be gone by then), a new one by train.init. Local. Throws
+/// FileError.
+InitialModel find_initial_model(const TrainConfig& written, RunStart start);
+
 /// Rank 0 reads the file and everybody parses its text with overrides of their own, which may be
 /// wrong on one rank alone. Collective. Throws SharedError.
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
-                        const std::vector<std::string>& overrides);
+                        const std::vector<std::string>& overrides,
+                        RunStart start);
 
 /// The data sets of a run, open on this rank. All share the tokenizer of the first source.
 struct RunData {

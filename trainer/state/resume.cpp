@@ -34,7 +34,7 @@ std::vector<ConfigChange> list_differences(const StoredModel& stored,
                                            const DataIdentity& data,
                                            const SavedLayout& layout) {
   std::vector<ConfigChange> changes = list_changes(stored.config, stored.unknown_keys, config);
-  const DataIdentity before = data_of(stored.checkpoint);
+  const DataIdentity before = data_of(*stored.checkpoint);
   if (before == data) {
     for (ConfigChange& change : changes) {
       change.text += change.path == "data.train" ? ", with the same content" : "";
@@ -56,7 +56,7 @@ std::vector<ConfigChange> list_differences(const StoredModel& stored,
                                       " now, or other tokens, weights or another tokenizer)"),
                        false});
   }
-  const SavedLayout then = layout_of(stored.checkpoint).value_or(layout);
+  const SavedLayout then = layout_of(*stored.checkpoint).value_or(layout);
   if (then != layout) {
     changes.push_back({"",
                        detail::concat("ranks: ",
@@ -126,8 +126,8 @@ TrainingProgress load_checkpoint(const fs::path& path,
     const StoredModel stored = open_stored_model(path.string());
     changes = list_differences(stored, config, data, {mesh.layout().dp, mesh.layout().ep});
     refuse_other_run(changes, config.run.dir);
-    progress = progress_of(stored.checkpoint);
-    load_state(stored.checkpoint, decoder.registry(), LoadColumns::kAll);
+    progress = progress_of(*stored.checkpoint);
+    load_state(*stored.checkpoint, decoder.registry());
   });
   if (mesh.rank() == 0) {
     const std::string count =
@@ -139,6 +139,22 @@ TrainingProgress load_checkpoint(const fs::path& path,
              count + list_texts(changes));
   }
   return progress;
+}
+
+/// The weights of train.init. Throws SharedError.
+void start_from_model(const ProcessMesh& mesh,
+                      const TrainConfig& config,
+                      const DataIdentity& data,
+                      const Decoder& decoder) {
+  run_together(mesh.control(), [&] {
+    const StoredModel stored = open_stored_model(config.train.init);
+    check_same_tokenizer(stored, data.tokenizer_hash, config.data.train[0].prefix);
+    load_weights(*stored.weights, decoder.registry());
+    if (mesh.rank() == 0) {
+      log_info("starts from the weights of " + stored.folder.string() +
+               (stored.tokenizer == nullptr ? ", which came without a tokenizer" : ""));
+    }
+  });
 }
 
 }  // namespace
@@ -167,7 +183,12 @@ int64_t resume_or_initialize(const ProcessMesh& mesh,
       }
     }
   }
-  decoder.initialize(static_cast<uint64_t>(config.run.seed));
+  if (config.train.init.empty()) {
+    decoder.initialize(static_cast<uint64_t>(config.run.seed));
+  } else {
+    start_from_model(mesh, config, data, decoder);
+    decoder.commit_step();
+  }
   return 0;
 }
 

@@ -11,8 +11,7 @@ ServingModel::ServingModel(Communicator& world, const std::string& model, Status
   run_together(world, [&] { stored = std::make_unique<StoredModel>(open_stored_model(model)); });
   decoder = std::make_unique<Decoder>(stored->config.model, stored->config.router, mesh);
   engine = std::make_unique<StepEngine>(*decoder, mesh);
-  run_together(world,
-               [&] { load_state(stored->checkpoint, decoder->registry(), LoadColumns::kMasters); });
+  run_together(world, [&] { load_weights(*stored->weights, decoder->registry()); });
   decoder->commit_step();
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "checkpoint/native/native_weights.h"
 #include "collectives/run_together.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -16,7 +17,7 @@ constexpr std::array<std::string_view, 3> kColumns{"master", "exp_avg", "exp_avg
 Shard shard_of(const LogicalParameter& parameter, std::string_view column) {
   const at::Tensor tensor = parameter.column(column);
   Shard shard;
-  shard.name = std::string(column) + "/" + parameter.name;
+  shard.name = stored_name(column, parameter.name);
   shard.dtype = dtype_of(tensor.scalar_type());
   shard.shape = parameter.shape;
   shard.offset.assign(parameter.shape.size(), 0);
@@ -104,16 +105,19 @@ void save_state(Communicator& communicator,
   }
 }
 
-void load_state(const Checkpoint& checkpoint,
-                const ParameterRegistry& registry,
-                LoadColumns columns) {
+void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry) {
   for (const std::string_view column : kColumns) {
-    if (columns == LoadColumns::kMasters && column != "master") {
-      continue;
-    }
     for (const LogicalParameter& parameter : registry.parameters()) {
       checkpoint.read(shard_of(parameter, column));
     }
+  }
+}
+
+void load_weights(const WeightSource& weights, const ParameterRegistry& registry) {
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    Shard shard = shard_of(parameter, "master");
+    shard.name = parameter.name;
+    weights.read(shard);
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "checkpoint/native/checkpoint.h"
 #include "checkpoint/native/save.h"
+#include "checkpoint/weight_source.h"
 #include "collectives/communicator.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
@@ -54,13 +55,12 @@ void save_state(Communicator& communicator,
                 const std::vector<Attachment>& attachments,
                 const SaveOptions& options = {});
 
-/// Fills the masters on this rank (dense and owned experts), and the moments too unless
-/// `masters_only`. Local: reads files; call Decoder::commit_step afterwards. Throws FileError when
-/// a tensor is missing, differs in shape, or is damaged.
-enum class LoadColumns : uint8_t { kAll, kMasters };
-void load_state(const Checkpoint& checkpoint,
-                const ParameterRegistry& registry,
-                LoadColumns columns);
+/// Fills masters and moments on this rank (dense and owned experts). Local: reads files; call
+/// Decoder::commit_step afterwards. Throws FileError when a tensor is missing, differs in shape, or
+/// is damaged.
+void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry);
+/// The same of the masters alone, from any kind of model.
+void load_weights(const WeightSource& weights, const ParameterRegistry& registry);
 
 /// The progress and the data that a checkpoint's document names. Throws FileError.
 TrainingProgress progress_of(const Checkpoint& checkpoint);

@@ -1,23 +1,41 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "checkpoint/hf/hf_config.h"
 #include "checkpoint/native/checkpoint.h"
+#include "checkpoint/weight_source.h"
 #include "trainer/config/train_config.h"
 #include "trainer/data/tokenizer.h"
 
 namespace enodia {
 
-/// What a command's MODEL argument names, opened for reading: the checkpoint, the configuration it
-/// was trained with (vocab_size resolved) and its tokenizer. Local.
+/// What a MODEL argument names, opened for reading: a native checkpoint or a Hugging Face folder.
+/// Local.
 struct StoredModel {
-  Checkpoint checkpoint;
+  std::filesystem::path folder;  ///< of the checkpoint, or the Hugging Face folder itself
+  /// That it was trained with (vocab_size resolved); of an imported model and of a Hugging Face
+  /// folder the sections model and router alone.
   TrainConfig config;
   std::vector<ConfigEntry> unknown_keys;  ///< stored by another version, without a meaning here
-  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<const WeightSource> weights;
+  std::unique_ptr<const Tokenizer> tokenizer;  ///< null when it came without one
+  HfTokenIds token_ids;
+  /// Null for a Hugging Face folder.
+  std::unique_ptr<const Checkpoint> checkpoint;
+  std::string hf_family;  ///< of a Hugging Face folder: "mixtral"
+
+  /// Tokens in a window of text: those of the sequences it was trained on, or when that is not
+  /// known the longest it is meant for, at most kMaxContext.
+  int64_t context_length() const;
+  static constexpr int64_t kMaxContext = 2048;
+
+  /// Throws FileError that says what to do when the model came without a tokenizer.
+  const Tokenizer& require_tokenizer() const;
 };
 
 /// The folder of the checkpoint that `model` names: a step_N folder itself, a folder of checkpoints
@@ -25,7 +43,14 @@ struct StoredModel {
 /// rank 0. Throws FileError that says what was looked for.
 std::filesystem::path find_checkpoint(const std::string& model);
 
-/// Throws FileError.
+/// Opens a Hugging Face folder (it holds a config.json), else what find_checkpoint finds. Throws
+/// FileError.
 StoredModel open_stored_model(const std::string& model);
+
+/// Throws FileError when the data PREFIX was made with another tokenizer than the model's. A model
+/// that came without one takes any.
+void check_same_tokenizer(const StoredModel& model,
+                          const std::string& tokenizer_hash,
+                          const std::string& prefix);
 
 }  // namespace enodia

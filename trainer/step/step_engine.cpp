@@ -170,11 +170,13 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   const int64_t layers = decoder_.experts() != nullptr ? decoder_.experts()->num_layers() : 0;
   const int64_t experts = decoder_.options().num_experts;
   const int64_t ranks = mesh_.world_size();
-  std::vector<double> sums(4 + layers * (1 + experts + ranks), 0.0);
+  std::vector<double> sums(4 + ranks + layers * (1 + experts + ranks), 0.0);
   sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
-  double* const entropy = sums.data() + 4;         // [layers]
+  double* const margins = sums.data() + 4;         // [ranks], each its own
+  double* const entropy = margins + ranks;         // [layers]
   double* const tokens = entropy + layers;         // [layers, experts]
   double* const rows = tokens + layers * experts;  // [layers, ranks]
+  double& margin = margins[mesh_.rank()] = std::numeric_limits<double>::infinity();
   for (const BlockState& state : states) {
     sums[0] += state.losses.cross_entropy;
     sums[1] += state.losses.aux;
@@ -182,6 +184,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
       entropy[layer] += load.entropy;
+      margin = std::min(margin, load.margin);
       rows[layer * ranks + mesh_.rank()] += static_cast<double>(load.computed_rows);
       for (int64_t expert = 0; expert < experts; ++expert) {
         tokens[layer * experts + expert] += static_cast<double>(load.valid_copies[expert]);
@@ -197,6 +200,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
           .loss = sums[0] / count,
           .aux_loss = sums[1] / count_in_layers,
           .z_loss = sums[2] / count_in_layers,
+          .route_margin = *std::min_element(margins, margins + ranks),
           .load = {.first_layer = decoder_.options().first_k_dense_replace,
                    .num_experts = experts,
                    .tokens = {tokens, tokens + layers * experts},

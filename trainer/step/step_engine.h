@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct StepLosses {
   double loss = 0;      ///< mean cross-entropy in nats, aux terms excluded
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
+  /// Route::margin, the smallest of all tokens and layers; infinite where nothing was chosen.
+  double route_margin = std::numeric_limits<double>::infinity();
   StepLoad load;
   bool stop_wanted = false;  ///< by any rank; see StepEngine::heed
 };

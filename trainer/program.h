@@ -1,0 +1,10 @@
+#pragma once
+
+namespace enodia {
+
+/// The program `enodia`, whole: reads the command line, starts MPI for the commands that run on
+/// ranks, and turns errors into sentences and exit codes (docs/errors.md). Returns the exit code;
+/// an error of one rank alone ends the process. Once in a process.
+int run_program(int argc, char** argv);
+
+}  // namespace enodia
