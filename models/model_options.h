@@ -40,6 +40,8 @@ struct ModelOptions {
 
   /// Ranges, and rules between the sizes.
   void check(Rules& rules) const;
+
+  friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
 
 /// Coefficients of the router's losses; zero turns a loss off.

@@ -112,7 +112,8 @@ Json index_of(std::span<const std::span<const Piece>> files) {
   int64_t bytes = 0;
   for (size_t i = 0; i < files.size(); ++i) {
     for (const Piece& piece : files[i]) {
-      map[piece.tensor.name] = name_of_file(i, files.size());
+      // Not by operator[], which searches all names before.
+      map.get_ref<Json::object_t&>().emplace_back(piece.tensor.name, name_of_file(i, files.size()));
       bytes += piece.tensor.bytes();
     }
   }

@@ -77,7 +77,7 @@ std::optional<int64_t> read_token_id(HfKeys& keys,
                                      const Json& value,
                                      int64_t vocab_size) {
   const auto id = value.is_null() ? std::nullopt : keys.integer(key, value);
-  if (id && (*id < 0 || *id >= vocab_size)) {
+  if (id && (*id < 0 || (*id >= vocab_size && vocab_size > 0))) {
     keys.refuse(
         key, value, "must be an id of the vocabulary, from 0 to " + std::to_string(vocab_size - 1));
     return std::nullopt;
