@@ -59,6 +59,15 @@ struct GenerateArguments {
 };
 void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments);
 
+struct LogitsArguments {
+  std::string model;
+  std::string ids;     ///< file of token ids, see parse_token_lists
+  std::string output;  ///< safetensors file, replaced when it is there
+  bool json = false;
+};
+/// Writes the tensor `logits` [B, S, V], float32 (float64 of a float64 model), of B sequences.
+void logits(Communicator& world, Watchdog& watchdog, const LogitsArguments& arguments);
+
 struct DoctorArguments {
   bool json = false;
   bool terminal = false;  ///< somebody watches: show how far the measurements are
