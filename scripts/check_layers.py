@@ -30,7 +30,8 @@ ALLOWED = {
     "models": "common collectives parallel/placement parallel models/model_options "
               "models/sequence_layout models/flops models/parameter_list models/kernels",
     "optim": "common collectives parallel/placement parallel",
-    "checkpoint": "common collectives models/model_options models/parameter_list",
+    "checkpoint": "common collectives models/model_options models/parameter_list models/flops "
+                  "models/sequence_layout",
     "trainer": "common collectives collectives/mpi parallel/placement parallel models/model_options "
                "models/sequence_layout models/flops models/parameter_list models optim checkpoint",
 }

@@ -1,0 +1,162 @@
+"""Models from and to Hugging Face folders, as a user moves them. What transformers makes of these folders
+is in tests/transformers."""
+
+import json
+import shutil
+import unittest
+
+from program_testing import TINY, ProgramTest, settings
+
+PLAIN = {"model.num_shared_experts": 0, "model.first_k_dense_replace": 1, "model.scoring_func": "softmax"}
+
+
+class Exchange(ProgramTest):
+    """One model as run directory, Hugging Face folder and imported checkpoint."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for arguments in (["train", TINY, *settings({"data.train": "bytes/train", "run.dir": "run",
+                                                     "train.steps": 4, **PLAIN})],
+                          ["export", "run", "--verify", "--output", "exported"],
+                          ["import", "exported", "--output", "imported"]):
+            result = cls.start(*arguments)
+            if result.code != 0:
+                raise AssertionError(f"{arguments}: {result}")
+
+    def test_every_weight_arrives(self):
+        weights = self.masters("run")
+        self.assertGreater(len(weights), 20)
+        self.assertEqual(self.masters("exported"), weights)
+        self.assertEqual(self.masters("imported"), weights)
+        for field in ("model", "parameters", "tokenizer_hash"):
+            self.assertEqual(self.inspect("imported")[field], self.inspect("exported")[field])
+
+    def test_all_three_give_one_loss_and_one_text(self):
+        evaluate = ["--data", "bytes/valid", "--sequence-length", "64", "--json"]
+        say = ["--prompt", "Ka", "--max-tokens", "12", "--json"]
+        losses = [json.loads(self.succeed("eval", model, *evaluate).out)["loss"]
+                  for model in ("run", "exported", "imported")]
+        self.assertEqual(losses, losses[:1] * 3)
+        texts = [json.loads(self.succeed("generate", model, *say).out)["text"]
+                 for model in ("run", "exported", "imported")]
+        self.assertEqual(texts, texts[:1] * 3)
+
+    def test_ranks_import_and_verify_together(self):
+        self.succeed("import", "exported", "--output", "imported-2", ranks=2)
+        self.assertEqual(self.masters("imported-2"), self.masters("imported"))
+        result = json.loads(self.succeed("export", "imported-2", "--verify", "--json", "--output",
+                                         "exported-2", ranks=2).out)
+        self.assertEqual((result["family"], result["dtype"]), ("qwen3_moe", "float32"))
+        self.assertLess(result["largest_difference"], 2e-4 * max(1, result["largest_logit"]))
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            self.assertEqual((self.folder / "exported-2" / name).read_bytes(),
+                             (self.folder / "exported" / name).read_bytes(), name)
+
+    def test_bfloat16_halves_the_files_and_verifies(self):
+        self.succeed("export", "run", "--verify", "--dtype", "bfloat16", "--output", "half")
+        size = [(self.folder / name / "model.safetensors").stat().st_size
+                for name in ("exported", "half")]
+        self.assertLess(size[1], 0.6 * size[0])
+        self.assertNotEqual(self.masters("half"), self.masters("run"))
+
+    def test_a_folder_that_holds_something_is_never_replaced(self):
+        (self.folder / "precious").mkdir()
+        (self.folder / "precious/thesis.txt").write_text("years of work")
+        for command in (["export", "run"], ["import", "exported"]):
+            self.refuse(2, ["precious", "never replaced"], *command, "--output", "precious")
+        self.assertEqual([path.name for path in (self.folder / "precious").iterdir()], ["thesis.txt"])
+        self.assertFalse(list(self.folder.glob("*partial")))
+
+    def test_what_no_family_expresses_is_refused_with_the_reason(self):
+        self.train("shared", train__steps=1, **{"model.num_shared_experts": 1})
+        self.refuse(2, ["num_shared_experts", "mixtral", "qwen3_moe"], "export", "shared", "--output",
+                    "nowhere")
+        self.refuse(2, ["use_qk_norm"], "export", "run", "--family", "mixtral", "--output", "nowhere")
+        self.refuse(2, ["gpt9", "mixtral"], "export", "run", "--family", "gpt9", "--output", "nowhere")
+        self.refuse(2, ["onnx"], "export", "run", "--format", "onnx", "--output", "nowhere")
+        self.refuse(2, ["int4"], "export", "run", "--dtype", "int4", "--output", "nowhere")
+        self.assertFalse((self.folder / "nowhere").exists())
+
+    def test_damaged_folders_are_refused_on_ranks(self):
+        shutil.copytree(self.folder / "exported", self.folder / "cut")
+        weights = self.folder / "cut/model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        self.refuse(4, ["model.safetensors"], "import", "cut", "--output", "nowhere", ranks=2)
+        self.refuse(4, ["model.safetensors"], "inspect", "cut")
+        self.refuse(4, ["config.json"], "import", "docs", "--output", "nowhere")
+        config = json.loads((self.folder / "exported/config.json").read_text())
+        config["flux_capacitor"] = 1.21
+        shutil.copytree(self.folder / "exported", self.folder / "odd")
+        (self.folder / "odd/config.json").write_text(json.dumps(config))
+        self.refuse(4, ["flux_capacitor", "1.21"], "generate", "odd", "--prompt", "Ka", ranks=2)
+
+    def test_a_model_without_a_tokenizer_knows_ids_only(self):
+        shutil.copytree(self.folder / "exported", self.folder / "mute")
+        for path in (self.folder / "mute").glob("*token*"):
+            path.unlink()
+        self.refuse(4, ["without a tokenizer", "tokenizer.json"], "generate", "mute", "--prompt", "Ka")
+        self.succeed("import", "mute", "--output", "mute-imported")
+        self.assertEqual(self.masters("mute-imported"), self.masters("run"))
+        result = self.succeed("export", "mute-imported", "--verify", "--output", "mute-exported")
+        self.assertIn("without a tokenizer", result.out)
+
+
+class StartFrom(ProgramTest):
+    """train.init."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for arguments in (["train", TINY, *settings({"data.train": "bytes/train", "run.dir": "run",
+                                                     "train.steps": 4, **PLAIN})],
+                          ["export", "run", "--output", "exported"]):
+            result = cls.start(*arguments)
+            if result.code != 0:
+                raise AssertionError(f"{arguments}: {result}")
+        (cls.folder / "start.yaml").write_text(
+            "run: {name: start}\noptim: {lr: 1e-3, schedule: constant}\ndata: {train: bytes/train}\n"
+            "train: {init: exported, steps: 3, global_batch_size: 4, micro_batch_size: 2, "
+            "sequence_length: 64}\n")
+
+    def start_from(self, init, folder, ranks=0, **values):
+        return self.succeed("train", "start.yaml", *settings(
+            {"train.init": init, "run.dir": folder, **values}), ranks=ranks)
+
+    def test_a_folder_a_checkpoint_and_a_run_start_the_same_run(self):
+        self.succeed("import", "exported", "--output", "imported")
+        self.start_from("exported", "a", ranks=2)
+        self.start_from("run", "b", ranks=2)
+        self.start_from("imported/step_0", "c", ranks=2)
+        self.assertEqual(self.masters("a"), self.masters("b"))
+        self.assertEqual(self.masters("a"), self.masters("c"))
+        self.assertNotEqual(self.masters("a"), self.masters("run"))
+        self.assertEqual(self.inspect("a")["model"], self.inspect("run")["model"])
+
+    def test_it_starts_where_the_model_stands(self):
+        self.start_from("exported", "one", **{"train.steps": 1})
+        fresh = self.train("fresh", train__steps=1)
+        self.assertLess(self.losses("one")[0], self.losses("fresh")[0] - 0.3, str(fresh))
+
+    def test_a_run_goes_on_without_the_model_it_started_from(self):
+        shutil.copytree(self.folder / "exported", self.folder / "lent")
+        self.start_from("lent", "whole")
+        self.start_from("lent", "parts", **{"train.steps": 2})
+        shutil.rmtree(self.folder / "lent")
+        result = self.start_from("lent", "parts")
+        self.assertIn("resumed", result.err)
+        self.assertEqual(self.masters("parts"), self.masters("whole"))
+        self.refuse(4, ["lent"], "train", "start.yaml", *settings({"train.init": "lent",
+                                                                  "run.dir": "anew"}), ranks=2)
+
+    def test_another_shape_or_tokenizer_is_refused(self):
+        (self.folder / "other.yaml").write_text(
+            (self.folder / "start.yaml").read_text() + "model: {hidden_size: 8}\n")
+        self.refuse(2, ["other.yaml:5:9", "hidden_size", "train.init"], "train", "other.yaml", ranks=2)
+        self.succeed("prepare", "--input", "docs.jsonl", "--output", "pieces/train", "--vocab-size", 300)
+        self.refuse(4, ["another tokenizer"], "train", "start.yaml", *settings(
+            {"data.train": "pieces/train", "run.dir": "nowhere", "model.vocab_size": 257}))
+
+
+if __name__ == "__main__":
+    unittest.main()
