@@ -125,7 +125,7 @@ void add_logits(CLI::App& app, CommandLine& line) {
   command->add_flag("--json", arguments.json, "Print one JSON object");
   command->callback([&line] {
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
-      logits(world, watchdog, line.logits);
+      logits(world, watchdog, line.logits, line.parts);
     };
   });
 }

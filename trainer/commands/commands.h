@@ -75,7 +75,10 @@ struct LogitsArguments {
   bool json = false;
 };
 /// Writes the tensor `logits` [B, S, V], float32 (float64 of a float64 model), of B sequences.
-void logits(Communicator& world, Watchdog& watchdog, const LogitsArguments& arguments);
+void logits(Communicator& world,
+            Watchdog& watchdog,
+            const LogitsArguments& arguments,
+            const ModelParts& parts);
 
 struct DoctorArguments {
   bool json = false;

@@ -102,8 +102,11 @@ void write_logits(ServingModel& model, const Sequences& sequences, const std::st
 
 }  // namespace
 
-void logits(Communicator& world, Watchdog& watchdog, const LogitsArguments& arguments) {
-  ServingModel model(world, arguments.model, watchdog.board());
+void logits(Communicator& world,
+            Watchdog& watchdog,
+            const LogitsArguments& arguments,
+            const ModelParts& parts) {
+  ServingModel model(world, arguments.model, watchdog.board(), parts);
   watchdog.board().enter(RunSection::kEval);
   const int64_t vocab_size = model.stored->config.model.vocab_size;
   const Sequences sequences = read_sequences(model.mesh.control(), arguments.ids, vocab_size);
