@@ -55,6 +55,8 @@ struct ModelOptions {
 
   /// Ranges, and rules between the sizes.
   void check(Rules& rules) const;
+
+  friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
 
 /// A number that a part of one's own takes from the section `parts` of a configuration.
