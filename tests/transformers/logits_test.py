@@ -50,7 +50,7 @@ def route_margin(model, ids):
     choices = getattr(config, "num_experts", 0)
     margin = 1.0
     if config.num_experts_per_tok < choices:
-        for logits in model(ids, output_router_logits=True).router_logits or ():
+        for logits in model.model(ids, output_router_logits=True).router_logits or ():
             scores = torch.sort(logits.softmax(-1), descending=True).values
             last = config.num_experts_per_tok - 1
             margin = min(margin, (scores[:, last] - scores[:, last + 1]).min().item())
