@@ -44,25 +44,12 @@ def enodia_logits(model, ids):
         return load_file(answers)["logits"]
 
 
-def route_margin(model, ids):
-    """The smallest difference between the last score that is chosen and the first that is not."""
-    config = model.config
-    choices = getattr(config, "num_experts", 0)
-    margin = 1.0
-    if config.num_experts_per_tok < choices:
-        for logits in model.model(ids, output_router_logits=True).router_logits or ():
-            scores = torch.sort(logits.softmax(-1), descending=True).values
-            last = config.num_experts_per_tok - 1
-            margin = min(margin, (scores[:, last] - scores[:, last + 1]).min().item())
-    return margin
-
-
 def clear_ids(model, seed):
     """Random sequences [B, S] in which no choice of experts hangs on rounding."""
     source = torch.Generator().manual_seed(seed)
     while True:
         ids = torch.randint(model.config.vocab_size, (SEQUENCES, LENGTH), generator=source)
-        if route_margin(model, ids) >= CLEAR_MARGIN:
+        if odd_models.route_margin(model, ids) >= CLEAR_MARGIN:
             return ids
 
 

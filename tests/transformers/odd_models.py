@@ -105,6 +105,20 @@ def load(folder):
     return model.eval(), {key: found for key, found in report.items() if found}
 
 
+@torch.no_grad()
+def route_margin(model, ids):
+    """The smallest difference between the last score that is chosen and the first that is not."""
+    config = model.config
+    choices = getattr(config, "num_experts", 0)
+    margin = 1.0
+    if config.num_experts_per_tok < choices:
+        for logits in model.model(ids, output_router_logits=True).router_logits or ():
+            scores = torch.sort(logits.softmax(-1), descending=True).values
+            last = config.num_experts_per_tok - 1
+            margin = min(margin, (scores[:, last] - scores[:, last + 1]).min().item())
+    return margin
+
+
 def edit_config(folder, edit):
     path = folder / "config.json"
     config = json.loads(path.read_text())

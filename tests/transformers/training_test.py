@@ -6,6 +6,7 @@ torch.optim.AdamW and in Enodia in every layout.
 Environment: ENODIA_PROGRAM is the program's path.
 """
 
+import functools
 import json
 import sys
 import unittest
@@ -23,7 +24,9 @@ STEPS, BATCH, SEQUENCE = 30, 12, 32
 END = 256  # of a document, after 256 bytes
 PEER_BOUND = 1e-3  # relative, against transformers
 LAYOUT_BOUND = 1e-4  # relative, against one rank
-CLEAR_MARGIN = 1e-4  # rounding may decide where scores are closer than this
+# Layouts differ by rounding of about 1e-7, which may decide where scores are closer than this. (What
+# was promised is 1e-4, but some choice is as close as that in every curve: nothing could fail.)
+CLEAR_MARGIN = 1e-6
 
 # Documents shorter and longer than a sequence, so that sequences hold parts of one, two and more.
 TEXTS = [pseudo_english(seed, 1 + seed % 4)[: 20 + 31 * seed] for seed in range(60)]
@@ -35,7 +38,7 @@ class Recipe:
     lr: float = 2e-3
     warmup_samples: int = 0
     clip_norm: float = 0.8
-    weight_decay: float = 0.1
+    weight_decay: float = 0.5  # so much that a parameter in the wrong group is seen
     betas: tuple = (0.9, 0.95)
     eps: float = 1e-8
 
@@ -71,7 +74,8 @@ def decays(name):
     return not ("norm" in name or name.endswith(".bias") or name.endswith(".mlp.gate.weight"))
 
 
-def train_with_transformers(folder, recipe):
+@functools.cache
+def train_with_transformers(folder, recipe, decays=decays):
     """[(loss, gradient norm)] of each step: every segment of a document by itself."""
     model, _ = odd_models.load(folder)
     model.train()
@@ -98,6 +102,14 @@ def train_with_transformers(folder, recipe):
         optimizer.zero_grad()
         curve.append((loss, norm))
     return curve
+
+
+def first_margin(folder):
+    """The smallest route margin of the first step."""
+    model, _ = odd_models.load(folder)
+    sequences = sequences_of(TEXTS)
+    return min(odd_models.route_margin(model, torch.tensor([ids]))
+               for _ in range(BATCH) for ids, _ in next(sequences))
 
 
 def farthest(found, expected):
@@ -149,7 +161,8 @@ class Training(ProgramTest):
         print(f"{folder:15} {recipe}\n  loss {expected[0][0]:.3f} -> {expected[-1][0]:.3f}, "
               f"norm {expected[0][1]:.3f} -> {expected[-1][1]:.3f}, farthest {max(distances):.2e}, "
               f"smallest margin {margins[-1]:.1e}", flush=True)
-        self.assertLess(expected[-1][0], 0.8 * expected[0][0], "it learns")
+        self.assertAlmostEqual(margins[0], first_margin(self.folder / folder), delta=1e-6)
+        self.assertLess(expected[-1][0], 0.7 * expected[0][0], "it learns")
         self.assertTrue(any(norm > recipe.clip_norm for _, norm in expected), "the norm is clipped")
         self.assertLess(max(distances), PEER_BOUND, f"at step {distances.index(max(distances)) + 1}")
 
@@ -165,25 +178,30 @@ class Training(ProgramTest):
     def test_tied_qwen3_moe(self):
         self.assert_same_curve("tied_qwen3_moe", Recipe())
 
-    def test_a_wrong_optimizer_is_seen(self):
-        """The negative control: what differs a little between the two sides breaks the bound."""
-        recipe = Recipe(lr=1e-3)
-        expected = train_with_transformers(self.folder / "tied_mixtral", recipe)
-        for name, wrong in (("as it should be", recipe),
-                            ("another decay", replace(recipe, weight_decay=0.2)),
-                            ("no clipping", replace(recipe, clip_norm=0.0)),
+    def test_what_differs_a_little_is_seen(self):
+        """The negative control: the optimizer of one side is not quite the other's."""
+        recipe, folder = Recipe(), "tied_qwen3_moe"
+        sound, _ = self.train_with_enodia(folder, recipe)
+        curves = {}
+        for part in ("layernorm", "q_norm", ".bias", ".mlp.gate.weight", "embed_tokens"):
+            flipped = train_with_transformers(self.folder / folder, recipe,
+                                              lambda name, part=part: decays(name) != (part in name))
+            curves[f"decay of {part} turned"] = sound, flipped
+        expected = train_with_transformers(self.folder / folder, recipe)
+        for name, wrong in (("no clipping", replace(recipe, clip_norm=0.0)),
                             ("another beta", replace(recipe, betas=(0.9, 0.96))),
                             ("a little warm-up", replace(recipe, warmup_samples=2 * BATCH))):
-            found, _ = self.train_with_enodia("tied_mixtral", wrong)
-            far = max(farthest(found, expected))
-            print(f"  {name:18} {far:.2e}", flush=True)
-            (self.assertLess if wrong == recipe else self.assertGreater)(far, PEER_BOUND, name)
+            curves[name] = self.train_with_enodia(folder, wrong)[0], expected
+        for name, (found, other) in curves.items():
+            far = max(farthest(found, other))
+            print(f"wrong on purpose: {name:32} {far:.2e}", flush=True)
+            self.assertGreater(far, 3 * PEER_BOUND, name)
 
     def test_every_layout(self):
-        recipe = Recipe(warmup_samples=10 * BATCH)
+        recipe = Recipe()
         for folder in ("mixtral", "tied_qwen3_moe"):
             expected, _ = self.train_with_enodia(folder, recipe)
-            for ranks, ep in ((1, 1), (2, 1), (2, 2), (3, 1), (3, 3), (4, 2), (4, 4)):
+            for ranks, ep in ((2, 1), (2, 2), (3, 1), (3, 3), (4, 2), (4, 4)):
                 found, margins = self.train_with_enodia(folder, recipe, ranks, ep)
                 distances = farthest(found, expected)
                 print(f"{folder:15} dp {ranks} ep {ep}: farthest {max(distances):.2e}, "
