@@ -46,6 +46,7 @@ HEADERS = [
     (r"torch/(torch|all)\.h", ()),
     (r"yaml-cpp/.*", ("trainer/config/",)),
     (r"sentencepiece.*", ("trainer/data/",)),
+    (r"(oniguruma|utf8proc)\.h", ("trainer/data/hf/",)),
     (r"(spdlog|fmt)/.*", ("common/log.cpp",)),
     (r"CLI/.*", ("trainer/commands/", "trainer/command_line.cpp")),
 ]
@@ -56,7 +57,8 @@ TORCH_FREE = (
     "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
     "models/kernels/",
 )
-EXTERNAL_TARGETS = ("options", "torch", "mpi", "sentencepiece", "xxhash")
+EXTERNAL_TARGETS = ("options", "torch", "mpi", "sentencepiece", "oniguruma", "utf8proc",
+                    "xxhash")
 
 
 def room_of(path):
