@@ -37,8 +37,9 @@ struct ModelOptions {
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;  ///< biases on q, k and v
-  bool use_qk_norm = true;      ///< RMSNorm per head on q and k, before RoPE
+  bool attention_bias = false;         ///< biases on q, k and v
+  bool attention_output_bias = false;  ///< a bias on o
+  bool use_qk_norm = true;             ///< RMSNorm per head on q and k, before RoPE
   int64_t max_position_embeddings = 2048;
   DType dtype = DType::kFloat32;          ///< compute and wide type: float32, or float64 for proofs
   std::string attention = kGroupedQuery;  ///< by name in ModelParts::attentions

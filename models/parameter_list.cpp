@@ -37,6 +37,9 @@ void add_attention(const ModelOptions& o, const std::string& name, Collector& li
     list.add(name + ".k_proj.bias", {key_width});
     list.add(name + ".v_proj.bias", {key_width});
   }
+  if (o.attention_output_bias) {
+    list.add(name + ".o_proj.bias", {o.hidden_size});
+  }
   if (o.use_qk_norm) {
     list.add(name + ".q_norm.weight", {o.head_dim});
     list.add(name + ".k_norm.weight", {o.head_dim});

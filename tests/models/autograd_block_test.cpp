@@ -220,6 +220,9 @@ struct ObviousAttention : torch::nn::Module {
       k_bias = add("k_bias", {keys});
       v_bias = add("v_bias", {keys});
     }
+    if (options.attention_output_bias) {
+      o_bias = add("o_bias", {hidden});
+    }
     if (options.use_qk_norm) {
       q_norm = add("q_norm", {d});
       k_norm = add("k_norm", {d});
@@ -266,7 +269,8 @@ struct ObviousAttention : torch::nn::Module {
       heads.push_back(at::matmul(at::softmax(scores.masked_fill(future, -INFINITY), -1),
                                  head(normed, v, v_bias, g)));
     }
-    return x + at::matmul(at::cat(heads, 1), o.t());
+    const at::Tensor y = x + at::matmul(at::cat(heads, 1), o.t());
+    return o_bias.defined() ? y + o_bias : y;
   }
 
   at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) const {
@@ -279,7 +283,7 @@ struct ObviousAttention : torch::nn::Module {
   }
 
   ModelOptions options;
-  at::Tensor norm, q, k, v, o, q_bias, k_bias, v_bias, q_norm, k_norm;
+  at::Tensor norm, q, k, v, o, q_bias, k_bias, v_bias, o_bias, q_norm, k_norm;
 };
 
 /// The obvious module's names and the block's.
@@ -289,6 +293,9 @@ std::vector<std::pair<std::string, std::string>> attention_names(const ModelOpti
                                                          {"k", "self_attn.k_proj.weight"},
                                                          {"v", "self_attn.v_proj.weight"},
                                                          {"o", "self_attn.o_proj.weight"}};
+  if (options.attention_output_bias) {
+    names.emplace_back("o_bias", "self_attn.o_proj.bias");
+  }
   for (const char* name : {"q", "k", "v"}) {
     if (options.attention_bias) {
       names.emplace_back(name + std::string("_bias"),
@@ -317,7 +324,7 @@ class Attention : public testing::TestWithParam<AttentionCase> {
     options.num_attention_heads = GetParam().heads;
     options.num_key_value_heads = GetParam().kv_heads;
     options.head_dim = 8;
-    options.attention_bias = GetParam().bias;
+    options.attention_bias = options.attention_output_bias = GetParam().bias;
     options.use_qk_norm = GetParam().qk_norm;
     return options;
   }

@@ -187,6 +187,10 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             flag(),
             "the embedding serves as output layer too");
   model.key("attention_bias", o.attention_bias, flag(), "biases on q, k and v");
+  model.key("attention_output_bias",
+            o.attention_output_bias,
+            flag(),
+            "a bias on o; the attention_bias of Qwen3-MoE is this and the other");
   model.key("use_qk_norm", o.use_qk_norm, flag(), "RMSNorm per head on q and k, before RoPE");
   model.key("max_position_embeddings",
             o.max_position_embeddings,
