@@ -5,8 +5,8 @@ Usage: check_layers.py [ROOT] | --self-test
 
 Rules: a room includes and links only itself and the rooms that ALLOWED names; each heavy header
 stays where HEADERS puts it; TORCH_FREE places do not reach LibTorch, not even through a header of
-ours. Tests and the examples in docs may see every room, but HEADERS holds for them too. Prints each violation as
-file:line: text and exits 1 when there is any.
+ours. Tests and the examples in docs may see every room, but HEADERS holds for them too. Prints each
+violation as file:line: text and exits 1 when there is any.
 """
 
 import re
