@@ -15,7 +15,9 @@ from pathlib import Path
 
 import odd_models
 import torch
+from logits_test import check_equal_weights, distance, enodia_logits
 from torch.nn.functional import cross_entropy
+from transformers import AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "trainer"))
 from program_testing import ProgramTest, pseudo_english, settings  # noqa: E402
@@ -196,6 +198,26 @@ class Training(ProgramTest):
             far = max(farthest(found, other))
             print(f"wrong on purpose: {name:32} {far:.2e}", flush=True)
             self.assertGreater(far, 3 * PEER_BOUND, name)
+
+    def test_the_trained_model_goes_back(self):
+        """With its tokenizer; in bfloat16 as its weights rounded."""
+        folder, text = self.folder / "back", TEXTS[7]
+        self.succeed("train", "train.yaml", *settings({"train.init": "tied_qwen3_moe", "run.dir": "forth",
+                                                       "train.steps": 3}), ranks=2)
+        self.succeed("export", "forth", "--verify", "--output", folder)
+        self.succeed("export", "forth", "--dtype", "bfloat16", "--output", "half")
+        model, complaints = odd_models.load(folder)
+        self.assertFalse(complaints)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.assertEqual(tokenizer(text).input_ids, list(text.encode()))
+        self.assertEqual(tokenizer.eos_token_id, END)
+        ids = torch.tensor([tokenizer(text).input_ids])
+        with torch.no_grad():
+            expected = model(ids).logits
+        self.assertLess(distance(enodia_logits(self.folder / "forth", ids), expected), 1)
+        half, complaints = odd_models.load(self.folder / "half")
+        self.assertFalse(complaints)
+        check_equal_weights(half.state_dict(), model.bfloat16().float().state_dict())
 
     def test_every_layout(self):
         recipe = Recipe()
