@@ -101,6 +101,10 @@ class Builder {
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& source) {
+  // The library takes a NUL for the end of the text, whatever follows.
+  if (const size_t place = text.find('\0'); place != std::string_view::npos) {
+    throw FileError(source + " is not valid JSON: byte " + std::to_string(place) + " is zero");
+  }
   Builder builder(source);
   Json::sax_parse(text.begin(), text.end(), &builder);
   return builder.take();

@@ -12,6 +12,14 @@ namespace {
 constexpr DenseOptions kNorm{.decays = false, .initializer = Initializer::kOnes};
 constexpr DenseOptions kBias{.decays = false, .initializer = Initializer::kZeros};
 
+/// Undefined for a bias that there is not.
+at::Tensor value_of(const DenseParameter* bias) {
+  return bias != nullptr ? bias->value : at::Tensor();
+}
+at::Tensor grad_of(const DenseParameter* bias) {
+  return bias != nullptr ? bias->grad : at::Tensor();
+}
+
 }  // namespace
 
 struct AttentionBlock::Saved : SavedState {
@@ -42,6 +50,10 @@ AttentionBlock::AttentionBlock(const ModelOptions& options,
                                 0,
                                 kBias);
   }
+  if (options.attention_output_bias) {
+    out_bias_ = &registry.add_dense(
+        {{layer_name + ".self_attn.o_proj.bias", options.hidden_size}}, 0, kBias);
+  }
   if (options.use_qk_norm) {
     query_norm_ = &registry.add_dense(
         {{layer_name + ".self_attn.q_norm.weight", options.head_dim}}, 0, kNorm);
@@ -57,20 +69,21 @@ void AttentionBlock::forward(BlockState& state, int /*phase*/) {
   auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
-  saved.qkv = ops::linear(normed, qkv_.value, bias_ != nullptr ? bias_->value : at::Tensor());
+  saved.qkv = ops::linear(normed, qkv_.value, value_of(bias_));
   prepare_heads(saved.qkv, state, saved);
   saved.attention = ops::attention(saved.qkv,
                                    state.layout,
                                    options_.num_attention_heads,
                                    options_.num_key_value_heads,
                                    options_.head_dim);
-  state.hidden = ops::linear(saved.attention.out, out_.value).add_(state.hidden);
+  state.hidden =
+      ops::linear(saved.attention.out, out_.value, value_of(out_bias_)).add_(state.hidden);
 }
 
 void AttentionBlock::backward(BlockState& state, int /*phase*/) {
   Saved& saved = state.saved<Saved>(index_);
   const at::Tensor& grad = state.grad_hidden;
-  ops::linear_backward_weight(grad, saved.attention.out, out_.grad);
+  ops::linear_backward_weight(grad, saved.attention.out, out_.grad, grad_of(out_bias_));
   at::Tensor grad_qkv = ops::attention_backward(ops::linear_backward_input(grad, out_.value),
                                                 saved.qkv,
                                                 saved.attention,
@@ -79,8 +92,7 @@ void AttentionBlock::backward(BlockState& state, int /*phase*/) {
                                                 options_.num_key_value_heads,
                                                 options_.head_dim);
   prepare_heads_backward(grad_qkv, saved);
-  ops::linear_backward_weight(
-      grad_qkv, saved.normed, qkv_.grad, bias_ != nullptr ? bias_->grad : at::Tensor());
+  ops::linear_backward_weight(grad_qkv, saved.normed, qkv_.grad, grad_of(bias_));
   at::Tensor norm_grad = norm_.grad;
   state.grad_hidden = ops::rms_norm_backward(ops::linear_backward_input(grad_qkv, qkv_.value),
                                              saved.hidden,

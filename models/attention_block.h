@@ -33,7 +33,8 @@ class AttentionBlock : public Block {
   const ModelOptions options_;
   const int index_;
   const DenseParameter &norm_, &qkv_, &out_;
-  const DenseParameter *bias_ = nullptr, *query_norm_ = nullptr, *key_norm_ = nullptr;
+  const DenseParameter *bias_ = nullptr, *out_bias_ = nullptr, *query_norm_ = nullptr,
+                       *key_norm_ = nullptr;
 };
 
 }  // namespace enodia

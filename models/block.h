@@ -26,6 +26,7 @@ struct StepContext {
 /// Sums over this rank's valid tokens of one micro-batch, in double.
 struct LossSums {
   double cross_entropy = 0;  ///< nats
+  double objective = 0;      ///< of the loss of one's own; 0 without one
   double aux = 0;            ///< L_aux times valid tokens, summed over MoE layers
   double z = 0;              ///< L_z times valid tokens, summed over MoE layers
 };

@@ -1,8 +1,9 @@
 #include "models/decoder.h"
 
 #include <string>
+#include <utility>
 
-#include "models/attention_block.h"
+#include "common/check.h"
 #include "models/embedding_block.h"
 #include "models/feed_forward.h"
 #include "models/head_block.h"
@@ -36,12 +37,26 @@ std::unique_ptr<ExpertStore> make_store(const ModelOptions& options,
       ExpertShape{options.hidden_size, options.moe_intermediate_size});
 }
 
+template <typename Factory>
+const Factory& find_part(const std::map<std::string, Factory>& factories, const std::string& name) {
+  const auto found = factories.find(name);
+  ENODIA_CHECK(found != factories.end(), "this program has no part called '", name, "'");
+  return found->second;
+}
+
 }  // namespace
 
-Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const ProcessMesh& mesh)
+Decoder::Decoder(const ModelOptions& options,
+                 const RouterOptions& router,
+                 const ProcessMesh& mesh,
+                 const ModelParts& parts,
+                 LossFunction loss)
     : options_(options),
       registry_(mesh.rank(), mesh.world_size(), scalar_type(options.dtype)),
-      store_(make_store(options, mesh, registry_)) {
+      store_(make_store(options, mesh, registry_)),
+      has_own_loss_(static_cast<bool>(loss)) {
+  const AttentionFactory& make_attention = find_part(parts.attentions, options.attention);
+  const RouterFactory& make_router = find_part(parts.routers, options.router);
   const auto next_index = [this] { return static_cast<int>(blocks_.size()); };
   const auto begin_block = [this] { dense_offsets_.push_back(registry_.dense_elements()); };
   begin_block();
@@ -51,13 +66,12 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
   int moe_layer = 0;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
     begin_block();
-    blocks_.push_back(
-        std::make_unique<AttentionBlock>(options_, layer_name(layer), next_index(), registry_));
+    blocks_.push_back(make_attention(options_, layer_name(layer), next_index(), registry_));
     begin_block();
     if (options.is_moe_layer(layer)) {
       const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.tokens()};
-      blocks_.push_back(
-          std::make_unique<MoeBlock>(options_, router, layer_name(layer), wiring, registry_));
+      blocks_.push_back(std::make_unique<MoeBlock>(
+          options_, router, layer_name(layer), wiring, registry_, make_router));
     } else {
       blocks_.push_back(
           std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_));
@@ -68,7 +82,8 @@ Decoder::Decoder(const ModelOptions& options, const RouterOptions& router, const
       options.tie_word_embeddings
           ? embedding
           : registry_.add_dense({{"lm_head.weight", options.vocab_size}}, options.hidden_size);
-  blocks_.push_back(std::make_unique<HeadBlock>(options_, next_index(), head, registry_));
+  blocks_.push_back(
+      std::make_unique<HeadBlock>(options_, next_index(), head, registry_, std::move(loss)));
   registry_.allocate();
 }
 

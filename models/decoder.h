@@ -5,6 +5,7 @@
 
 #include "models/block.h"
 #include "models/model_options.h"
+#include "models/model_parts.h"
 #include "parallel/expert_store.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
@@ -16,7 +17,13 @@ namespace enodia {
 class Decoder {
  public:
   /// Collective over the mesh. Parameters start at zero: initialize() or load a checkpoint.
-  Decoder(const ModelOptions& options, const RouterOptions& router, const ProcessMesh& mesh);
+  /// `parts` has the attention and the router that the options name (UsageError otherwise); `loss`
+  /// is one of its losses, empty for cross-entropy.
+  Decoder(const ModelOptions& options,
+          const RouterOptions& router,
+          const ProcessMesh& mesh,
+          const ModelParts& parts = {},
+          LossFunction loss = {});
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   /// The layer, from 0, that a block belongs to; -1 for embedding and head.
@@ -27,6 +34,8 @@ class Decoder {
   const std::vector<int64_t>& dense_offsets() const { return dense_offsets_; }
   ParameterRegistry& registry() { return registry_; }
   const ParameterRegistry& registry() const { return registry_; }
+  /// Whether it trains on another loss than cross-entropy.
+  bool has_own_loss() const { return has_own_loss_; }
   /// Null for a dense model.
   ExpertStore* experts() { return store_.get(); }
   /// Fresh parameters, the same for every layout. Collective.
@@ -44,6 +53,7 @@ class Decoder {
   std::unique_ptr<ExpertStore> store_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::vector<int64_t> dense_offsets_;  // [blocks]
+  bool has_own_loss_;
   int64_t generation_ = 0;
 };
 

@@ -1,9 +1,14 @@
 #include "models/head_block.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/zeros_like.h>
 
+#include "common/check.h"
+#include "models/local_graph.h"
 #include "models/ops.h"
 
 namespace enodia {
@@ -20,13 +25,15 @@ struct HeadBlock::Saved : SavedState {
 HeadBlock::HeadBlock(const ModelOptions& options,
                      int index,
                      const DenseParameter& weight,
-                     ParameterRegistry& registry)
+                     ParameterRegistry& registry,
+                     LossFunction loss)
     : eps_(options.rms_norm_eps),
       index_(index),
       norm_(registry.add_dense({{"model.norm.weight", options.hidden_size}},
                                0,
                                {.decays = false, .initializer = Initializer::kOnes})),
-      weight_(weight) {}
+      weight_(weight),
+      loss_(std::move(loss)) {}
 
 void HeadBlock::forward(BlockState& state, int /*phase*/) {
   if (!state.labels.defined()) {
@@ -54,15 +61,33 @@ at::Tensor HeadBlock::losses(BlockState& state, const at::Tensor& normed) const 
   for (int64_t first = 0; first < normed.size(0); first += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, normed.size(0) - first);
     const at::Tensor x = normed.narrow(0, first, rows);
-    const at::Tensor logits = ops::linear(x, weight_.value);
-    state.losses.cross_entropy +=
-        ops::cross_entropy(logits, state.labels.narrow(0, first, rows), scale);
+    const at::Tensor labels = state.labels.narrow(0, first, rows);
+    at::Tensor logits = ops::linear(x, weight_.value);
+    const bool is_own = training && loss_;
+    state.losses.cross_entropy += ops::cross_entropy(logits, labels, is_own ? 0.0 : scale);
+    if (is_own) {
+      logits = own_loss(logits, labels, scale, state.losses);
+    }
     if (training) {  // the logits now hold their own gradient
       ops::linear_backward_weight(logits, x, weight_.grad);
       ops::linear_backward_input_into(grad_normed.narrow(0, first, rows), logits, weight_.value);
     }
   }
   return grad_normed;
+}
+
+/// Adds the loss of one's own to the sums and returns scale times its gradient at the logits.
+at::Tensor HeadBlock::own_loss(const at::Tensor& logits,
+                               const at::Tensor& labels,
+                               double scale,
+                               LossSums& sums) const {
+  LocalGraph graph;
+  const at::Tensor loss =
+      graph.record([&](const at::Tensor& leaf) { return loss_(leaf, labels); }, logits);
+  ENODIA_CHECK_EQ(loss.numel(), 1, "a loss must be one number, the sum over the rows");
+  sums.objective += loss.item<double>();
+  const at::Tensor gradient = graph.gradients(at::full_like(loss, scale))[0];
+  return gradient.defined() ? gradient.contiguous() : at::zeros_like(logits);
 }
 
 void HeadBlock::backward(BlockState& state, int /*phase*/) {

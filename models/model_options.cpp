@@ -1,5 +1,6 @@
 #include "models/model_options.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/check.h"
@@ -108,6 +109,12 @@ void ModelOptions::check(Rules& rules) const {
   if (rules.sound()) {
     check_across(*this, rules);
   }
+}
+
+bool is_part_name(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
 }
 
 void RouterOptions::check(Rules& rules) const {

@@ -1,12 +1,20 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/dtype.h"
 #include "common/rules.h"
 
 namespace enodia {
+
+/// Names of the built-in parts. Those of one's own are in models/model_parts.h.
+inline constexpr const char* kGroupedQuery = "grouped_query";
+inline constexpr const char* kLinearRouter = "linear";
+inline constexpr const char* kCrossEntropy = "cross_entropy";
 
 /// The shape of a decoder, with Hugging Face's names (Qwen3-MoE / DeepSeekMoE kind). Free of torch.
 struct ModelOptions {
@@ -29,18 +37,45 @@ struct ModelOptions {
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;  ///< biases on q, k and v
-  bool use_qk_norm = true;      ///< RMSNorm per head on q and k, before RoPE
+  bool attention_bias = false;         ///< biases on q, k and v
+  bool attention_output_bias = false;  ///< a bias on o
+  bool use_qk_norm = true;             ///< RMSNorm per head on q and k, before RoPE
   int64_t max_position_embeddings = 2048;
-  DType dtype = DType::kFloat32;  ///< compute and wide type: float32, or float64 for proofs
+  DType dtype = DType::kFloat32;          ///< compute and wide type: float32, or float64 for proofs
+  std::string attention = kGroupedQuery;  ///< by name in ModelParts::attentions
+  std::string router = kLinearRouter;     ///< by name in ModelParts::routers
+  std::map<std::string, double> settings;  ///< of parts of one's own: the section `parts`
 
   bool is_moe_layer(int64_t layer) const {
     return num_experts > 0 && layer >= first_k_dense_replace;
   }
 
+  /// Whether nothing in it is of one's own: then parameter_list.h knows its parameters.
+  bool is_built_in() const { return attention == kGroupedQuery && router == kLinearRouter; }
+
   /// Ranges, and rules between the sizes.
   void check(Rules& rules) const;
+
+  friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
+
+/// A number that a part of one's own takes from the section `parts` of a configuration.
+struct PartSetting {
+  double value = 0;     ///< the default
+  std::string meaning;  ///< to follow the key in `enodia help`
+};
+
+/// Which names model.attention, model.router and train.loss may have in this program, and the keys
+/// of the section `parts`.
+struct PartNames {
+  std::vector<std::string> attentions{kGroupedQuery};
+  std::vector<std::string> routers{kLinearRouter};
+  std::vector<std::string> losses{kCrossEntropy};
+  std::map<std::string, PartSetting> settings;
+};
+
+/// Whether a name is made of letters, digits and underscores, as those of parts and settings are.
+bool is_part_name(std::string_view name);
 
 /// Coefficients of the router's losses; zero turns a loss off.
 struct RouterOptions {

@@ -18,6 +18,7 @@ constexpr std::array<std::string_view, kNumPhases> kPhaseNames{
 struct MoeBlock::Saved : SavedState {
   at::Tensor hidden, normed, rstd;
   at::Tensor shared_gate_up, shared_out;
+  LocalGraph router;
   Route route;
   at::Tensor grad_probs, grad_logits;  // of the router's losses, [T, E]
   TokenMap map;
@@ -32,7 +33,8 @@ MoeBlock::MoeBlock(const ModelOptions& options,
                    const RouterOptions& router,
                    const std::string& layer_name,
                    const Wiring& wiring,
-                   ParameterRegistry& registry)
+                   ParameterRegistry& registry,
+                   const RouterFactory& make_router)
     : options_(options),
       router_options_(router),
       route_options_{
@@ -45,9 +47,7 @@ MoeBlock::MoeBlock(const ModelOptions& options,
           {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
           0,
           {.decays = false, .initializer = Initializer::kOnes})),
-      router_(registry.add_dense({{layer_name + ".mlp.gate.weight", options.num_experts}},
-                                 options.hidden_size,
-                                 {.decays = false})) {
+      router_(make_router(options, layer_name + ".mlp.gate", registry)) {
   if (options.num_shared_experts > 0) {
     shared_.emplace(layer_name + ".mlp.shared_experts",
                     options.hidden_size,
@@ -100,8 +100,10 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
-  saved.route = route_tokens(
-      ops::linear(normed, router_.value), options_.num_experts_per_tok, route_options_);
+  saved.route =
+      route_tokens(router_->forward(normed, state.context.training ? &saved.router : nullptr),
+                   options_.num_experts_per_tok,
+                   route_options_);
   if (state.labels.defined()) {
     add_losses(state, saved);
   }
@@ -197,8 +199,7 @@ void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
   if (saved.grad_logits.defined()) {
     grad_logits.add_(saved.grad_logits);
   }
-  ops::linear_backward_weight(grad_logits, saved.normed, router_.grad);
-  at::Tensor grad_normed = ops::linear_backward_input(grad_logits, router_.value);
+  at::Tensor grad_normed = router_->backward(grad_logits, saved.normed, saved.router);
   grad_normed.add_(saved.grad_normed);
   if (shared_) {
     grad_normed.add_(saved.grad_shared);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -7,6 +8,7 @@
 #include "models/experts.h"
 #include "models/feed_forward.h"
 #include "models/model_options.h"
+#include "models/model_parts.h"
 #include "models/router/route.h"
 #include "parallel/expert_store.h"
 #include "parallel/token_dispatcher.h"
@@ -27,7 +29,8 @@ class MoeBlock : public Block {
            const RouterOptions& router,
            const std::string& layer_name,
            const Wiring& wiring,
-           ParameterRegistry& registry);
+           ParameterRegistry& registry,
+           const RouterFactory& make_router);
   int num_phases() const override;
   std::string_view phase_name(int phase) const override;
   void forward(BlockState& state, int phase) override;
@@ -51,7 +54,8 @@ class MoeBlock : public Block {
   const RouteOptions route_options_;
   const Wiring wiring_;
   const TokenDispatcher dispatcher_;
-  const DenseParameter &norm_, &router_;
+  const DenseParameter& norm_;
+  const std::unique_ptr<Router> router_;
   std::optional<FeedForward> shared_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/check.h"
+
 namespace enodia {
 namespace {
 
@@ -35,6 +37,9 @@ void add_attention(const ModelOptions& o, const std::string& name, Collector& li
     list.add(name + ".k_proj.bias", {key_width});
     list.add(name + ".v_proj.bias", {key_width});
   }
+  if (o.attention_output_bias) {
+    list.add(name + ".o_proj.bias", {o.hidden_size});
+  }
   if (o.use_qk_norm) {
     list.add(name + ".q_norm.weight", {o.head_dim});
     list.add(name + ".k_norm.weight", {o.head_dim});
@@ -56,6 +61,7 @@ void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
 }  // namespace
 
 std::vector<ParameterShape> list_parameters(const ModelOptions& o) {
+  ENODIA_CHECK(o.is_built_in(), "attention ", o.attention, " and router ", o.router);
   std::vector<ParameterShape> parameters;
   Collector list(parameters);
   list.add("model.embed_tokens.weight", {o.vocab_size, o.hidden_size});

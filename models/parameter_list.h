@@ -15,7 +15,8 @@ struct ParameterShape {
 };
 
 /// Every parameter of a model in name order: the twin of what a Decoder's registries hold together,
-/// free of torch. Local.
+/// free of torch. Local. Throws UsageError unless the model is built-in: of parts of one's own
+/// only the decoder knows the parameters.
 std::vector<ParameterShape> list_parameters(const ModelOptions& options);
 
 }  // namespace enodia

@@ -2,9 +2,13 @@
 # Brings a bare Debian 12 machine to where Enodia builds: Debian packages, and LibTorch in a per-user
 # cache. With everything present it does nothing and touches no network.
 #
-#   scripts/setup.sh [PACKAGE...]      PACKAGE: further Debian packages that the caller needs
+#   scripts/setup.sh [--transformers] [PACKAGE...]
 #
-# ENODIA_CACHE         where LibTorch is kept (default ~/.cache/enodia)
+# --transformers       Hugging Face's transformers too, which tests compare with: 2.5 GB to download,
+#                      5 GB in the cache, one to two minutes
+# PACKAGE              further Debian packages that the caller needs
+#
+# ENODIA_CACHE         where they are kept (default ~/.cache/enodia)
 # CMAKE_PREFIX_PATH    a LibTorch of your own, used instead of the download
 # ENODIA_SYSTEM_CUDA=0 takes the CUDA runtime libraries from PyPI even when the machine has them
 set -euo pipefail
@@ -16,6 +20,8 @@ packages=(
 )
 cache=${ENODIA_CACHE:-$HOME/.cache/enodia}
 libtorch=$cache/libtorch-2.11.0
+transformers=$cache/transformers-5.23.0
+requirements=$(dirname "${BASH_SOURCE[0]}")/../tests/transformers/requirements.txt
 
 # Wheels by exact file: name==version and SHA-256. The CUDA ones are what torch 2.11.0 pins
 # (cuda-toolkit 13.0.2); libtorch_cpu.so needs them at run time even on a machine without a GPU.
@@ -135,12 +141,42 @@ install_cuda_library() {
   rm -rf "$work"
 }
 
-install_packages "${packages[@]}" "$@"
-if ! has_own_libtorch; then
+# Packages for one interpreter, named in the file `python` beside them: compiled ones fit no other.
+install_transformers() {
+  local work=$cache/unpacking
+  rm -rf "$work"
+  mkdir -p "$work/temporary"
+  say "installing transformers into $transformers (5 GB, one to two minutes)"
+  # pip unpacks in TMPDIR first; a small /tmp would not hold it.
+  TMPDIR=$work/temporary "$python" -m pip install --target "$work/transformers" --requirement "$requirements" \
+    --no-deps --only-binary=:all: --no-cache-dir --quiet --disable-pip-version-check \
+    --root-user-action=ignore >&2 ||
+    fail "pip could not install $requirements; check the network and the disk and run this script again"
+  "$python" -c 'import sys; print(sys.executable)' > "$work/transformers/python"
+  rm -rf "$transformers"
+  mv "$work/transformers" "$transformers"
+  rm -rf "$work"
+}
+
+lock_cache() {
   mkdir -p "$cache"
   exec 9> "$cache/lock"
   flock --nonblock 9 || { say "waiting for another set-up to finish" && flock 9; }
+}
+
+with_transformers=0
+if [[ ${1:-} == --transformers ]]; then
+  with_transformers=1
+  shift
+fi
+install_packages "${packages[@]}" "$@"
+if ! has_own_libtorch; then
+  lock_cache
   [[ -e $libtorch/torch/lib/libtorch_cpu.so ]] || install_libtorch
   install_cuda_library libcudart.so.13 "${cudart_wheel[@]}"
   install_cuda_library libcupti.so.13 "${cupti_wheel[@]}"
+fi
+if ((with_transformers)); then
+  lock_cache
+  [[ -e $transformers/python ]] || install_transformers
 fi

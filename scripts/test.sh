@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
-# Sets the machine up, builds everything and runs every test.
+# Sets the machine up, with transformers to compare with, builds everything and runs every test.
 #
-#   scripts/test.sh [--fast]           --fast leaves out the tests labelled slow
+#   scripts/test.sh [--fast]           --fast leaves out the tests labelled slow, and does not install
+#                                      transformers
 #
 # The exit code is that of ctest; the last line is "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 filter=()
+peers=(--transformers)
 for argument in "$@"; do
   case $argument in
-    --fast) filter=(--label-exclude slow) ;;
-    *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    --fast) filter=(--label-exclude slow) peers=() ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done
 
-scripts/setup.sh
+scripts/setup.sh "${peers[@]}"
 scripts/build.sh
 scripts/slowest_files.py build
 echo

@@ -53,13 +53,13 @@ void add_train(CLI::App& app, CommandLine& line) {
     if (line.print_config) {
       line.on_one = [&line] {
         const int ranks = launched_rank().world_size;
-        print_config(line.train, ranks > 1 ? ranks : 0);
+        print_config(line.train, ranks > 1 ? ranks : 0, line.parts.names());
       };
       return;
     }
     line.stop.emplace();
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
-      train(world, watchdog, line.train, *line.stop);
+      train(world, watchdog, line.train, *line.stop, line.parts);
     };
   });
 }
@@ -81,7 +81,7 @@ void add_eval(CLI::App& app, CommandLine& line) {
   command->add_flag("--json", line.eval.json, "Print one JSON object");
   command->callback([&line] {
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
-      evaluate(world, watchdog, line.eval);
+      evaluate(world, watchdog, line.eval, line.parts);
     };
   });
 }
@@ -106,7 +106,26 @@ void add_generate(CLI::App& app, CommandLine& line) {
   command->add_flag("--json", arguments.json, "Print one JSON object");
   command->callback([&line] {
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
-      generate(world, watchdog, line.generate);
+      generate(world, watchdog, line.generate, line.parts);
+    };
+  });
+}
+
+void add_logits(CLI::App& app, CommandLine& line) {
+  LogitsArguments& arguments = line.logits;
+  CLI::App* command =
+      app.add_subcommand("logits", "Write the logits of token ids, to compare with other programs");
+  command->add_option("MODEL", arguments.model, kModel)->required();
+  command->add_option("--ids", arguments.ids, "File with a JSON list of token ids a line")
+      ->required();
+  command
+      ->add_option(
+          "--output", arguments.output, "Safetensors file for the tensor `logits` [B, S, V]")
+      ->required();
+  command->add_flag("--json", arguments.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      logits(world, watchdog, line.logits, line.parts);
     };
   });
 }
@@ -185,7 +204,7 @@ void add_help(CLI::App& app, CommandLine& line) {
   CLI::Option* json = command->add_flag("--json", line.help.json, "Print a list of JSON objects");
   command->add_flag("--markdown", line.help.markdown, "Print the page docs/configuration.md")
       ->excludes(json);
-  command->callback([&line] { line.on_one = [&line] { help(line.help); }; });
+  command->callback([&line] { line.on_one = [&line] { help(line.help, line.parts.names()); }; });
 }
 
 /// CLI11 says of a misspelt command only that one is missing.
@@ -216,6 +235,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   add_train(app, line);
   add_eval(app, line);
   add_generate(app, line);
+  add_logits(app, line);
   add_prepare(app, line);
   add_import(app, line);
   add_export(app, line);

@@ -5,6 +5,7 @@
 
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
+#include "models/model_parts.h"
 #include "trainer/commands/commands.h"
 
 namespace enodia {
@@ -12,15 +13,17 @@ namespace enodia {
 /// All that was said on the command line; one command is chosen. The commands refer to it, so it
 /// stays where it is.
 struct CommandLine {
-  CommandLine() = default;
+  explicit CommandLine(const ModelParts& known) : parts(known) {}
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
+  const ModelParts& parts;  // of this program
   TrainArguments train;
   bool json_steps = false;
   std::optional<StopSignal> stop;  // heard by train only: the other commands have nothing to save
   EvalArguments eval;
   GenerateArguments generate;
+  LogitsArguments logits;
   PrepareArguments prepare;
   ImportArguments import_model;
   ExportArguments export_model;

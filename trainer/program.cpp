@@ -88,9 +88,9 @@ int run_on_one(const CommandLine& line) {
 
 }  // namespace
 
-int run_program(int argc, char** argv) {
+int run_program(int argc, char** argv, const ModelParts& parts) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of write(), with a sentence
-  CommandLine line;
+  CommandLine line(parts);
   if (const std::optional<int> done = read_command_line(argc, argv, line)) {
     return *done;
   }

@@ -55,6 +55,26 @@ TEST(Json, RefusesWhatIsNotJson) {
   }
 }
 
+TEST(Json, RefusesZeroBytesAndWhatFollowsThem) {
+  using namespace std::string_view_literals;
+  for (const std::string_view text : {"{}\0"sv, "{}\0 hidden"sv, "\0{}"sv, "[1,\0]"sv}) {
+    EXPECT_THAT([&] { parse_json(text, "file.json"); },
+                ThrowsMessage<FileError>(HasSubstr("is zero")));
+  }
+}
+
+TEST(Json, RepeatsNoMoreThanASentenceOfTheText) {
+  const std::string text(100'000, 'x');
+  for (const std::string& json : {"[\"" + text, "{\"" + text + "\":1,\"" + text + "\":2}"}) {
+    try {
+      parse_json(json, "file.json");
+      FAIL();
+    } catch (const FileError& error) {
+      EXPECT_LT(std::string(error.what()).size(), 500U);
+    }
+  }
+}
+
 TEST(Json, MissingFilesAreFileErrors) {
   EXPECT_THROW(read_json("/nonexistent/file.json"), FileError);
 }

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
+#include "common/error.h"
 #include "models/attention_block.h"
 
 namespace enodia {
@@ -163,6 +164,44 @@ TEST_F(AutogradBlockTest, AdoptsNamesShapesAndDecay) {
   EXPECT_EQ(registry_.parameters().size(), 3u);
 }
 
+TEST_F(AutogradBlockTest, StartsMatricesBiasesAndOtherVectorsApart) {
+  registry_.initialize(/*seed=*/1, /*standard_deviation=*/0.5);
+  EXPECT_GT(master("linear_weight").var().item<double>(), 0.01);
+  EXPECT_EQ(master("linear_bias").abs().max().item<double>(), 0.0);
+  ParameterRegistry registry(0, 1, at::kDouble);
+  const auto scaled = std::make_shared<torch::nn::Module>();
+  scaled->register_parameter("scale", at::zeros({3}));
+  const AdoptedModule adopted(scaled, "user", registry, {});
+  registry.allocate();
+  registry.initialize(1, 0.5);
+  EXPECT_EQ(registry.find("user.scale").column("master").min().item<double>(), 1.0);
+  EXPECT_FALSE(registry.find("user.scale").decays) << "by default matrices decay";
+}
+
+TEST_F(AutogradBlockTest, RefusesWhatWouldBeLost) {
+  const auto refused = [](const auto& add) {
+    ParameterRegistry registry(0, 1, at::kDouble);
+    const auto module = std::make_shared<torch::nn::Module>();
+    add(*module);
+    EXPECT_THROW(AdoptedModule(module, "user", registry, {}), UsageError);
+  };
+  refused([](auto& module) { module.register_buffer("mean", at::zeros({2})); });
+  refused([](auto& module) { module.register_parameter("number", at::zeros({})); });
+  refused([](auto& module) { module.register_parameter("frozen", at::zeros({2}), false); });
+}
+
+TEST_F(AutogradBlockTest, RefusesAnotherShape) {
+  AutogradBlock narrow(
+      std::make_shared<torch::nn::Module>(),
+      [](const at::Tensor& x, const SequenceLayout&) { return x.narrow(1, 0, 2); },
+      "narrow",
+      3,
+      registry_);
+  BlockState state;
+  state.hidden = random_.draw({3, 4});
+  EXPECT_THROW(narrow.forward(state, 0), UsageError);
+}
+
 /// Attention as docs/numerics.md states it, one segment and one head at a time.
 struct ObviousAttention : torch::nn::Module {
   explicit ObviousAttention(const ModelOptions& model) : options(model) {
@@ -180,6 +219,9 @@ struct ObviousAttention : torch::nn::Module {
       q_bias = add("q_bias", {queries});
       k_bias = add("k_bias", {keys});
       v_bias = add("v_bias", {keys});
+    }
+    if (options.attention_output_bias) {
+      o_bias = add("o_bias", {hidden});
     }
     if (options.use_qk_norm) {
       q_norm = add("q_norm", {d});
@@ -227,7 +269,8 @@ struct ObviousAttention : torch::nn::Module {
       heads.push_back(at::matmul(at::softmax(scores.masked_fill(future, -INFINITY), -1),
                                  head(normed, v, v_bias, g)));
     }
-    return x + at::matmul(at::cat(heads, 1), o.t());
+    const at::Tensor y = x + at::matmul(at::cat(heads, 1), o.t());
+    return o_bias.defined() ? y + o_bias : y;
   }
 
   at::Tensor forward(const at::Tensor& x, const SequenceLayout& layout) const {
@@ -240,7 +283,7 @@ struct ObviousAttention : torch::nn::Module {
   }
 
   ModelOptions options;
-  at::Tensor norm, q, k, v, o, q_bias, k_bias, v_bias, q_norm, k_norm;
+  at::Tensor norm, q, k, v, o, q_bias, k_bias, v_bias, o_bias, q_norm, k_norm;
 };
 
 /// The obvious module's names and the block's.
@@ -250,6 +293,9 @@ std::vector<std::pair<std::string, std::string>> attention_names(const ModelOpti
                                                          {"k", "self_attn.k_proj.weight"},
                                                          {"v", "self_attn.v_proj.weight"},
                                                          {"o", "self_attn.o_proj.weight"}};
+  if (options.attention_output_bias) {
+    names.emplace_back("o_bias", "self_attn.o_proj.bias");
+  }
   for (const char* name : {"q", "k", "v"}) {
     if (options.attention_bias) {
       names.emplace_back(name + std::string("_bias"),
@@ -278,7 +324,7 @@ class Attention : public testing::TestWithParam<AttentionCase> {
     options.num_attention_heads = GetParam().heads;
     options.num_key_value_heads = GetParam().kv_heads;
     options.head_dim = 8;
-    options.attention_bias = GetParam().bias;
+    options.attention_bias = options.attention_output_bias = GetParam().bias;
     options.use_qk_norm = GetParam().qk_norm;
     return options;
   }

@@ -45,6 +45,7 @@ TEST(ParameterList, NamesWhatADecoderHas) {
 TEST(ParameterList, FollowsEveryOptionThatAddsOrRemovesParameters) {
   ModelOptions options = small_model();
   options.attention_bias = true;
+  options.attention_output_bias = true;
   options.num_shared_experts = 2;
   options.first_k_dense_replace = 1;
   options.tie_word_embeddings = true;

@@ -118,6 +118,7 @@ ReferenceOptions tied_with_biases() {
   ReferenceOptions options = parity_options();
   options.tie_word_embeddings = true;
   options.attention_bias = true;
+  options.attention_output_bias = true;
   return options;
 }
 

@@ -40,6 +40,7 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.rms_norm_eps = o.rms_norm_eps;
   options.tie_word_embeddings = o.tie_word_embeddings;
   options.attention_bias = o.attention_bias;
+  options.attention_output_bias = o.attention_output_bias;
   options.use_qk_norm = o.use_qk_norm;
   options.dtype = type == ParityType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
   return options;

@@ -107,7 +107,8 @@ Tensor attention_of_segment(const ReferenceOptions& o,
   for (int64_t h = 0; h < o.num_attention_heads; ++h) {
     out.push_back(attend(q[h], k[h / queries_of_key], v[h / queries_of_key]));
   }
-  return project(at::cat(out, 1), p.at(prefix + "o_proj.weight"));
+  const Tensor y = project(at::cat(out, 1), p.at(prefix + "o_proj.weight"));
+  return o.attention_output_bias ? y + p.at(prefix + "o_proj.bias") : y;
 }
 
 Tensor attention(const ReferenceOptions& o,

@@ -166,6 +166,9 @@ std::map<std::string, std::vector<int64_t>> reference_parameter_shapes(
         shapes[attention_prefix + letter + "_proj.bias"] = {count * o.head_dim};
       }
     }
+    if (o.attention_output_bias) {
+      shapes[attention_prefix + "o_proj.bias"] = {o.hidden_size};
+    }
     if (o.use_qk_norm) {
       shapes[attention_prefix + "q_norm.weight"] = {o.head_dim};
       shapes[attention_prefix + "k_norm.weight"] = {o.head_dim};

@@ -36,6 +36,7 @@ struct ReferenceOptions {
   double rms_norm_eps = 1e-6;
   bool tie_word_embeddings = false;
   bool attention_bias = false;
+  bool attention_output_bias = false;
   bool use_qk_norm = true;
 
   double aux_loss_coef = 0.0;

@@ -36,6 +36,7 @@ ReferenceOptions full_options() {
   options.norm_topk_prob = false;
   options.routed_scaling_factor = 1.7;
   options.attention_bias = true;
+  options.attention_output_bias = true;
   options.aux_loss_coef = 0.1;
   options.z_loss_coef = 0.05;
   return options;
@@ -51,6 +52,7 @@ ReferenceOptions plain_options() {
   options.norm_topk_prob = true;
   options.routed_scaling_factor = 1.0;
   options.attention_bias = false;
+  options.attention_output_bias = false;
   options.use_qk_norm = false;
   options.tie_word_embeddings = true;
   return options;
@@ -93,7 +95,7 @@ void expect_gradients_of_finite_differences(const ReferenceOptions& options, uin
 }
 
 TEST(ReferenceModel, GradientsAreFiniteDifferencesWithEverythingOn) {
-  expect_gradients_of_finite_differences(full_options(), 11);
+  expect_gradients_of_finite_differences(full_options(), 12);
 }
 
 TEST(ReferenceModel, GradientsAreFiniteDifferencesWithEverythingOff) {

@@ -30,7 +30,7 @@ TrainConfig parse_from(const InitialModel& initial,
                        const std::string& sections,
                        const std::vector<std::string>& overrides = {}) {
   const std::string yaml = testing::kMinimal + "  init: some/model\n" + sections;
-  return parse_train_config(yaml, "tiny.yaml", overrides, 0, [&](const TrainConfig& written) {
+  return parse_train_config(yaml, "tiny.yaml", overrides, 0, {}, [&](const TrainConfig& written) {
     EXPECT_EQ(written.train.init, "some/model");
     EXPECT_EQ(written.run.dir, "runs/tiny");
     return initial;
@@ -80,9 +80,10 @@ TEST(ConfigInitialModel, YieldsToWhatMayDiffer) {
 }
 
 TEST(ConfigInitialModel, RefusesAnotherShapeWhereItIsWritten) {
-  EXPECT_EQ(problem_of("model:\n  hidden_size: 64\n"),
-            "tiny.yaml:10:3: model.hidden_size (64) is 48 in the model 'some/model' that train.init "
-            "names; leave it out, or start from another model");
+  EXPECT_EQ(
+      problem_of("model:\n  hidden_size: 64\n"),
+      "tiny.yaml:10:3: model.hidden_size (64) is 48 in the model 'some/model' that train.init "
+      "names; leave it out, or start from another model");
   EXPECT_THAT(problem_of("", {"model.use_qk_norm=true"}),
               HasSubstr("--set model.use_qk_norm: model.use_qk_norm (true) is false in the model"));
   EXPECT_EQ(problem_of("model:\n  vocab_size: 0\n"), "");
@@ -91,7 +92,7 @@ TEST(ConfigInitialModel, RefusesAnotherShapeWhereItIsWritten) {
 
 TEST(ConfigInitialModel, IsNotLookedForWithoutTrainInit) {
   const TrainConfig config =
-      parse_train_config(testing::kMinimal, "tiny.yaml", {}, 0, [](const TrainConfig&) {
+      parse_train_config(testing::kMinimal, "tiny.yaml", {}, 0, {}, [](const TrainConfig&) {
         ADD_FAILURE() << "nothing to look for";
         return InitialModel();
       });

@@ -96,6 +96,16 @@ TEST(StepRecord, GivesTensorBoardTheSameNumbers) {
   EXPECT_EQ(scalars_of(record), expected);
 }
 
+TEST(StepRecord, TellsTheObjectiveOfALossOfOnesOwn) {
+  StepRecord record = record_of({2, 1, 1, 1});
+  EXPECT_FALSE(record.to_json().contains("objective"));
+  EXPECT_EQ(scalars_of(record).count("loss/objective"), 0U);
+  record.losses.objective = 4.75;
+  EXPECT_EQ(record.to_json().at("objective"), 4.75);
+  EXPECT_THAT(record.to_line(20), HasSubstr(" | objective 4.7500"));
+  EXPECT_EQ(scalars_of(record).at("loss/objective"), 4.75);
+}
+
 TEST(StepRecord, WritesNullForWhatIsNotFinite) {
   StepRecord record = record_of({2, 1, 1, 1});
   record.losses.load.entropy[1] = std::numeric_limits<double>::quiet_NaN();

@@ -6,12 +6,14 @@
 
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
+#include "models/model_parts.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/stop_signal.h"
 
 /// The subcommands of `enodia`. Those that take a communicator are collective over it; the others
-/// are local. Each throws an Error; results go to stdout, on rank 0.
+/// are local. Those that take parts compute with them. Each throws an Error; results go to stdout,
+/// on rank 0.
 namespace enodia {
 
 struct TrainArguments {
@@ -25,18 +27,19 @@ struct TrainArguments {
 void train(Communicator& world,
            Watchdog& watchdog,
            const TrainArguments& arguments,
-           const StopSignal& stop);
+           const StopSignal& stop,
+           const ModelParts& parts);
 
 /// Prints the configuration that train() would use, as YAML with sources and meanings, and touches
 /// nothing. `world_size` 0 = not known, then rules on ranks are left out.
-void print_config(const TrainArguments& arguments, int world_size);
+void print_config(const TrainArguments& arguments, int world_size, const PartNames& parts);
 
 struct HelpArguments {
   std::string topic;  ///< a key or a section; empty = all
   bool json = false;
   bool markdown = false;  ///< the page docs/configuration.md
 };
-void help(const HelpArguments& arguments);
+void help(const HelpArguments& arguments, const PartNames& parts);
 
 struct EvalArguments {
   std::string model;
@@ -46,7 +49,10 @@ struct EvalArguments {
   bool json = false;
   bool terminal = false;  ///< show how far it is
 };
-void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments);
+void evaluate(Communicator& world,
+              Watchdog& watchdog,
+              const EvalArguments& arguments,
+              const ModelParts& parts);
 
 struct GenerateArguments {
   std::string model;
@@ -57,7 +63,22 @@ struct GenerateArguments {
   int64_t seed = 1;
   bool json = false;
 };
-void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments);
+void generate(Communicator& world,
+              Watchdog& watchdog,
+              const GenerateArguments& arguments,
+              const ModelParts& parts);
+
+struct LogitsArguments {
+  std::string model;
+  std::string ids;     ///< file of token ids, see parse_token_lists
+  std::string output;  ///< safetensors file, replaced when it is there
+  bool json = false;
+};
+/// Writes the tensor `logits` [B, S, V], float32 (float64 of a float64 model), of B sequences.
+void logits(Communicator& world,
+            Watchdog& watchdog,
+            const LogitsArguments& arguments,
+            const ModelParts& parts);
 
 struct DoctorArguments {
   bool json = false;

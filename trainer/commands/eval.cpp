@@ -70,8 +70,11 @@ Json to_json(const HeldOutLoss& held_out,
 
 }  // namespace
 
-void evaluate(Communicator& world, Watchdog& watchdog, const EvalArguments& arguments) {
-  ServingModel model(world, arguments.model, watchdog.board());
+void evaluate(Communicator& world,
+              Watchdog& watchdog,
+              const EvalArguments& arguments,
+              const ModelParts& parts) {
+  ServingModel model(world, arguments.model, watchdog.board(), parts);
   std::optional<PreparedData> data;
   run_together(world, [&] { data.emplace(open_for_model(arguments.data, *model.stored)); });
   watchdog.board().enter(RunSection::kEval);

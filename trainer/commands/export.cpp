@@ -41,6 +41,11 @@ DType check_arguments(const ExportArguments& arguments) {
 }
 
 HfConfig describe(const StoredModel& stored, const ExportArguments& arguments) {
+  if (!stored.config.model.is_built_in()) {
+    throw ConfigError("the model has model.attention " + stored.config.model.attention +
+                      " and model.router " + stored.config.model.router +
+                      "; no family knows parts of one's own, so it stays a native checkpoint");
+  }
   HfConfig config;
   config.family = &choose_family(stored.config.model, arguments.family);
   config.model = stored.config.model;
@@ -84,7 +89,7 @@ at::Tensor logits_of(Communicator& world,
                      const std::string& model,
                      StatusBoard& board,
                      DType rounded) {
-  ServingModel serving(world, model, board);
+  ServingModel serving(world, model, board, ModelParts());
   for (const LogicalParameter& parameter : serving.decoder->registry().parameters()) {
     const at::Tensor master = parameter.column("master");
     master.copy_(master.to(scalar_type(rounded)));

@@ -95,8 +95,11 @@ bool ends_text(const StoredModel& model, int64_t token) {
 
 }  // namespace
 
-void generate(Communicator& world, Watchdog& watchdog, const GenerateArguments& arguments) {
-  ServingModel model(world, arguments.model, watchdog.board());
+void generate(Communicator& world,
+              Watchdog& watchdog,
+              const GenerateArguments& arguments,
+              const ModelParts& parts) {
+  ServingModel model(world, arguments.model, watchdog.board(), parts);
   watchdog.board().enter(RunSection::kEval);
   std::vector<int64_t> ids;
   run_together(world, [&] { ids = prompt_ids(*model.stored, arguments.prompt); });

@@ -60,8 +60,10 @@ void save(TrainingRun& run, const StepRecord& record) {
 void train(Communicator& world,
            Watchdog& watchdog,
            const TrainArguments& arguments,
-           const StopSignal& stop) {
-  TrainConfig config = read_config(world, arguments.config, arguments.overrides, arguments.start);
+           const StopSignal& stop,
+           const ModelParts& parts) {
+  TrainConfig config =
+      read_config(world, arguments.config, arguments.overrides, arguments.start, parts.names());
   watchdog.set_timeouts(section_timeouts(config.run));
   std::optional<Drill> drill;
   std::optional<RunData> data;
@@ -74,7 +76,7 @@ void train(Communicator& world,
   const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
 
   // From here on MPI belongs to the run: its mesh talks to the others, `world` no more.
-  TrainingRun run(world, config, std::move(*data), watchdog.board());
+  TrainingRun run(world, config, std::move(*data), watchdog.board(), parts);
   const bool speaks = run.mesh.rank() == 0;
   const int64_t num_steps = config.train.steps;
   const int64_t first_step = resume_or_initialize(

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "common/wording.h"
 #include "trainer/config/config_rules.h"
 #include "trainer/config/schema.h"
+#include "trainer/config/stored_parts.h"
 #include "trainer/config/suggestions.h"
 #include "trainer/config/train_config.h"
 #include "trainer/config/yaml_tree.h"
@@ -77,8 +79,10 @@ class ConfigReader {
   /// What model and router leave out is the initial model's; what they say of its weights must be
   /// so.
   void take_initial(const InitialModel& initial) {
-    TrainConfig base;
+    TrainConfig base = default_config(config_.parts);
+    const std::map<std::string, double> defaults = base.model.settings;
     base.model = initial.model;
+    base.model.settings.insert(defaults.begin(), defaults.end());
     base.router = initial.router;
     const std::vector<ConfigKey> base_keys = list_keys(base);
     for (size_t i = 0; i < keys_.size(); ++i) {
@@ -87,9 +91,13 @@ class ConfigReader {
       if (!shapes_model(path) || broken_.contains(path)) {
         continue;
       }
-      if (!config_.sources.contains(path) || leaves_open(path)) {
-        keys_[i].read(parse_yaml(value).root);
-        config_.sources[path] = {"train.init"};
+      if (value.empty()) {
+        report({"train.init"},
+               path + " of the model " + quote(config_.train.init) +
+                   " is a part that this program does not have; use the program that trained it "
+                   "(docs/extending.md)");
+      } else if (!config_.sources.contains(path) || leaves_open(path)) {
+        read_key(keys_[i], parse_yaml(value).root, {"train.init"});
       } else if (is_fixed_by_weights(path) && keys_[i].write() != value) {
         report(config_.source_of(path),
                path + " (" + keys_[i].write() + ") is " + value + " in the model " +
@@ -275,8 +283,9 @@ TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
                                std::span<const std::string> overrides,
                                int world_size,
+                               const PartNames& parts,
                                const FindInitialModel& find_initial_model) {
-  TrainConfig config;
+  TrainConfig config = default_config(parts);
   config.file_name = file_name;
   ConfigReader reader(config);
   reader.read_file(yaml_text);
@@ -294,6 +303,7 @@ TrainConfig parse_train_config(const std::string& yaml_text,
 
 StoredConfig parse_stored_config(const std::string& yaml_text, const std::string& file_name) {
   StoredConfig stored;
+  stored.config = default_config(list_stored_parts(parse_yaml(yaml_text).root));
   stored.config.file_name = file_name;
   ConfigReader reader(stored.config);
   reader.set_unknown_aside(stored.unknown);

@@ -24,7 +24,10 @@ Json type_of(const IntegerRule& rule) {
   return type;
 }
 Json type_of(const RealRule& rule) {
-  Json type{{"type", "number"}, {rule.min_excluded ? "above" : "minimum", rule.min}};
+  Json type{{"type", "number"}};
+  if (std::isfinite(rule.min)) {
+    type[rule.min_excluded ? "above" : "minimum"] = rule.min;
+  }
   if (std::isfinite(rule.below)) {
     type["below"] = rule.below;
   }
@@ -100,8 +103,8 @@ std::string default_text(const KeyReference& key) {
 
 }  // namespace
 
-std::vector<KeyReference> list_reference() {
-  TrainConfig defaults;
+std::vector<KeyReference> list_reference(const PartNames& parts) {
+  TrainConfig defaults = default_config(parts);
   const std::vector<KeyRule> rules = list_rules();
   std::vector<KeyReference> references;
   for (const ConfigKey& key : list_keys(defaults)) {
@@ -123,8 +126,8 @@ std::vector<KeyReference> list_reference() {
   return references;
 }
 
-std::vector<KeyReference> find_reference(const std::string& topic) {
-  const std::vector<KeyReference> all = list_reference();
+std::vector<KeyReference> find_reference(const std::string& topic, const PartNames& parts) {
+  const std::vector<KeyReference> all = list_reference(parts);
   const auto select = [&](const auto& fits) {
     std::vector<KeyReference> found;
     std::copy_if(all.begin(), all.end(), std::back_inserter(found), fits);
@@ -146,7 +149,7 @@ std::vector<KeyReference> find_reference(const std::string& topic) {
   if (!paths.empty()) {
     throw ConfigError(quote(topic) + " may be " + list_alternatives(paths) + "; say which");
   }
-  TrainConfig config;
+  TrainConfig config = default_config(parts);
   const std::vector<ConfigKey> keys = list_keys(config);
   const std::string meant = guess_path(topic, keys);
   throw ConfigError(

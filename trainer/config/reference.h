@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/json.h"
+#include "models/model_options.h"
 
 namespace enodia {
 
@@ -21,12 +22,12 @@ struct KeyReference {
   std::string path() const { return section + "." + name; }
 };
 
-/// Every key in the schema's order.
-std::vector<KeyReference> list_reference();
+/// Every key in the schema's order, of a program with these parts.
+std::vector<KeyReference> list_reference(const PartNames& parts = {});
 
 /// The keys that `topic` names: all of a section ("optim"), one by its path ("optim.lr"), or one by
 /// a name that only one section has ("lr"). Throws ConfigError that suggests what was meant.
-std::vector<KeyReference> find_reference(const std::string& topic);
+std::vector<KeyReference> find_reference(const std::string& topic, const PartNames& parts = {});
 
 /// For a terminal: sections with the names of their keys; one key in full; many with a line each.
 std::string write_overview(std::span<const KeyReference> keys);

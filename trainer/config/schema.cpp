@@ -49,6 +49,11 @@ OneOf<Field> one_of(std::vector<std::string> words, std::vector<Field> values) {
   return {{std::move(words)}, std::move(values)};
 }
 
+/// The name of a part.
+OneOf<std::string> one_of(const std::vector<std::string>& names) {
+  return {{names}, names};
+}
+
 enum class Presence { kOptional, kRequired };
 
 /// Gathers the keys of one section.
@@ -124,7 +129,7 @@ void describe(Section run, RunOptions& o) {
           "auto takes a thread where every rank has two cores or more");
 }
 
-void describe(Section model, ModelOptions& o) {
+void describe(Section model, ModelOptions& o, const PartNames& parts) {
   model.key("vocab_size",
             o.vocab_size,
             integer(0, kMaxTokens),
@@ -182,6 +187,10 @@ void describe(Section model, ModelOptions& o) {
             flag(),
             "the embedding serves as output layer too");
   model.key("attention_bias", o.attention_bias, flag(), "biases on q, k and v");
+  model.key("attention_output_bias",
+            o.attention_output_bias,
+            flag(),
+            "a bias on o; the attention_bias of Qwen3-MoE is this and the other");
   model.key("use_qk_norm", o.use_qk_norm, flag(), "RMSNorm per head on q and k, before RoPE");
   model.key("max_position_embeddings",
             o.max_position_embeddings,
@@ -191,6 +200,21 @@ void describe(Section model, ModelOptions& o) {
             o.dtype,
             one_of<DType>({"float32", "float64"}, {DType::kFloat32, DType::kFloat64}),
             "type of weights and computation; float64 is for proofs");
+  model.key("attention",
+            o.attention,
+            one_of(parts.attentions),
+            "which attention; docs/extending.md says how to add one");
+  model.key("router",
+            o.router,
+            one_of(parts.routers),
+            "what scores the experts for a token; docs/extending.md says how to add one");
+}
+
+void describe(Section section, std::map<std::string, double>& settings, const PartNames& parts) {
+  constexpr double kAny = -std::numeric_limits<double>::infinity();
+  for (const auto& [name, setting] : parts.settings) {
+    section.key(name, settings[name], at_least(kAny), setting.meaning);
+  }
 }
 
 void describe(Section router, RouterOptions& o) {
@@ -253,7 +277,7 @@ void describe(Section data, DataOptions& o) {
            "of the training sequences");
 }
 
-void describe(Section train, TrainOptions& o) {
+void describe(Section train, TrainOptions& o, const PartNames& parts) {
   train.key("steps", o.steps, integer(1, kMaxSteps), "updates of the weights", Presence::kRequired);
   train.key("global_batch_size",
             o.global_batch_size,
@@ -281,6 +305,10 @@ void describe(Section train, TrainOptions& o) {
             "model whose weights a new run starts from: a run directory, a checkpoint or a Hugging "
             "Face folder; what the sections model and router leave out is taken from it; empty = "
             "fresh weights");
+  train.key("loss",
+            o.loss,
+            one_of(parts.losses),
+            "what is trained on; docs/extending.md says how to add one");
 }
 
 void describe(Section checkpoint, CheckpointOptions& o) {
@@ -304,12 +332,13 @@ void describe(Section trace, TraceOptions& o) {
 std::vector<ConfigKey> list_keys(TrainConfig& config) {
   std::vector<ConfigKey> keys;
   describe(Section("run", keys), config.run);
-  describe(Section("model", keys), config.model);
+  describe(Section("model", keys), config.model, config.parts);
+  describe(Section("parts", keys), config.model.settings, config.parts);
   describe(Section("router", keys), config.router);
   describe(Section("parallel", keys), config.parallel);
   describe(Section("optim", keys), config.optim, config.schedule);
   describe(Section("data", keys), config.data);
-  describe(Section("train", keys), config.train);
+  describe(Section("train", keys), config.train, config.parts);
   describe(Section("checkpoint", keys), config.checkpoint);
   describe(Section("trace", keys), config.trace);
   return keys;

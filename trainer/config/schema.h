@@ -24,7 +24,8 @@ struct ConfigKey {
 };
 
 /// Every key of a configuration in the order in which it is written: the one table behind reading,
-/// writing, comparing and documenting. The keys hold references into `config`.
+/// writing, comparing and documenting. It depends on config.parts. The keys hold references into
+/// `config`.
 std::vector<ConfigKey> list_keys(TrainConfig& config);
 
 }  // namespace enodia

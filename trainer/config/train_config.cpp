@@ -31,6 +31,15 @@ void TrainOptions::check(Rules& rules) const {
                kMostTokens / tokens_a_step);
 }
 
+TrainConfig default_config(const PartNames& parts) {
+  TrainConfig config;
+  config.parts = parts;
+  for (const auto& [name, setting] : parts.settings) {
+    config.model.settings[name] = setting.value;
+  }
+  return config;
+}
+
 std::string ValueSource::place() const {
   return line == 0 ? origin : detail::concat(origin, ":", line, ":", column);
 }
@@ -77,7 +86,7 @@ std::string write_keys(const TrainConfig& config,
 }  // namespace
 
 bool shapes_model(std::string_view path) {
-  return path.starts_with("model.") || path.starts_with("router.");
+  return path.starts_with("model.") || path.starts_with("router.") || path.starts_with("parts.");
 }
 
 std::string to_yaml(const TrainConfig& config) {

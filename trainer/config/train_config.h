@@ -59,9 +59,10 @@ struct TrainOptions {
   int64_t global_batch_size = 0;
   int64_t micro_batch_size = 0;
   int64_t sequence_length = 0;
-  int64_t eval_interval = 0;  ///< steps between evaluations; 0 = only at the end
-  int64_t log_interval = 1;   ///< steps between log lines
-  std::string init;           ///< MODEL whose weights a new run starts from; empty = fresh ones
+  int64_t eval_interval = 0;         ///< steps between evaluations; 0 = only at the end
+  int64_t log_interval = 1;          ///< steps between log lines
+  std::string init;                  ///< MODEL whose weights a new run starts from; empty = fresh
+  std::string loss = kCrossEntropy;  ///< by name in ModelParts::losses
 
   void check(Rules& rules) const;
 };
@@ -103,6 +104,7 @@ struct TrainConfig {
   CheckpointOptions checkpoint;
   TraceOptions trace;
 
+  PartNames parts;  ///< that it may choose from; the keys of model.settings are among them
   std::string file_name;
   std::map<std::string, ValueSource> sources;  ///< by path ("model.hidden_size"); absent = default
 
@@ -112,6 +114,9 @@ struct TrainConfig {
   int64_t run_samples() const { return train.steps * train.global_batch_size; }
 };
 
+/// The defaults of a program with these parts.
+TrainConfig default_config(const PartNames& parts);
+
 /// One thing that is wrong: where ("tiny.yaml:14:3", may be empty) and a sentence.
 struct ConfigProblem {
   std::string where;
@@ -119,7 +124,7 @@ struct ConfigProblem {
   std::string text() const { return where.empty() ? sentence : where + ": " + sentence; }
 };
 
-/// Whether a key belongs to the sections that say what is computed: model and router.
+/// Whether a key belongs to the sections that say what is computed: model, router and parts.
 bool shapes_model(std::string_view path);
 
 /// The sections model and router of the model that train.init names.
@@ -140,6 +145,7 @@ TrainConfig parse_train_config(const std::string& yaml_text,
                                const std::string& file_name,
                                std::span<const std::string> overrides,
                                int world_size = 0,
+                               const PartNames& parts = {},
                                const FindInitialModel& find_initial_model = {});
 
 /// Throws ConfigError with the problems' texts, one a line, unless there are none.
@@ -167,7 +173,8 @@ struct StoredConfig {
 };
 
 /// As parse_train_config, but sets unknown keys aside, those of the sections model and router
-/// excepted: a model that is not understood must not be computed.
+/// excepted: a model that is not understood must not be computed. Parts of other programs are read
+/// all the same (stored_parts.h); who computes must see that it has them.
 StoredConfig parse_stored_config(const std::string& yaml_text, const std::string& file_name);
 
 }  // namespace enodia

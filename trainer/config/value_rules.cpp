@@ -24,6 +24,9 @@ std::string describe(const IntegerRule& rule) {
 }
 
 std::string describe(const RealRule& rule) {
+  if (std::isinf(rule.min)) {
+    return "a number";
+  }
   const std::string upper = std::isinf(rule.below) ? "" : " and below " + shortest(rule.below);
   return (rule.min_excluded ? "a number above " : "a number of at least ") + shortest(rule.min) +
          upper + (rule.zero_word.empty() ? "" : " or " + rule.zero_word);

@@ -18,7 +18,8 @@ struct IntegerRule {
   std::string zero_word = {};
 };
 
-/// A finite number of at least `min` (above it, if `min_excluded`) and below `below`. A `zero_word`
+/// A finite number of at least `min` (any, if that is infinite; above it, if `min_excluded`) and
+/// below `below`. A `zero_word`
 /// ("measured") stands for 0, which need not lie there.
 struct RealRule {
   double min = 0.0;

@@ -102,6 +102,9 @@ Json StepRecord::to_json() const {
   if (std::isfinite(losses.route_margin)) {
     json["route_margin"] = losses.route_margin;
   }
+  if (losses.objective) {
+    json["objective"] = number(*losses.objective);
+  }
   if (valid_loss) {
     json["valid_loss"] = number(*valid_loss);
   }
@@ -124,6 +127,9 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       100.0 * mfu(),
       imbalance_of(losses.load).expert);
   line += notable_load(summarize(losses.load));
+  if (losses.objective) {
+    line += printed(" | objective %.4f", *losses.objective);
+  }
   if (!update.applied) {
     line += " | SKIPPED: the gradient is not finite";
   }
@@ -146,6 +152,9 @@ std::vector<Scalar> StepRecord::to_scalars() const {
                                  {"mfu", mfu()},
                                  {"imbalance/expert", imbalance.expert},
                                  {"imbalance/rank", imbalance.rank}};
+  if (losses.objective) {
+    scalars.push_back({"loss/objective", *losses.objective});
+  }
   if (valid_loss) {
     scalars.push_back({"loss/held_out", *valid_loss});
   }

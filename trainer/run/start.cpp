@@ -83,7 +83,8 @@ InitialModel find_initial_model(const TrainConfig& written, RunStart start) {
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
                         const std::vector<std::string>& overrides,
-                        RunStart start) {
+                        RunStart start,
+                        const PartNames& parts) {
   std::string text;
   run_together(world, [&] {
     if (world.rank() == 0) {
@@ -94,7 +95,7 @@ TrainConfig read_config(Communicator& world,
   TrainConfig config;
   run_together(world, [&] {
     config = parse_train_config(
-        text, path, overrides, world.world_size(), [&](const TrainConfig& written) {
+        text, path, overrides, world.world_size(), parts, [&](const TrainConfig& written) {
           return find_initial_model(written, start);
         });
   });

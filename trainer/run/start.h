@@ -27,7 +27,8 @@ InitialModel find_initial_model(const TrainConfig& written, RunStart start);
 TrainConfig read_config(Communicator& world,
                         const std::string& path,
                         const std::vector<std::string>& overrides,
-                        RunStart start);
+                        RunStart start,
+                        const PartNames& parts);
 
 /// The data sets of a run, open on this rank. All share the tokenizer of the first source.
 struct RunData {

@@ -45,7 +45,8 @@ std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data)
 TrainingRun::TrainingRun(Communicator& world,
                          TrainConfig resolved,
                          RunData opened,
-                         StatusBoard& status)
+                         StatusBoard& status,
+                         const ModelParts& parts)
     : config(std::move(resolved)),
       data(std::move(opened)),
       board(status),
@@ -56,7 +57,11 @@ TrainingRun::TrainingRun(Communicator& world,
             .ep =
                 config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
            decorate_with(communication.get(), recorder)),
-      decoder(config.model, config.router, mesh),
+      decoder(config.model,
+              config.router,
+              mesh,
+              parts,
+              parts.losses.at(config.train.loss)(config.model)),
       optimizer(config.optim, decoder.registry()),
       engine(decoder,
              mesh,

@@ -28,7 +28,11 @@ namespace enodia {
 /// method but micro_batches_of and begin_step is collective.
 struct TrainingRun {
   /// The board must outlive the run.
-  TrainingRun(Communicator& world, TrainConfig resolved, RunData opened, StatusBoard& status);
+  TrainingRun(Communicator& world,
+              TrainConfig resolved,
+              RunData opened,
+              StatusBoard& status,
+              const ModelParts& parts);
 
   /// The step's logical micro-batches are the same in every layout; accumulation a of rank r is
   /// number a * dp + r.

@@ -15,8 +15,12 @@ namespace enodia {
 /// A stored model spread over the ranks of a communicator, ready for forward passes.
 struct ServingModel {
   /// Opens MODEL on every rank and loads its masters. Its communication shows on the board.
-  /// Collective; throws SharedError.
-  ServingModel(Communicator& world, const std::string& model, StatusBoard& board);
+  /// Collective; throws SharedError, also when the model is made of other parts than this program
+  /// has.
+  ServingModel(Communicator& world,
+               const std::string& model,
+               StatusBoard& board,
+               const ModelParts& parts);
 
   Recorder recorder;
   std::unique_ptr<StoredModel> stored;

@@ -170,9 +170,9 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   const int64_t layers = decoder_.experts() != nullptr ? decoder_.experts()->num_layers() : 0;
   const int64_t experts = decoder_.options().num_experts;
   const int64_t ranks = mesh_.world_size();
-  std::vector<double> sums(4 + ranks + layers * (1 + experts + ranks), 0.0);
+  std::vector<double> sums(5 + ranks + layers * (1 + experts + ranks), 0.0);
   sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
-  double* const margins = sums.data() + 4;         // [ranks], each its own
+  double* const margins = sums.data() + 5;         // [ranks], each its own
   double* const entropy = margins + ranks;         // [layers]
   double* const tokens = entropy + layers;         // [layers, experts]
   double* const rows = tokens + layers * experts;  // [layers, ranks]
@@ -181,6 +181,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
     sums[0] += state.losses.cross_entropy;
     sums[1] += state.losses.aux;
     sums[2] += state.losses.z;
+    sums[4] += state.losses.objective;
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
       entropy[layer] += load.entropy;
@@ -198,6 +199,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   std::for_each(entropy, entropy + layers, [&](double& sum) { sum /= count; });
   return {.tokens = valid_tokens,
           .loss = sums[0] / count,
+          .objective = decoder_.has_own_loss() ? std::optional(sums[4] / count) : std::nullopt,
           .aux_loss = sums[1] / count_in_layers,
           .z_loss = sums[2] / count_in_layers,
           .route_margin = *std::min_element(margins, margins + ranks),

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,8 +24,10 @@ namespace enodia {
 
 /// What a step's forward and backward found; the same on every rank.
 struct StepLosses {
-  int64_t tokens = 0;   ///< N, valid tokens of the step
-  double loss = 0;      ///< mean cross-entropy in nats, aux terms excluded
+  int64_t tokens = 0;  ///< N, valid tokens of the step
+  double loss = 0;     ///< mean cross-entropy in nats, aux terms excluded
+  /// Mean of the loss of one's own; none when the model trains on cross-entropy.
+  std::optional<double> objective;
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
   double z_loss = 0;    ///< L_z, likewise
   /// Route::margin, the smallest of all tokens and layers; infinite where nothing was chosen.

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "checkpoint/hf/hf_family.h"
+#include "common/json.h"
+
+namespace enodia {
+
+/// A member of ModelOptions.
+using ModelMember = std::variant<int64_t ModelOptions::*,
+                                 double ModelOptions::*,
+                                 bool ModelOptions::*,
+                                 std::string ModelOptions::*>;
+
+/// A key of config.json that holds a member of ModelOptions.
+struct HfKey {
+  std::string_view key;
+  ModelMember member;
+  std::string_view model_key = "";  ///< the member's name where it differs from the key
+  std::string_view twin = "";       ///< another name of the key; both are read and written
+  bool nullable = false;            ///< null stands for a value that follows from others
+  std::string_view member_name() const { return model_key.empty() ? key : model_key; }
+};
+
+/// A key that leaves the mathematics as they are here at these values only.
+struct HfRequired {
+  std::string_view key;
+  std::string_view values;  ///< a JSON array; the first is the one that is written
+  std::string_view reason;
+};
+
+/// What every model of a family is, and its config.json therefore does not tell.
+struct HfTrait {
+  std::string_view model_key;
+  ModelMember member;
+  std::string_view reason;  ///< why no other value can be expressed
+};
+
+/// A piece of Enodia's parameter names and what the family's files have in its place.
+struct HfRename {
+  std::string_view ours, theirs;
+};
+
+/// The window of keys that a token attends to.
+struct HfSlidingWindow {
+  bool has_switch;  ///< use_sliding_window says whether it counts
+  std::optional<int64_t> absent;
+};
+
+struct HfFamily {
+  std::string_view model_type;
+  std::string_view architecture;  ///< with a head, "...ForCausalLM"
+  /// What transformers takes for keys that are left out, and the values of the traits.
+  ModelOptions (*defaults)();
+  std::optional<int64_t> bos, eos;  ///< when left out
+  std::span<const HfKey> keys;      ///< besides decoder_keys()
+  std::span<const HfRequired> required;
+  std::span<const std::string_view> idle;  ///< keys without effect, besides those of all families
+  std::span<const HfTrait> traits;
+  bool has_dense_layers;  ///< told by mlp_only_layers and decoder_sparse_step
+  HfSlidingWindow sliding_window;
+  std::span<const HfRename> renames;
+};
+
+extern const HfFamily kMixtral;
+extern const HfFamily kQwen3Moe;
+
+/// The keys that hold members of ModelOptions in every family.
+std::span<const HfKey> decoder_keys();
+/// The values that keys of any family, or of transformers itself, must have when they are there.
+std::span<const HfRequired> common_required();
+/// The keys of transformers itself that have no effect on a model's mathematics.
+std::span<const std::string_view> common_idle();
+
+/// The value of a member as JSON.
+Json value_of(const ModelOptions& model, const ModelMember& member);
+/// The same for messages: softmax, 0.5, true.
+std::string text_of(const ModelOptions& model, const ModelMember& member);
+
+}  // namespace enodia

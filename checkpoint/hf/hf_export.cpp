@@ -1,0 +1,163 @@
+#include "checkpoint/hf/hf_export.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/hf/hf_names.h"
+#include "checkpoint/native/box.h"
+#include "checkpoint/safetensors/safetensors_writer.h"
+#include "common/check.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "models/parameter_list.h"
+
+namespace enodia {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int64_t kSlabElements = int64_t{1} << 22;  // 16 MiB of float32
+
+/// A parameter and the tensor that will hold it.
+struct Piece {
+  ParameterShape parameter;
+  SafetensorsSpec tensor;
+};
+
+std::vector<Piece> list_pieces(const HfConfig& config, DType dtype) {
+  std::vector<Piece> pieces;
+  for (ParameterShape& parameter : list_parameters(config.model)) {
+    SafetensorsSpec tensor{hf_name(*config.family, parameter.name), dtype, parameter.shape};
+    pieces.push_back({std::move(parameter), std::move(tensor)});
+  }
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return comes_before(a.tensor.name, b.tensor.name);
+  });
+  return pieces;
+}
+
+/// Runs of pieces of at most `max_bytes`, or of one piece.
+std::vector<std::span<const Piece>> cut_files(std::span<const Piece> pieces, int64_t max_bytes) {
+  std::vector<std::span<const Piece>> files;
+  size_t begin = 0;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const int64_t more = pieces[i].tensor.bytes();
+    if (i > begin && bytes + more > max_bytes) {
+      files.push_back(pieces.subspan(begin, i - begin));
+      begin = i;
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  files.push_back(pieces.subspan(begin));
+  return files;
+}
+
+/// "model-00002-of-00005.safetensors"; transformers looks for these names.
+std::string name_of_file(size_t index, size_t count) {
+  if (count == 1) {
+    return "model.safetensors";
+  }
+  char name[64];
+  std::snprintf(name, sizeof(name), "model-%05zu-of-%05zu.safetensors", index + 1, count);
+  return name;
+}
+
+void write_values(const std::vector<float>& values, DType dtype, SafetensorsWriter& writer) {
+  if (dtype == DType::kFloat32) {
+    writer.write(std::as_bytes(std::span(values)));
+    return;
+  }
+  std::vector<uint16_t> rounded(values.size());
+  std::transform(values.begin(), values.end(), rounded.begin(), bfloat16_from_float);
+  writer.write(std::as_bytes(std::span<const uint16_t>(rounded)));
+}
+
+void write_file(const fs::path& path,
+                std::span<const Piece> pieces,
+                const WeightSource& weights,
+                DType dtype) {
+  std::vector<SafetensorsSpec> tensors;
+  for (const Piece& piece : pieces) {
+    tensors.push_back(piece.tensor);
+  }
+  SafetensorsWriter writer(path, std::move(tensors), {{"format", "pt"}});
+  std::vector<float> values;
+  for (const auto& [parameter, tensor] : pieces) {
+    for (const Box& slab : row_major_slabs(parameter.shape, kSlabElements)) {
+      values.resize(static_cast<size_t>(*element_count(slab.size, sizeof(float))));
+      weights.read({parameter.name,
+                    DType::kFloat32,
+                    parameter.shape,
+                    slab.offset,
+                    slab.size,
+                    values.data()});
+      write_values(values, dtype, writer);
+    }
+  }
+  writer.finish();
+}
+
+void write_json(const fs::path& path, const Json& json) {
+  write_file_atomically(path, json.dump(2) + "\n");
+}
+
+Json index_of(std::span<const std::span<const Piece>> files) {
+  Json map = Json::object();
+  int64_t bytes = 0;
+  for (size_t i = 0; i < files.size(); ++i) {
+    for (const Piece& piece : files[i]) {
+      // Not by operator[], which searches all names before.
+      map.get_ref<Json::object_t&>().emplace_back(piece.tensor.name, name_of_file(i, files.size()));
+      bytes += piece.tensor.bytes();
+    }
+  }
+  return {{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}};
+}
+
+/// Weights of another model beside these would be taken for a part of them.
+void refuse_other_weights(const fs::path& folder) {
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".safetensors") || name == "model.safetensors.index.json") {
+      throw FileError(folder.string() + " already holds weights (" + name +
+                      "); choose an empty folder");
+    }
+  }
+  if (error) {
+    throw FileError("cannot list " + folder.string() + ": " + error.message());
+  }
+}
+
+}  // namespace
+
+void write_hf_model(const fs::path& folder,
+                    const HfConfig& config,
+                    const WeightSource& weights,
+                    const HfExportOptions& options) {
+  ENODIA_CHECK(options.dtype == DType::kFloat32 || options.dtype == DType::kBFloat16,
+               "weights cannot be exported as ",
+               name_of(options.dtype));
+  refuse_other_weights(folder);
+  const std::vector<Piece> pieces = list_pieces(config, options.dtype);
+  const auto files = cut_files(pieces, options.max_file_bytes);
+  for (size_t i = 0; i < files.size(); ++i) {
+    write_file(folder / name_of_file(i, files.size()), files[i], weights, options.dtype);
+  }
+  if (files.size() > 1) {
+    write_json(folder / "model.safetensors.index.json", index_of(files));
+  }
+  write_json(folder / "generation_config.json", write_generation_config(config.token_ids));
+  HfConfig written = config;
+  written.dtype = name_of(options.dtype);
+  // Last, so that a folder is a model only when all of it is there.
+  write_json(folder / "config.json", write_hf_config(written));
+}
+
+}  // namespace enodia

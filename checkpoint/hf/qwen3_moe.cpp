@@ -1,0 +1,76 @@
+#include <array>
+
+#include "checkpoint/hf/hf_description.h"
+
+namespace enodia {
+namespace {
+
+/// As Qwen3MoeConfig of transformers 5.23.0.
+ModelOptions qwen3_moe_defaults() {
+  ModelOptions model;
+  model.vocab_size = 151936;
+  model.hidden_size = 2048;
+  model.intermediate_size = 6144;
+  model.moe_intermediate_size = 768;
+  model.num_hidden_layers = 24;
+  model.num_attention_heads = 32;
+  model.num_key_value_heads = 4;
+  model.num_experts = 128;
+  model.num_experts_per_tok = 8;
+  model.norm_topk_prob = false;
+  model.max_position_embeddings = 32768;
+  model.initializer_range = 0.02;
+  model.rms_norm_eps = 1e-6;
+  model.rope_theta = 10000.0;
+  model.tie_word_embeddings = false;
+  model.use_qk_norm = true;
+  model.attention_bias = false;
+  return model;
+}
+
+constexpr std::array<HfKey, 4> kKeys{{
+    // transformers 4 writes num_experts, transformers 5 num_local_experts.
+    {.key = "num_experts", .member = &ModelOptions::num_experts, .twin = "num_local_experts"},
+    {"moe_intermediate_size", &ModelOptions::moe_intermediate_size},
+    {"intermediate_size", &ModelOptions::intermediate_size},
+    {"norm_topk_prob", &ModelOptions::norm_topk_prob},
+}};
+
+constexpr std::array<HfRequired, 3> kRequired{{
+    {"hidden_act", R"(["silu"])", "no other activation is known"},
+    {"attention_dropout", "[0.0]", "attention has no dropout"},
+    {"attention_bias", "[false]", "it would also put a bias on o_proj, which is not supported"},
+}};
+
+constexpr std::array<std::string_view, 1> kIdle{
+    "max_window_layers",  // which layers have the sliding window
+};
+
+constexpr std::array<HfTrait, 5> kTraits{{
+    {"use_qk_norm", &ModelOptions::use_qk_norm, "its attention always has norms of q and k"},
+    {"attention_bias",
+     &ModelOptions::attention_bias,
+     "its attention has biases on all projections or on none"},
+    {"scoring_func", &ModelOptions::scoring_func, "its router knows softmax only"},
+    {"routed_scaling_factor", &ModelOptions::routed_scaling_factor, "it does not scale experts"},
+    {"num_shared_experts", &ModelOptions::num_shared_experts, "it has no shared experts"},
+}};
+
+}  // namespace
+
+constinit const HfFamily kQwen3Moe{
+    .model_type = "qwen3_moe",
+    .architecture = "Qwen3MoeForCausalLM",
+    .defaults = qwen3_moe_defaults,
+    .bos = std::nullopt,
+    .eos = std::nullopt,
+    .keys = kKeys,
+    .required = kRequired,
+    .idle = kIdle,
+    .traits = kTraits,
+    .has_dense_layers = true,
+    .sliding_window = {.has_switch = true, .absent = 4096},
+    .renames = {},
+};
+
+}  // namespace enodia

@@ -1,0 +1,379 @@
+#include "checkpoint/hf/hf_config.h"
+
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "checkpoint/hf/hf_description.h"
+
+#include "hf_models.h"
+
+namespace enodia {
+namespace {
+
+/// All that a config.json tells, so that two can be compared.
+void expect_equal(const HfConfig& a, const HfConfig& b) {
+  EXPECT_EQ(a.family, b.family);
+  EXPECT_TRUE(a.model == b.model) << write_hf_config(a).dump() << "\n" << write_hf_config(b).dump();
+  EXPECT_EQ(a.router_aux_loss_coef, b.router_aux_loss_coef);
+  EXPECT_EQ(a.dtype, b.dtype);
+  EXPECT_EQ(a.token_ids.bos, b.token_ids.bos);
+  EXPECT_EQ(a.token_ids.pad, b.token_ids.pad);
+  EXPECT_EQ(a.token_ids.eos, b.token_ids.eos);
+}
+
+Json with(Json json, const std::string& key, const Json& value) {
+  json[key] = value;
+  return json;
+}
+
+Json without(Json json, const std::string& key) {
+  json.erase(key);
+  return json;
+}
+
+TEST(HfConfig, ReadsThePublishedMixtral) {
+  const HfConfig config = config_of(mixtral_8x7b());
+  const ModelOptions& model = config.model;
+  EXPECT_EQ(name_of(*config.family), "mixtral");
+  EXPECT_EQ(model.hidden_size, 4096);
+  EXPECT_EQ(model.head_dim, 128);  // hidden_size / num_attention_heads
+  EXPECT_EQ(model.num_key_value_heads, 8);
+  EXPECT_EQ(model.moe_intermediate_size, 14336);
+  EXPECT_EQ(model.num_experts, 8);
+  EXPECT_EQ(model.num_experts_per_tok, 2);
+  EXPECT_EQ(model.rope_theta, 1e6);
+  EXPECT_EQ(model.rms_norm_eps, 1e-5);
+  EXPECT_EQ(model.max_position_embeddings, 32768);
+  EXPECT_TRUE(model.norm_topk_prob);
+  EXPECT_FALSE(model.use_qk_norm);
+  EXPECT_FALSE(model.tie_word_embeddings);
+  EXPECT_EQ(config.router_aux_loss_coef, 0.02);
+  EXPECT_EQ(config.dtype, "bfloat16");
+  EXPECT_EQ(config.token_ids.bos, 1);
+  EXPECT_EQ(config.token_ids.eos, std::vector<int64_t>{2});
+}
+
+TEST(HfConfig, ReadsThePublishedQwen3Moe) {
+  const HfConfig config = config_of(qwen3_30b_a3b());
+  const ModelOptions& model = config.model;
+  EXPECT_EQ(name_of(*config.family), "qwen3_moe");
+  EXPECT_EQ(model.vocab_size, 151936);
+  EXPECT_EQ(model.head_dim, 128);  // not 2048 / 32
+  EXPECT_EQ(model.num_experts, 128);
+  EXPECT_EQ(model.intermediate_size, 6144);
+  EXPECT_EQ(model.moe_intermediate_size, 768);
+  EXPECT_EQ(model.first_k_dense_replace, 0);
+  EXPECT_EQ(model.rope_theta, 1e6);
+  EXPECT_TRUE(model.norm_topk_prob);
+  EXPECT_TRUE(model.use_qk_norm);
+  EXPECT_EQ(config.token_ids.eos, std::vector<int64_t>{151645});
+}
+
+TEST(HfConfig, TakesTheDefaultsOfTransformersForWhatIsLeftOut) {
+  const HfConfig mixtral = config_of({{"model_type", "mixtral"}});
+  EXPECT_EQ(mixtral.model.rope_theta, 1e6);
+  EXPECT_EQ(mixtral.model.num_key_value_heads, 8);
+  EXPECT_EQ(mixtral.model.max_position_embeddings, 131072);
+  EXPECT_EQ(mixtral.token_ids.eos, std::vector<int64_t>{2});
+  const HfConfig qwen = config_of({{"model_type", "qwen3_moe"}});
+  EXPECT_EQ(qwen.model.rope_theta, 1e4);
+  EXPECT_EQ(qwen.model.head_dim, 64);
+  EXPECT_FALSE(qwen.model.norm_topk_prob);
+  EXPECT_TRUE(qwen.token_ids.eos.empty());
+  // Null is not the same as left out.
+  EXPECT_EQ(
+      config_of(with(mixtral_8x7b(), "num_key_value_heads", nullptr)).model.num_key_value_heads,
+      32);
+  EXPECT_TRUE(config_of(with(mixtral_8x7b(), "eos_token_id", nullptr)).token_ids.eos.empty());
+}
+
+TEST(HfConfig, KnowsTheNamesOfTransformersFourAndFive) {
+  for (const Json& newer : {small_mixtral(), small_qwen3_moe()}) {
+    Json older = without(without(without(newer, "rope_parameters"), "dtype"), "num_local_experts");
+    older["rope_theta"] = 10000;
+    older["rope_scaling"] = nullptr;
+    older["torch_dtype"] = "float32";
+    older["num_experts"] = 5;
+    expect_equal(config_of(older), config_of(newer));
+    older["rope_scaling"] = {{"type", "default"}};
+    expect_equal(config_of(older), config_of(newer));
+  }
+}
+
+TEST(HfConfig, ReadsWhatItWrites) {
+  Json dense_first = small_qwen3_moe();
+  dense_first["mlp_only_layers"] = {0};
+  Json tokens = small_qwen3_moe();
+  tokens["eos_token_id"] = {3, 4};
+  tokens["pad_token_id"] = 0;
+  tokens["tie_word_embeddings"] = true;
+  tokens["norm_topk_prob"] = true;
+  for (const Json& json : {mixtral_8x7b(),
+                           qwen3_30b_a3b(),
+                           small_mixtral(),
+                           small_qwen3_moe(),
+                           dense_first,
+                           tokens,
+                           with(small_mixtral(), "eos_token_id", nullptr),
+                           with(small_qwen3_moe(), "rms_norm_eps", 1.1e-7)}) {
+    const HfConfig config = config_of(json);
+    const Json written = write_hf_config(config);
+    expect_equal(config_of(written), config);
+    for (const auto& [key, value] : json.items()) {
+      const bool of_the_writer =
+          key == "transformers_version" || key == "max_window_layers" || key == "rope_scaling";
+      EXPECT_TRUE(of_the_writer || written.contains(key)) << key;
+    }
+  }
+}
+
+/// What a writer of config.json might forget shows here when ModelOptions gets a new member.
+TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
+  const std::vector<std::pair<const char*, void (*)(ModelOptions&)>> changes{
+      {"vocab_size", [](ModelOptions& m) { m.vocab_size += 1; }},
+      {"hidden_size", [](ModelOptions& m) { m.hidden_size += 2; }},
+      {"num_hidden_layers", [](ModelOptions& m) { m.num_hidden_layers += 1; }},
+      {"num_attention_heads", [](ModelOptions& m) { m.num_attention_heads += 1; }},
+      {"num_key_value_heads", [](ModelOptions& m) { m.num_key_value_heads = 3; }},
+      {"head_dim", [](ModelOptions& m) { m.head_dim += 2; }},
+      {"intermediate_size", [](ModelOptions& m) { m.intermediate_size += 1; }},
+      {"moe_intermediate_size", [](ModelOptions& m) { m.moe_intermediate_size += 1; }},
+      {"num_experts", [](ModelOptions& m) { m.num_experts += 1; }},
+      {"no experts", [](ModelOptions& m) { m.num_experts = 0; }},
+      {"num_experts_per_tok", [](ModelOptions& m) { m.num_experts_per_tok += 1; }},
+      {"num_shared_experts", [](ModelOptions& m) { m.num_shared_experts = 1; }},
+      {"first_k_dense_replace", [](ModelOptions& m) { m.first_k_dense_replace = 1; }},
+      {"all dense", [](ModelOptions& m) { m.first_k_dense_replace = m.num_hidden_layers; }},
+      {"norm_topk_prob", [](ModelOptions& m) { m.norm_topk_prob = !m.norm_topk_prob; }},
+      {"scoring_func", [](ModelOptions& m) { m.scoring_func = "sigmoid"; }},
+      {"routed_scaling_factor", [](ModelOptions& m) { m.routed_scaling_factor = 2.5; }},
+      {"rope_theta", [](ModelOptions& m) { m.rope_theta = 12345.5; }},
+      {"rms_norm_eps", [](ModelOptions& m) { m.rms_norm_eps = 3e-7; }},
+      {"initializer_range", [](ModelOptions& m) { m.initializer_range = 0.011; }},
+      {"tie_word_embeddings", [](ModelOptions& m) { m.tie_word_embeddings = true; }},
+      {"attention_bias", [](ModelOptions& m) { m.attention_bias = true; }},
+      {"use_qk_norm", [](ModelOptions& m) { m.use_qk_norm = !m.use_qk_norm; }},
+      {"max_position_embeddings", [](ModelOptions& m) { m.max_position_embeddings += 1; }},
+  };
+  // A member more needs a change more above.
+  static_assert(sizeof(ModelOptions) == 192);
+  for (const Json& json : {small_mixtral(), small_qwen3_moe()}) {
+    for (const auto& [what, change] : changes) {
+      HfConfig config = config_of(json);
+      change(config.model);
+      if (!family_refusal(*config.family, config.model).empty()) {
+        continue;
+      }
+      const HfConfig again = config_of(write_hf_config(config));
+      const bool is_mixtral = name_of(*config.family) == "mixtral";
+      if (is_mixtral) {  // one key for both, since no layer is dense
+        config.model.intermediate_size = config.model.moe_intermediate_size;
+      }
+      EXPECT_TRUE(again.model == config.model) << what << " " << write_hf_config(config);
+    }
+  }
+}
+
+/// Nothing that stands in a config.json may be passed over: a value that transformers would heed
+/// changes what is read, or is refused by name.
+TEST(HfConfig, RefusesWhatItCannotExpress) {
+  const std::vector<std::pair<const char*, const char*>> changes{
+      {"hidden_act", R"("gelu")"},
+      {"attention_dropout", "0.1"},
+      {"rope_scaling", R"({"rope_type": "yarn", "factor": 4.0})"},
+      {"rope_scaling", R"({"type": "linear", "factor": 2.0})"},
+      {"rope_scaling", R"({"mrope_section": [1, 2]})"},
+      {"rope_parameters", R"({"rope_type": "llama3", "rope_theta": 1e4})"},
+      {"rope_parameters", R"({"full_attention": {"rope_theta": 1e4}})"},
+      {"rope_parameters", R"({"rope_theta": 1e4, "partial_rotary_factor": 0.5})"},
+      {"rope_theta", "20000.0"},
+      {"layer_types", R"(["full_attention", "sliding_attention"])"},
+      {"layer_types", R"(["full_attention"])"},
+      {"attention_bias", "true"},
+      {"mlp_bias", "true"},
+      {"partial_rotary_factor", "0.5"},
+      {"quantization_config", R"({"quant_method": "gptq", "bits": 4})"},
+      {"auto_map", R"({"AutoModel": "modeling_x.X"})"},
+      {"is_encoder_decoder", "true"},
+      {"add_cross_attention", "true"},
+      {"pruned_heads", R"({"0": [1]})"},
+      {"per_layer_config", R"({"0": {"head_dim": 4}})"},
+      {"architectures", R"(["LlamaForCausalLM"])"},
+      {"architectures", R"(["MixtralForCausalLM", "Qwen3MoeForCausalLM"])"},
+      {"num_experts", "6"},
+      {"torch_dtype", R"("float16")"},
+      {"dtype", R"("float8_e4m3fn")"},
+      {"eos_token_id", "97"},
+      {"eos_token_id", "[1, -1]"},
+      {"pad_token_id", "-1"},
+      {"n_shared_experts", "1"},
+      {"scoring_func", R"("sigmoid")"},
+      {"head_dim", "19"},
+      {"num_key_value_heads", "2"},
+      {"num_experts_per_tok", "6"},
+      {"vocab_size", "0"},
+      {"no_such_key", "null"},
+  };
+  for (const Json& json : {small_mixtral(), small_qwen3_moe()}) {
+    for (const auto& [key, value] : changes) {
+      const std::string refusal = refusal_of(with(json, key, Json::parse(value)));
+      EXPECT_TRUE(refusal.starts_with("config.json: ")) << key << ": " << value;
+      const bool of_a_pair = key == std::string("torch_dtype");
+      EXPECT_NE(refusal.find(of_a_pair ? "dtype" : key), std::string::npos) << refusal;
+    }
+  }
+  EXPECT_NE(refusal_of(with(small_mixtral(), "router_jitter_noise", 0.01)), "");
+  EXPECT_NE(refusal_of(with(small_mixtral(), "sliding_window", 127)), "");
+  Json window = with(small_qwen3_moe(), "use_sliding_window", true);
+  window["max_position_embeddings"] = 8192;
+  EXPECT_EQ(refusal_of(window), "");
+  EXPECT_NE(refusal_of(without(window, "sliding_window")).find("sliding_window"), std::string::npos)
+      << "transformers has 4096 when it is left out, the window of a longer model";
+}
+
+TEST(HfConfig, TakesWhatHasNoEffect) {
+  for (const Json& json : {small_mixtral(), small_qwen3_moe()}) {
+    Json more = json;
+    more["id2label"] = {{"0", "LABEL_0"}};
+    more["_name_or_path"] = "somewhere";
+    more["chunk_size_feed_forward"] = 0;
+    more["output_attentions"] = true;
+    more["return_dict"] = true;
+    more["use_cache"] = false;
+    more["temperature"] = 0.6;
+    more["sliding_window"] = 128;
+    more["layer_types"] = {"full_attention", "full_attention"};
+    more["partial_rotary_factor"] = 1.0;
+    more["attention_dropout"] = 0;
+    expect_equal(config_of(more), config_of(json));
+  }
+  Json qwen = small_qwen3_moe();
+  qwen["sliding_window"] = 4;  // not switched on
+  qwen["max_window_layers"] = 1;
+  expect_equal(config_of(qwen), config_of(small_qwen3_moe()));
+}
+
+TEST(HfConfig, TakesDenseLayersThatAreTheFirst) {
+  struct Case {
+    const char* listed;
+    int step;
+    int64_t first_k;  ///< -1: refused
+  };
+  for (const Case& c : std::vector<Case>{{"[]", 1, 0},
+                                         {"null", 1, 0},
+                                         {"[0, 1]", 1, 2},
+                                         {"[1, 0, 0]", 1, 2},
+                                         {"[0, 1, 2, 3]", 1, 4},
+                                         {"[]", 5, 4},
+                                         {"[]", 4, 3},
+                                         {"[0, 2]", 1, -1},
+                                         {"[3]", 1, -1},
+                                         {"[]", 2, -1},
+                                         {"[]", 0, -1},
+                                         {"[4]", 1, -1},
+                                         {"[-1]", 1, -1},
+                                         {"[0.5]", 1, -1},
+                                         {"{}", 1, -1}}) {
+    Json json = with(small_qwen3_moe(), "num_hidden_layers", 4);
+    json["mlp_only_layers"] = Json::parse(c.listed);
+    json["decoder_sparse_step"] = c.step;
+    if (c.first_k >= 0) {
+      EXPECT_EQ(config_of(json).model.first_k_dense_replace, c.first_k) << c.listed << c.step;
+    } else {
+      const std::string refusal = refusal_of(json);
+      EXPECT_TRUE(refusal.find("mlp_only_layers") != std::string::npos ||
+                  refusal.find("decoder_sparse_step") != std::string::npos)
+          << c.listed << c.step << refusal;
+    }
+  }
+}
+
+TEST(HfConfig, RefusesEveryKindOfBadValueForEveryKey) {
+  const std::vector<Json> bad{nullptr,
+                              true,
+                              -1,
+                              0,
+                              2.0,
+                              2.5,
+                              1e300,
+                              std::numeric_limits<double>::quiet_NaN(),
+                              std::numeric_limits<uint64_t>::max(),
+                              std::numeric_limits<int64_t>::max(),
+                              std::numeric_limits<int64_t>::min(),
+                              int64_t{1} << 31,
+                              "",
+                              "text",
+                              "\xff\xfe",
+                              std::string(10000, 'x'),
+                              Json::array(),
+                              Json::array({Json::array({1})}),
+                              Json::object(),
+                              Json{{"rope_type", 3}}};
+  int refused = 0;
+  for (const Json& json : {small_mixtral(), small_qwen3_moe(), mixtral_8x7b(), qwen3_30b_a3b()}) {
+    for (const auto& [key, good] : json.items()) {
+      for (const Json& value : bad) {
+        const std::string refusal = refusal_of(with(json, key, value));
+        EXPECT_LT(refusal.size(), 1000) << key;
+        refused += refusal.empty() ? 0 : 1;
+        if (refusal.empty()) {  // then it must be possible to say it again
+          const HfConfig config = config_of(with(json, key, value));
+          expect_equal(config_of(write_hf_config(config)), config);
+        }
+      }
+      const bool is_size =
+          good.is_number() && !key.ends_with("token_id") && key != "max_window_layers";
+      for (const Json& value : {Json("8"), Json(true), Json(-1)}) {
+        EXPECT_TRUE(!is_size || !refusal_of(with(json, key, value)).empty()) << key << value;
+      }
+    }
+  }
+  EXPECT_GT(refused, 1000);
+}
+
+TEST(HfConfig, NamesTheFamilysKeysAndAllThatIsWrong) {
+  Json json = small_mixtral();
+  json["intermediate_size"] = 0;
+  EXPECT_EQ(refusal_of(json), "config.json: intermediate_size (0) must be from 1 to 16777216");
+  json = small_mixtral();
+  json["num_experts_per_tok"] = 9;
+  EXPECT_NE(refusal_of(json).find("must not exceed num_local_experts (5)"), std::string::npos)
+      << refusal_of(json);
+  json = small_mixtral();
+  json["num_local_experts"] = 0;
+  EXPECT_NE(refusal_of(json).find("must be at least 1"), std::string::npos) << refusal_of(json);
+  json = small_qwen3_moe();
+  json["hidden_sizes"] = 3;
+  json["hidden_act"] = "relu";
+  EXPECT_EQ(refusal_of(json),
+            "config.json: hidden_act (\"relu\") must be \"silu\", since no other activation is "
+            "known; 'hidden_sizes' (3) is an unknown key, was hidden_size meant?");
+  json = without(small_qwen3_moe(), "head_dim");
+  json["hidden_size"] = 50;
+  EXPECT_NE(refusal_of(json).find("num_attention_heads (3) does not divide hidden_size (50)"),
+            std::string::npos)
+      << refusal_of(json);
+}
+
+TEST(HfConfig, RefusesOtherModels) {
+  EXPECT_NE(refusal_of(Json::array()).find("object"), std::string::npos);
+  EXPECT_NE(refusal_of(Json::object()).find("model_type"), std::string::npos);
+  EXPECT_EQ(refusal_of({{"model_type", "llama"}}),
+            "config.json: model_type (\"llama\") is none that can be read; these can: mixtral, "
+            "qwen3_moe");
+  EXPECT_NE(refusal_of({{"model_type", 3}}), "");
+  EXPECT_NE(refusal_of(with(small_mixtral(), "model_type", "qwen3_moe")).find("architectures"),
+            std::string::npos);
+}
+
+TEST(HfConfig, WritesTokensForGeneration) {
+  EXPECT_EQ(write_generation_config({}), Json::object());
+  EXPECT_EQ(write_generation_config({.bos = 1, .pad = 0, .eos = {2}}),
+            (Json{{"bos_token_id", 1}, {"eos_token_id", 2}, {"pad_token_id", 0}}));
+  EXPECT_EQ(write_generation_config({.bos = {}, .pad = {}, .eos = {2, 3}}),
+            (Json{{"eos_token_id", {2, 3}}}));
+}
+
+}  // namespace
+}  // namespace enodia
