@@ -152,8 +152,9 @@ std::string reason_in_pieces(const SentencePieceSpec& spec) {
   for (const Piece& piece : spec.pieces) {
     const std::string token = token_of(piece);
     if (piece.type == SentencePieceSpec::kUnused || !std::isfinite(piece.score) ||
-        !tokens.insert(token).second) {
-      return "its piece " + quote(piece.text) + " is unused, has no score, or occurs twice";
+        piece.text.find(' ') != std::string::npos || !tokens.insert(token).second) {
+      return "its piece " + quote(piece.text) +
+             " is unused, has no score, holds a real space, or occurs twice";
     }
     std::vector<size_t> cuts = cuts_of(token);
     cuts.push_back(token.size());
