@@ -75,6 +75,14 @@ void encode_documents(const PrepareOptions& options,
   summary.tokens = writer.num_tokens();
 }
 
+/// Whether a file of the user's holds the whole tokenizer. A newly trained one, and one that was
+/// put together from the files of a folder, is written beside the data instead.
+bool is_file_of(const Tokenizer& tokenizer, const std::string& path) {
+  std::error_code error;
+  return path == "byte" ||
+         (fs::is_regular_file(path, error) && read_file(path) == tokenizer.blob());
+}
+
 /// How PREFIX.json names the tokenizer: relative to itself, so that a folder may move.
 std::string name_beside(const std::string& tokenizer, const std::string& prefix) {
   if (tokenizer == "byte") {
@@ -147,10 +155,10 @@ PrepareSummary prepare_dataset(const PrepareOptions& options) {
   check(options);
   make_folder(folder_of(options.output));
   const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options);
-  const bool trained = options.tokenizer.empty();
+  const bool stays = is_file_of(*tokenizer, options.tokenizer);
 
   PrepareSummary summary;
-  summary.tokenizer = trained ? options.output + ".model" : options.tokenizer;
+  summary.tokenizer = stays ? options.tokenizer : options.output + ".model";
   summary.vocab_size = tokenizer->vocab_size();
   IndexedDatasetWriter writer(options.output, tokenizer->vocab_size());
   encode_documents(options, *tokenizer, writer, summary);
@@ -162,7 +170,7 @@ PrepareSummary prepare_dataset(const PrepareOptions& options) {
   // An older description goes first and the new one comes last: whatever happens in between, no
   // PREFIX.json describes files that it does not belong to.
   fs::remove(options.output + ".json");
-  if (trained) {
+  if (!stays) {
     write_file_atomically(summary.tokenizer, tokenizer->blob());
   }
   writer.finish();

@@ -14,9 +14,11 @@ namespace enodia {
 /// The arguments of `enodia prepare`.
 struct PrepareOptions {
   std::vector<std::filesystem::path> inputs{};
-  std::string output{};     ///< PREFIX
-  std::string tokenizer{};  ///< "byte" or a model file; empty: train one and write PREFIX.model
-  int64_t vocab_size = 0;   ///< of the trained tokenizer; 0 means kDefaultVocabSize
+  std::string output{};  ///< PREFIX
+  /// As load_tokenizer takes it. Empty: train one. A trained one and that of a Hugging Face folder
+  /// or tokenizer.json are written as PREFIX.model.
+  std::string tokenizer{};
+  int64_t vocab_size = 0;  ///< of the trained tokenizer; 0 means kDefaultVocabSize
 
   static constexpr int64_t kDefaultVocabSize = 4096;
 };

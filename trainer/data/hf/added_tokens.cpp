@@ -74,9 +74,9 @@ size_t skip_space_after(std::string_view text, size_t end) {
 
 }  // namespace
 
-void AddedTokenFinder::add(const AddedToken& token, std::string_view spelling) {
+void AddedTokenFinder::add(const AddedToken& token) {
   size_t node = 0;
-  for (const char byte : spelling) {
+  for (const char byte : token.spelling) {
     const auto [next, is_new] = nodes_[node].next.try_emplace(byte, nodes_.size());
     node = next->second;
     if (is_new) {
@@ -160,14 +160,10 @@ AddedTokens::AddedTokens(const JsonField& list,
       description.fail(
           detail::concat(quote(token.content), " or its id ", token.id, " occurs twice"));
     }
+    token.spelling = token.normalized ? normalizer(token.content) : token.content;
     tokens_.push_back(std::move(token));
     known->second = &tokens_.back();
-    const AddedToken& added = tokens_.back();
-    if (added.normalized) {
-      normalized_.add(added, normalizer(added.content));
-    } else {
-      raw_.add(added, added.content);
-    }
+    (tokens_.back().normalized ? normalized_ : raw_).add(tokens_.back());
   }
 }
 

@@ -19,6 +19,7 @@ namespace enodia {
 struct AddedToken {
   int32_t id = 0;
   std::string content;
+  std::string spelling;      ///< what is looked for and decoded: normalized, if it wants that
   bool single_word = false;  ///< only where no word's character stands beside it
   bool lstrip = false;       ///< takes the white space before it along
   bool rstrip = false;       ///< and behind it
@@ -32,8 +33,7 @@ class AddedTokenFinder {
   using TextSink = std::function<void(std::string_view text, bool first)>;
   using IdSink = std::function<void(int32_t id)>;
 
-  /// `spelling` is what to look for.
-  void add(const AddedToken& token, std::string_view spelling);
+  void add(const AddedToken& token);
 
   /// Hands over tokens, and the text between them, in order; `first` is whether a text is the
   /// beginning of the whole.

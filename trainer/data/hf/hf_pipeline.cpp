@@ -79,7 +79,7 @@ std::string HfPipeline::decode(std::span<const int64_t> ids, int64_t eos) const 
   std::vector<std::string> tokens;
   for (const int64_t id : ids) {
     const AddedToken* added = added_tokens_.find(id);
-    const std::string* token = token_of(id);
+    const std::string* token = added != nullptr ? &added->spelling : model_.token_of(id);
     if (token != nullptr && id != eos && (added == nullptr || !added->special)) {
       tokens.push_back(*token);
     }
