@@ -201,7 +201,7 @@ class Training(ProgramTest):
 
     def test_the_trained_model_goes_back(self):
         """With its tokenizer; in bfloat16 as its weights rounded."""
-        folder, text = self.folder / "back", TEXTS[7]
+        folder, text = self.folder / "back", TEXTS[7][:60]
         self.succeed("train", "train.yaml", *settings({"train.init": "tied_qwen3_moe", "run.dir": "forth",
                                                        "train.steps": 3}), ranks=2)
         self.succeed("export", "forth", "--verify", "--output", folder)
