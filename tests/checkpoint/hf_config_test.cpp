@@ -67,7 +67,10 @@ TEST(HfConfig, ReadsThePublishedQwen3Moe) {
   EXPECT_EQ(model.rope_theta, 1e6);
   EXPECT_TRUE(model.norm_topk_prob);
   EXPECT_TRUE(model.use_qk_norm);
+  EXPECT_FALSE(model.attention_bias);
   EXPECT_EQ(config.token_ids.eos, std::vector<int64_t>{151645});
+  const ModelOptions biased = config_of(with(qwen3_30b_a3b(), "attention_bias", true)).model;
+  EXPECT_TRUE(biased.attention_bias && biased.attention_output_bias);
 }
 
 TEST(HfConfig, TakesTheDefaultsOfTransformersForWhatIsLeftOut) {
@@ -153,16 +156,22 @@ TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
       {"initializer_range", [](ModelOptions& m) { m.initializer_range = 0.011; }},
       {"tie_word_embeddings", [](ModelOptions& m) { m.tie_word_embeddings = true; }},
       {"attention_bias", [](ModelOptions& m) { m.attention_bias = true; }},
+      {"attention_output_bias", [](ModelOptions& m) { m.attention_output_bias = true; }},
+      {"both biases", [](ModelOptions& m) { m.attention_bias = m.attention_output_bias = true; }},
+      {"attention", [](ModelOptions& m) { m.attention = "sparse"; }},
+      {"router", [](ModelOptions& m) { m.router = "cosine"; }},
       {"use_qk_norm", [](ModelOptions& m) { m.use_qk_norm = !m.use_qk_norm; }},
       {"max_position_embeddings", [](ModelOptions& m) { m.max_position_embeddings += 1; }},
   };
-  // A member more needs a change more above.
-  static_assert(sizeof(ModelOptions) == 192);
+  // A member more needs a change more above. (dtype and settings are no part of the weights.)
+  static_assert(sizeof(ModelOptions) == 304);
+  int refused = 0;
   for (const Json& json : {small_mixtral(), small_qwen3_moe()}) {
     for (const auto& [what, change] : changes) {
       HfConfig config = config_of(json);
       change(config.model);
       if (!family_refusal(*config.family, config.model).empty()) {
+        ++refused;
         continue;
       }
       const HfConfig again = config_of(write_hf_config(config));
@@ -173,6 +182,7 @@ TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
       EXPECT_TRUE(again.model == config.model) << what << " " << write_hf_config(config);
     }
   }
+  EXPECT_EQ(refused, 13 + 8);
 }
 
 /// Nothing that stands in a config.json may be passed over: a value that transformers would heed
@@ -190,7 +200,6 @@ TEST(HfConfig, RefusesWhatItCannotExpress) {
       {"rope_theta", "20000.0"},
       {"layer_types", R"(["full_attention", "sliding_attention"])"},
       {"layer_types", R"(["full_attention"])"},
-      {"attention_bias", "true"},
       {"mlp_bias", "true"},
       {"partial_rotary_factor", "0.5"},
       {"quantization_config", R"({"quant_method": "gptq", "bits": 4})"},
@@ -225,6 +234,7 @@ TEST(HfConfig, RefusesWhatItCannotExpress) {
   }
   EXPECT_NE(refusal_of(with(small_mixtral(), "router_jitter_noise", 0.01)), "");
   EXPECT_NE(refusal_of(with(small_mixtral(), "sliding_window", 127)), "");
+  EXPECT_NE(refusal_of(with(small_mixtral(), "attention_bias", true)), "");
   Json window = with(small_qwen3_moe(), "use_sliding_window", true);
   window["max_position_embeddings"] = 8192;
   EXPECT_EQ(refusal_of(window), "");
