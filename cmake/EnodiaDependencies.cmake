@@ -10,6 +10,10 @@ find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
 find_path(SENTENCEPIECE_INCLUDE_DIR sentencepiece_processor.h REQUIRED)
 find_library(SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train REQUIRED)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_library(ONIGURUMA_LIBRARY onig REQUIRED)
+find_path(ONIGURUMA_INCLUDE_DIR oniguruma.h REQUIRED)
+find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
+find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
 
 # LibTorch: the user's own through CMAKE_PREFIX_PATH, else what scripts/setup.sh unpacked.
 find_path(ENODIA_TORCH_INCLUDE_DIR ATen/core/Tensor.h
@@ -53,6 +57,16 @@ add_library(enodia_sentencepiece INTERFACE)
 add_library(enodia::sentencepiece ALIAS enodia_sentencepiece)
 target_include_directories(enodia_sentencepiece SYSTEM INTERFACE ${SENTENCEPIECE_INCLUDE_DIR})
 target_link_libraries(enodia_sentencepiece INTERFACE ${SENTENCEPIECE_TRAIN_LIBRARY} ${SENTENCEPIECE_LIBRARY})
+
+add_library(enodia_oniguruma INTERFACE)
+add_library(enodia::oniguruma ALIAS enodia_oniguruma)
+target_include_directories(enodia_oniguruma SYSTEM INTERFACE ${ONIGURUMA_INCLUDE_DIR})
+target_link_libraries(enodia_oniguruma INTERFACE ${ONIGURUMA_LIBRARY})
+
+add_library(enodia_utf8proc INTERFACE)
+add_library(enodia::utf8proc ALIAS enodia_utf8proc)
+target_include_directories(enodia_utf8proc SYSTEM INTERFACE ${UTF8PROC_INCLUDE_DIR})
+target_link_libraries(enodia_utf8proc INTERFACE ${UTF8PROC_LIBRARY})
 
 add_library(enodia_xxhash INTERFACE)
 add_library(enodia::xxhash ALIAS enodia_xxhash)

@@ -111,6 +111,25 @@ void add_generate(CLI::App& app, CommandLine& line) {
   });
 }
 
+void add_logits(CLI::App& app, CommandLine& line) {
+  LogitsArguments& arguments = line.logits;
+  CLI::App* command =
+      app.add_subcommand("logits", "Write the logits of token ids, to compare with other programs");
+  command->add_option("MODEL", arguments.model, kModel)->required();
+  command->add_option("--ids", arguments.ids, "File with a JSON list of token ids a line")
+      ->required();
+  command
+      ->add_option(
+          "--output", arguments.output, "Safetensors file for the tensor `logits` [B, S, V]")
+      ->required();
+  command->add_flag("--json", arguments.json, "Print one JSON object");
+  command->callback([&line] {
+    line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {
+      logits(world, watchdog, line.logits, line.parts);
+    };
+  });
+}
+
 void add_prepare(CLI::App& app, CommandLine& line) {
   PrepareArguments& arguments = line.prepare;
   CLI::App* command = app.add_subcommand(
@@ -216,6 +235,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   add_train(app, line);
   add_eval(app, line);
   add_generate(app, line);
+  add_logits(app, line);
   add_prepare(app, line);
   add_import(app, line);
   add_export(app, line);

@@ -23,6 +23,7 @@ struct CommandLine {
   std::optional<StopSignal> stop;  // heard by train only: the other commands have nothing to save
   EvalArguments eval;
   GenerateArguments generate;
+  LogitsArguments logits;
   PrepareArguments prepare;
   ImportArguments import_model;
   ExportArguments export_model;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "checkpoint/native/json_fields.h"
+#include "common/json_field.h"
 #include "checkpoint/native/manifest.h"
 #include "common/json.h"
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "checkpoint/native/box.h"
-#include "checkpoint/native/json_fields.h"
+#include "common/json_field.h"
 #include "common/error.h"
 #include "common/wording.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "checkpoint/native/json_fields.h"
+#include "common/json_field.h"
 #include "common/error.h"
 #include "common/json.h"
 #include "common/wording.h"

@@ -67,10 +67,7 @@ TEST(HfConfig, ReadsThePublishedQwen3Moe) {
   EXPECT_EQ(model.rope_theta, 1e6);
   EXPECT_TRUE(model.norm_topk_prob);
   EXPECT_TRUE(model.use_qk_norm);
-  EXPECT_FALSE(model.attention_bias);
   EXPECT_EQ(config.token_ids.eos, std::vector<int64_t>{151645});
-  const ModelOptions biased = config_of(with(qwen3_30b_a3b(), "attention_bias", true)).model;
-  EXPECT_TRUE(biased.attention_bias && biased.attention_output_bias);
 }
 
 TEST(HfConfig, TakesTheDefaultsOfTransformersForWhatIsLeftOut) {
@@ -183,6 +180,13 @@ TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
     }
   }
   EXPECT_EQ(refused, 13 + 8);
+}
+
+TEST(HfConfig, KnowsThatTheBiasesOfQwen3MoeGoTogether) {
+  const ModelOptions biased = config_of(with(small_qwen3_moe(), "attention_bias", true)).model;
+  EXPECT_TRUE(biased.attention_bias && biased.attention_output_bias);
+  const ModelOptions plain = config_of(small_qwen3_moe()).model;
+  EXPECT_FALSE(plain.attention_bias || plain.attention_output_bias);
 }
 
 /// Nothing that stands in a config.json may be passed over: a value that transformers would heed

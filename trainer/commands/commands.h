@@ -68,6 +68,18 @@ void generate(Communicator& world,
               const GenerateArguments& arguments,
               const ModelParts& parts);
 
+struct LogitsArguments {
+  std::string model;
+  std::string ids;     ///< file of token ids, see parse_token_lists
+  std::string output;  ///< safetensors file, replaced when it is there
+  bool json = false;
+};
+/// Writes the tensor `logits` [B, S, V], float32 (float64 of a float64 model), of B sequences.
+void logits(Communicator& world,
+            Watchdog& watchdog,
+            const LogitsArguments& arguments,
+            const ModelParts& parts);
+
 struct DoctorArguments {
   bool json = false;
   bool terminal = false;  ///< somebody watches: show how far the measurements are

@@ -3,12 +3,16 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "common/error.h"
 #include "common/file.h"
 #include "common/hash.h"
+#include "trainer/data/hf/hf_tokenizer.h"
 #include "trainer/data/sentencepiece_tokenizer.h"
 
 namespace enodia {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::string_view kByteName = "byte";
 constexpr int64_t kMaxModelBytes = int64_t{1} << 28;
@@ -67,20 +71,37 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path) {
   if (name_or_path == kByteName) {
     return std::make_unique<ByteTokenizer>();
   }
-  return make_sentencepiece(read_file(name_or_path, kMaxModelBytes), name_or_path);
+  std::error_code error;
+  if (fs::is_directory(name_or_path, error)) {
+    if (auto tokenizer = find_folder_tokenizer(name_or_path)) {
+      return tokenizer;
+    }
+    throw FileError("the folder " + name_or_path +
+                    " holds no tokenizer: neither a tokenizer.json nor a tokenizer.model");
+  }
+  std::string content = read_file(name_or_path, kMaxModelBytes);
+  const size_t start = content.find_first_not_of(" \t\r\n");
+  const bool is_json = start != std::string::npos && content[start] == '{';
+  return is_json && !is_hf_blob(content) ? load_hf_tokenizer(name_or_path)
+                                         : tokenizer_from_blob(std::move(content), name_or_path);
 }
 
-std::unique_ptr<Tokenizer> find_folder_tokenizer(const std::filesystem::path& folder) {
-  const std::filesystem::path model = folder / "tokenizer.model";
-  std::error_code error;
-  return std::filesystem::exists(model, error) ? load_tokenizer(model.string()) : nullptr;
+std::unique_ptr<Tokenizer> find_folder_tokenizer(const fs::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    std::error_code error;
+    if (fs::exists(folder / name, error)) {
+      return load_tokenizer((folder / name).string());
+    }
+  }
+  return nullptr;
 }
 
 std::unique_ptr<Tokenizer> tokenizer_from_blob(std::string blob, const std::string& source) {
   if (blob == kByteName) {
     return std::make_unique<ByteTokenizer>();
   }
-  return make_sentencepiece(std::move(blob), source);
+  return is_hf_blob(blob) ? hf_tokenizer_from_blob(std::move(blob), source)
+                          : make_sentencepiece(std::move(blob), source);
 }
 
 }  // namespace enodia

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,8 @@ class JsonField {
 
   /// The member of an object; it must be there.
   JsonField at(std::string_view key) const;
+  /// The member of an object when it is there and not null.
+  std::optional<JsonField> find(std::string_view key) const;
   /// This is an object with exactly these keys.
   void require_keys(std::initializer_list<std::string_view> keys) const;
   /// The elements of an array.
@@ -30,6 +33,7 @@ class JsonField {
   int64_t count() const;
   std::vector<int64_t> counts() const;
   std::string text() const;
+  bool flag() const;
   /// 32 lower-case hexadecimal digits.
   std::string hash() const;
 

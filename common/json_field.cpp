@@ -1,4 +1,4 @@
-#include "checkpoint/native/json_fields.h"
+#include "common/json_field.h"
 
 #include <algorithm>
 
@@ -21,6 +21,16 @@ JsonField JsonField::at(std::string_view key) const {
   }
   const bool top = where_.ends_with(':');
   return JsonField(*found, where_ + (top ? " " : ".") + std::string(key));
+}
+
+std::optional<JsonField> JsonField::find(std::string_view key) const {
+  if (value_.is_object()) {
+    const auto found = value_.find(key);
+    if (found == value_.end() || found->is_null()) {
+      return std::nullopt;
+    }
+  }
+  return at(key);
 }
 
 void JsonField::require_keys(std::initializer_list<std::string_view> keys) const {
@@ -73,6 +83,13 @@ std::string JsonField::text() const {
     fail("must be a text");
   }
   return value_.get<std::string>();
+}
+
+bool JsonField::flag() const {
+  if (!value_.is_boolean()) {
+    fail("must be true or false");
+  }
+  return value_.get<bool>();
 }
 
 std::string JsonField::hash() const {
