@@ -131,7 +131,7 @@ def write_plain(model, folder):
 
 
 def write_sharded(model, folder):
-    model.save_pretrained(folder, max_shard_size="20KB")
+    model.save_pretrained(folder, max_shard_size="2KB")
     assert (folder / "model.safetensors.index.json").exists()
 
 
