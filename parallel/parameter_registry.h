@@ -74,6 +74,8 @@ class ParameterRegistry {
   const LogicalParameter& find(std::string_view name) const;
   int rank() const { return rank_; }
   at::ScalarType wide_type() const { return wide_type_; }
+  /// Whether it lies on all ranks; the others are experts, with their owner.
+  bool is_dense(const LogicalParameter& parameter) const { return parameter.table == dense_.get(); }
   /// Elements of the dense parameters added so far: where the next one will begin.
   int64_t dense_elements() const { return dense_elements_; }
   /// The flat gradients of all dense parameters in the order in which they were added, for

@@ -5,8 +5,8 @@ Usage: check_layers.py [ROOT] | --self-test
 
 Rules: a room includes and links only itself and the rooms that ALLOWED names; each heavy header
 stays where HEADERS puts it; TORCH_FREE places do not reach LibTorch, not even through a header of
-ours. Tests may see every room, but HEADERS holds for them too. Prints each violation as
-file:line: text and exits 1 when there is any.
+ours. Tests and the examples in docs may see every room, but HEADERS holds for them too. Prints each
+violation as file:line: text and exits 1 when there is any.
 """
 
 import re
@@ -141,7 +141,7 @@ def check_links(cmake_files):
 def check_tree(root):
     """All violations below `root`."""
     sources = {}
-    for folder in (*FOLDERS, "tests"):
+    for folder in (*FOLDERS, "docs", "tests"):
         for path in sorted((root / folder).rglob("*")):
             if path.suffix in (".h", ".cpp"):
                 sources[str(path.relative_to(root))] = path.read_text()

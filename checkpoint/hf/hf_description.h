@@ -42,6 +42,13 @@ struct HfTrait {
   std::string_view reason;  ///< why no other value can be expressed
 };
 
+/// Two members that one key of the family tells, so that they must agree.
+struct HfUnion {
+  std::string_view model_key, other_key;
+  ModelMember member, other;
+  std::string_view reason;
+};
+
 /// A piece of Enodia's parameter names and what the family's files have in its place.
 struct HfRename {
   std::string_view ours, theirs;
@@ -63,6 +70,7 @@ struct HfFamily {
   std::span<const HfRequired> required;
   std::span<const std::string_view> idle;  ///< keys without effect, besides those of all families
   std::span<const HfTrait> traits;
+  std::span<const HfUnion> unions;
   bool has_dense_layers;  ///< told by mlp_only_layers and decoder_sparse_step
   HfSlidingWindow sliding_window;
   std::span<const HfRename> renames;

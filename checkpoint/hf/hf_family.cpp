@@ -62,6 +62,15 @@ std::string family_refusal(const HfFamily& family, const ModelOptions& model) {
            ", and ");
     }
   }
+  for (const HfUnion& both : family.unions) {
+    if (value_of(model, both.member) != value_of(model, both.other)) {
+      join(refusal,
+           "model." + std::string(both.model_key) + " is " + text_of(model, both.member) +
+               " and model." + std::string(both.other_key) + " is " + text_of(model, both.other) +
+               ", but " + std::string(both.reason),
+           ", and ");
+    }
+  }
   if (const std::string dense = dense_refusal(model); !family.has_dense_layers && !dense.empty()) {
     join(refusal, dense, ", and ");
   }

@@ -44,9 +44,10 @@ constexpr std::array<HfRequired, 3> kRequired{{
     {"router_jitter_noise", "[0.0, null]", "the router has no noise"},
 }};
 
-constexpr std::array<HfTrait, 6> kTraits{{
+constexpr std::array<HfTrait, 7> kTraits{{
     {"use_qk_norm", &ModelOptions::use_qk_norm, "its attention has no norms of q and k"},
     {"attention_bias", &ModelOptions::attention_bias, "its attention has no biases"},
+    {"attention_output_bias", &ModelOptions::attention_output_bias, "its attention has no biases"},
     {"norm_topk_prob", &ModelOptions::norm_topk_prob, "its router always renormalizes"},
     {"scoring_func", &ModelOptions::scoring_func, "its router knows softmax only"},
     {"routed_scaling_factor", &ModelOptions::routed_scaling_factor, "it does not scale experts"},
@@ -72,6 +73,7 @@ constinit const HfFamily kMixtral{
     .required = kRequired,
     .idle = {},
     .traits = kTraits,
+    .unions = {},
     .has_dense_layers = false,
     .sliding_window = {.has_switch = false, .absent = std::nullopt},
     .renames = kRenames,

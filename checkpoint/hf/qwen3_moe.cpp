@@ -28,32 +28,40 @@ ModelOptions qwen3_moe_defaults() {
   return model;
 }
 
-constexpr std::array<HfKey, 4> kKeys{{
+constexpr std::array<HfKey, 6> kKeys{{
     // transformers 4 writes num_experts, transformers 5 num_local_experts.
     {.key = "num_experts", .member = &ModelOptions::num_experts, .twin = "num_local_experts"},
     {"moe_intermediate_size", &ModelOptions::moe_intermediate_size},
     {"intermediate_size", &ModelOptions::intermediate_size},
     {"norm_topk_prob", &ModelOptions::norm_topk_prob},
+    {"attention_bias", &ModelOptions::attention_bias},
+    {.key = "attention_bias",
+     .member = &ModelOptions::attention_output_bias,
+     .model_key = "attention_output_bias"},
 }};
 
-constexpr std::array<HfRequired, 3> kRequired{{
+constexpr std::array<HfRequired, 2> kRequired{{
     {"hidden_act", R"(["silu"])", "no other activation is known"},
     {"attention_dropout", "[0.0]", "attention has no dropout"},
-    {"attention_bias", "[false]", "it would also put a bias on o_proj, which is not supported"},
 }};
 
 constexpr std::array<std::string_view, 1> kIdle{
     "max_window_layers",  // which layers have the sliding window
 };
 
-constexpr std::array<HfTrait, 5> kTraits{{
+constexpr std::array<HfTrait, 4> kTraits{{
     {"use_qk_norm", &ModelOptions::use_qk_norm, "its attention always has norms of q and k"},
-    {"attention_bias",
-     &ModelOptions::attention_bias,
-     "its attention has biases on all projections or on none"},
     {"scoring_func", &ModelOptions::scoring_func, "its router knows softmax only"},
     {"routed_scaling_factor", &ModelOptions::routed_scaling_factor, "it does not scale experts"},
     {"num_shared_experts", &ModelOptions::num_shared_experts, "it has no shared experts"},
+}};
+
+constexpr std::array<HfUnion, 1> kUnions{{
+    {"attention_bias",
+     "attention_output_bias",
+     &ModelOptions::attention_bias,
+     &ModelOptions::attention_output_bias,
+     "its attention has biases on all projections or on none"},
 }};
 
 }  // namespace
@@ -68,6 +76,7 @@ constinit const HfFamily kQwen3Moe{
     .required = kRequired,
     .idle = kIdle,
     .traits = kTraits,
+    .unions = kUnions,
     .has_dense_layers = true,
     .sliding_window = {.has_switch = true, .absent = 4096},
     .renames = {},

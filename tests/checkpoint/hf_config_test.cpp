@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/hf/hf_description.h"
+#include "common/error.h"
 
 #include "hf_models.h"
 
@@ -152,12 +153,13 @@ TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
       {"rms_norm_eps", [](ModelOptions& m) { m.rms_norm_eps = 3e-7; }},
       {"initializer_range", [](ModelOptions& m) { m.initializer_range = 0.011; }},
       {"tie_word_embeddings", [](ModelOptions& m) { m.tie_word_embeddings = true; }},
-      {"attention_bias", [](ModelOptions& m) { m.attention_bias = true; }},
+      {"attention_bias",
+       [](ModelOptions& m) { m.attention_bias = m.attention_output_bias = true; }},
       {"use_qk_norm", [](ModelOptions& m) { m.use_qk_norm = !m.use_qk_norm; }},
       {"max_position_embeddings", [](ModelOptions& m) { m.max_position_embeddings += 1; }},
   };
   // A member more needs a change more above.
-  static_assert(sizeof(ModelOptions) == 192);
+  static_assert(sizeof(ModelOptions) == 304);
   for (const Json& json : {small_mixtral(), small_qwen3_moe()}) {
     for (const auto& [what, change] : changes) {
       HfConfig config = config_of(json);
@@ -175,6 +177,14 @@ TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
   }
 }
 
+TEST(HfConfig, KnowsThatTheBiasesOfQwen3MoeGoTogether) {
+  const ModelOptions biased = config_of(with(small_qwen3_moe(), "attention_bias", true)).model;
+  EXPECT_TRUE(biased.attention_bias && biased.attention_output_bias);
+  const ModelOptions plain = config_of(small_qwen3_moe()).model;
+  EXPECT_FALSE(plain.attention_bias || plain.attention_output_bias);
+  EXPECT_THROW(config_of(with(small_mixtral(), "attention_bias", true)), FileError);
+}
+
 /// Nothing that stands in a config.json may be passed over: a value that transformers would heed
 /// changes what is read, or is refused by name.
 TEST(HfConfig, RefusesWhatItCannotExpress) {
@@ -190,7 +200,6 @@ TEST(HfConfig, RefusesWhatItCannotExpress) {
       {"rope_theta", "20000.0"},
       {"layer_types", R"(["full_attention", "sliding_attention"])"},
       {"layer_types", R"(["full_attention"])"},
-      {"attention_bias", "true"},
       {"mlp_bias", "true"},
       {"partial_rotary_factor", "0.5"},
       {"quantization_config", R"({"quant_method": "gptq", "bits": 4})"},

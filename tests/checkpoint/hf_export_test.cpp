@@ -157,7 +157,7 @@ TEST(HfFamily, TellsWhyNoneExpressesTheModel) {
   model.attention_bias = true;
   const std::string error = choice_error(model, "");
   for (const char* words : {"mixtral cannot: model.use_qk_norm is true",
-                            "qwen3_moe cannot: model.attention_bias is true",
+                            "model.attention_bias is true and model.attention_output_bias is false",
                             "model.scoring_func is sigmoid",
                             "model.num_shared_experts is 2",
                             "model.routed_scaling_factor is 2.5"}) {

@@ -80,7 +80,7 @@ TEST(ConfigParts, MustStayButForTheLoss) {
                           "allowed train.loss: cross_entropy -> smooth (--set)"));
   EXPECT_THAT(texts(list_changes(stored, {}, parse(kMinimal))),
               ElementsAre("refused model.attention: mine -> grouped_query (default)",
-                          "refused parts.window: 8 -> this program has no such key"));
+                          "allowed parts.window: 8 -> this program has no such key"));
 }
 
 TEST(ConfigParts, ThatWereNotStoredHadTheirDefaults) {

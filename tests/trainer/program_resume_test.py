@@ -333,6 +333,15 @@ class FullDisk(ProgramTest):
                     *self.train_arguments(place / "run"), ranks=2)
         self.assertEqual(self.checkpoints(place / "run"), [])
 
+    def test_no_room_for_logits_leaves_nothing_behind(self):
+        place = self.mounted(300)
+        self.train("trained")
+        (self.folder / "ids").write_text(f"{[0] * 64}\n" * 8, encoding="ascii")
+        self.refuse(4, ["cannot write", "x.safetensors", "No space left on device"],
+                    "logits", "trained", "--ids", "ids", "--output", place / "x.safetensors",
+                    ranks=2)
+        self.assertEqual(list(place.iterdir()), [])
+
     def test_no_room_for_a_checkpoint_costs_a_warning_until_the_last(self):
         place = self.mounted(3000)
         arguments = self.train_arguments(place / "run", checkpoint__interval=2, checkpoint__keep=9)

@@ -46,8 +46,9 @@ std::vector<ConfigChange> list_changes(const TrainConfig& stored,
            !must_stay(path)});
     }
   }
-  for (const auto& [path, old] : before) {  // of parts that this program does not have
-    changes.push_back({path, path + ": " + old + " -> this program has no such key", false});
+  // Settings of parts that this program does not have: a model that uses them differs by name too.
+  for (const auto& [path, old] : before) {
+    changes.push_back({path, path + ": " + old + " -> this program has no such key", true});
   }
   for (const ConfigEntry& entry : unknown) {
     changes.push_back(

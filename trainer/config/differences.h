@@ -18,7 +18,7 @@ struct ConfigChange {
 /// Every key whose value differs, in the schema's order, then the stored keys that there are no
 /// more (`unknown`). A key that was not stored is compared by its default. Not allowed is a change
 /// of what the samples already seen depend on: the model, the data's order, the seed, the sequence
-/// length, the batch size; and settings that this program does not have.
+/// length, the batch size.
 std::vector<ConfigChange> list_changes(const TrainConfig& stored,
                                        std::span<const ConfigEntry> unknown,
                                        const TrainConfig& wanted);

@@ -153,6 +153,11 @@ void resolve_vocab_size(TrainConfig& config, const RunData& data) {
   const int64_t needed = data.first().vocab_size;
   if (config.model.vocab_size == 0) {
     config.model.vocab_size = needed;
+  } else if (config.model.vocab_size < needed && !config.train.init.empty()) {
+    throw ConfigError("the model of train.init (" + config.train.init + ") has a vocabulary of " +
+                      std::to_string(config.model.vocab_size) + ", but the tokenizer of " +
+                      config.data.train[0].prefix + " has one of " + std::to_string(needed) +
+                      "; prepare the data with the model's own: enodia prepare --tokenizer ...");
   } else if (config.model.vocab_size < needed) {
     throw_problems({{config.source_of("model.vocab_size").place(),
                      "model.vocab_size (" + std::to_string(config.model.vocab_size) +

@@ -1,5 +1,6 @@
 #include "trainer/state/resume.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
 #include "common/check.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "trainer/config/differences.h"
 #include "trainer/state/stored_model.h"
@@ -141,7 +143,19 @@ TrainingProgress load_checkpoint(const fs::path& path,
   return progress;
 }
 
-/// The weights of train.init. Throws SharedError.
+/// What every rank has read for itself.
+std::string hash_of_dense_masters(const ParameterRegistry& registry) {
+  Hasher hasher;
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    if (registry.is_dense(parameter)) {
+      const at::Tensor master = parameter.column("master");
+      hasher.update(master.const_data_ptr(), static_cast<size_t>(master.nbytes()));
+    }
+  }
+  return hasher.hex();
+}
+
+/// The weights of train.init, which must be the same files to every rank. Throws SharedError.
 void start_from_model(const ProcessMesh& mesh,
                       const TrainConfig& config,
                       const DataIdentity& data,
@@ -155,6 +169,18 @@ void start_from_model(const ProcessMesh& mesh,
                (stored.tokenizer == nullptr ? ", which came without a tokenizer" : ""));
     }
   });
+  const std::vector<std::string> hashes =
+      all_gather_text(mesh.control(), hash_of_dense_masters(decoder.registry()));
+  const auto other = std::find_if_not(
+      hashes.begin(), hashes.end(), [&](const auto& hash) { return hash == hashes.front(); });
+  if (other != hashes.end()) {
+    throw SharedError(detail::concat("rank ",
+                                     other - hashes.begin(),
+                                     " has read other weights from train.init (",
+                                     config.train.init,
+                                     ") than rank 0; give all ranks the same files"),
+                      ExitCode::kFile);
+  }
 }
 
 }  // namespace

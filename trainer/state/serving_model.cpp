@@ -21,13 +21,10 @@ void require(const std::map<std::string, Part>& known,
   }
 }
 
-/// Settings that were not stored have this program's defaults.
+/// Its loss is not needed. Settings that were not stored have this program's defaults.
 void require_parts(ModelOptions& model, const ModelParts& parts) {
   require(parts.attentions, "model.attention ", model.attention);
   require(parts.routers, "model.router ", model.router);
-  for (const auto& [name, value] : model.settings) {
-    require(parts.settings, "parts.", name);
-  }
   for (const auto& [name, setting] : parts.settings) {
     model.settings.try_emplace(name, setting.value);
   }

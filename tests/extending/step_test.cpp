@@ -2,9 +2,13 @@
 #include <map>
 #include <vector>
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
 #include <gtest/gtest.h>
+#include <torch/nn/module.h>
 
 #include "collectives/loopback/loopback.h"
+#include "common/error.h"
 #include "tests/extending/part_testing.h"
 #include "trainer/step/step_engine.h"
 
@@ -30,10 +34,26 @@ ModelOptions tiny_model() {
   return options;
 }
 
+/// A linear router, with the built-in one's parameter, by way of autograd.
+std::unique_ptr<Router> make_plain(const ModelOptions& options,
+                                   const std::string& name,
+                                   ParameterRegistry& registry) {
+  const auto module = std::make_shared<torch::nn::Module>();
+  const at::Tensor weight =
+      module->register_parameter("weight", at::empty({options.num_experts, options.hidden_size}));
+  return std::make_unique<AutogradRouter>(
+      module,
+      [weight](const at::Tensor& normed) { return at::matmul(normed, weight.t()); },
+      name,
+      options.num_experts,
+      registry);
+}
+
 ModelParts my_parts() {
   ModelParts parts;
   parts.attentions["sliding_window"] = make_sliding_window;
   parts.routers["cosine"] = make_cosine;
+  parts.routers["plain"] = make_plain;
   return parts;
 }
 
@@ -51,12 +71,11 @@ struct Step {
   std::map<std::string, at::Tensor> gradients;  ///< of rank 0's parameters
 };
 
-Step step_on(int world_size) {
+Step step_on(int world_size, const ModelOptions& options, const LossFunction& loss) {
   Step step;
   run_loopback(world_size, [&](Communicator& world) {
     const ProcessMesh mesh(world, {.dp = world_size, .ep = world_size});
-    const ModelOptions options = tiny_model();
-    Decoder decoder(options, {}, mesh, my_parts(), make_label_smoothing(options));
+    Decoder decoder(options, {}, mesh, my_parts(), loss);
     decoder.initialize(/*seed=*/1);
     StepEngine engine(decoder, mesh);
     const std::vector<MicroBatch> mine{world.rank() == world_size - 1 ? text() : MicroBatch()};
@@ -74,21 +93,45 @@ Step step_on(int world_size) {
   return step;
 }
 
-TEST(Layouts, TrainTheSamePartsAlike) {
-  const Step alone = step_on(1);
+void expect_alike(const Step& step, const Step& expected) {
+  EXPECT_NEAR(step.losses.loss, expected.losses.loss, 1e-12);
+  EXPECT_NEAR(step.grad_norm, expected.grad_norm, 1e-12 * expected.grad_norm);
+  for (const auto& [name, gradient] : step.gradients) {
+    EXPECT_TRUE(gradient.allclose(expected.gradients.at(name), 1e-10, 1e-13)) << name;
+  }
+}
+
+TEST(PartsOfOnesOwn, TrainAlikeInEveryLayout) {
+  const ModelOptions options = tiny_model();
+  const LossFunction loss = make_label_smoothing(options);
+  const Step alone = step_on(1, options, loss);
   ASSERT_TRUE(alone.losses.objective);
   EXPECT_GT(std::abs(*alone.losses.objective - alone.losses.loss), 1e-3);
   for (const int world_size : {2, 3}) {
-    const Step shared = step_on(world_size);
-    EXPECT_NEAR(shared.losses.loss, alone.losses.loss, 1e-12);
+    const Step shared = step_on(world_size, options, loss);
+    expect_alike(shared, alone);
     EXPECT_NEAR(*shared.losses.objective, *alone.losses.objective, 1e-12);
-    EXPECT_NEAR(shared.grad_norm, alone.grad_norm, 1e-12 * alone.grad_norm);
-    for (const auto& [name, gradient] : shared.gradients) {
-      EXPECT_TRUE(gradient.allclose(alone.gradients.at(name), 1e-10, 1e-13)) << name;
-    }
     EXPECT_TRUE(shared.gradients.contains("model.layers.1.self_attn.qkv"));
     EXPECT_TRUE(shared.gradients.contains("model.layers.1.mlp.gate.temperature"));
   }
+}
+
+TEST(PartsOfOnesOwn, ThatComputeWhatBuiltInOnesDoTrainAlike) {
+  ModelOptions options = tiny_model();
+  options.router = "linear";
+  const Step built_in = step_on(1, options, {});
+  EXPECT_FALSE(built_in.losses.objective);
+  options.router = "plain";
+  options.settings["smoothing"] = 0;  // leaves cross-entropy
+  const Step own = step_on(1, options, make_label_smoothing(options));
+  expect_alike(own, built_in);
+  EXPECT_NEAR(*own.losses.objective, built_in.losses.loss, 1e-12);
+}
+
+TEST(PartsOfOnesOwn, MustBeKnown) {
+  ModelOptions options = tiny_model();
+  options.attention = "another";
+  EXPECT_THROW(step_on(1, options, {}), UsageError);
 }
 
 }  // namespace
