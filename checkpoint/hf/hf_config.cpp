@@ -149,13 +149,9 @@ class Reader {
   }
 
   void check_required() {
-    std::set<std::string_view> checked;  // the family's word comes first
-    for (const HfKey& key : family_.keys) {
-      checked.insert(key.key);
-    }
     for (const auto& list : {family_.required, common_required()}) {
       for (const HfRequired& required : list) {
-        if (checked.insert(required.key).second) {
+        if (!keys_.was_asked(required.key)) {  // else the family knows better
           keys_.require(required);
         }
       }

@@ -44,6 +44,15 @@ std::span<const HfRequired> common_required() {
   return kRequired;
 }
 
+std::span<const HfTrait> common_traits() {
+  static constexpr std::string_view kBuiltIn = "only what is built in can be expressed";
+  static constexpr std::array<HfTrait, 2> kTraits{{
+      {"attention", &ModelOptions::attention, kBuiltIn},
+      {"router", &ModelOptions::router, kBuiltIn},
+  }};
+  return kTraits;
+}
+
 std::span<const std::string_view> common_idle() {
   // The fields of PreTrainedConfig in transformers 4 and 5, and the parameters of generation that
   // older versions kept in config.json.

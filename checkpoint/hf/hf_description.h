@@ -25,6 +25,9 @@ struct HfKey {
   std::string_view model_key = "";  ///< the member's name where it differs from the key
   std::string_view twin = "";       ///< another name of the key; both are read and written
   bool nullable = false;            ///< null stands for a value that follows from others
+  /// Of a second member under one key: why it must be as the first. Without a reason the member is
+  /// of no use in the family.
+  std::string_view unity = "";
   std::string_view member_name() const { return model_key.empty() ? key : model_key; }
 };
 
@@ -40,13 +43,6 @@ struct HfTrait {
   std::string_view model_key;
   ModelMember member;
   std::string_view reason;  ///< why no other value can be expressed
-};
-
-/// Two members that one key of the family tells, so that they must agree.
-struct HfUnion {
-  std::string_view model_key, other_key;
-  ModelMember member, other;
-  std::string_view reason;
 };
 
 /// A piece of Enodia's parameter names and what the family's files have in its place.
@@ -69,9 +65,8 @@ struct HfFamily {
   std::span<const HfKey> keys;      ///< besides decoder_keys()
   std::span<const HfRequired> required;
   std::span<const std::string_view> idle;  ///< keys without effect, besides those of all families
-  std::span<const HfTrait> traits;
-  std::span<const HfUnion> unions;
-  bool has_dense_layers;  ///< told by mlp_only_layers and decoder_sparse_step
+  std::span<const HfTrait> traits;         ///< besides common_traits()
+  bool has_dense_layers;                   ///< told by mlp_only_layers and decoder_sparse_step
   HfSlidingWindow sliding_window;
   std::span<const HfRename> renames;
 };
@@ -83,6 +78,8 @@ extern const HfFamily kQwen3Moe;
 std::span<const HfKey> decoder_keys();
 /// The values that keys of any family, or of transformers itself, must have when they are there.
 std::span<const HfRequired> common_required();
+/// What every model of every family is.
+std::span<const HfTrait> common_traits();
 /// The keys of transformers itself that have no effect on a model's mathematics.
 std::span<const std::string_view> common_idle();
 

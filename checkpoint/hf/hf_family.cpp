@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <vector>
 
 #include "checkpoint/hf/hf_description.h"
 #include "common/error.h"
@@ -16,14 +18,47 @@ void join(std::string& text, const std::string& clause, const char* between) {
   text += (text.empty() ? "" : between) + clause;
 }
 
-std::string dense_refusal(const ModelOptions& model) {
-  if (model.num_experts == 0) {
-    return "model.num_experts is 0, but all its layers hold experts";
+std::string describe(std::string_view name, const ModelOptions& model, const ModelMember& member) {
+  return "model." + std::string(name) + " is " + text_of(model, member) + ", but ";
+}
+
+void add_traits(const HfFamily& family,
+                const ModelOptions& model,
+                std::vector<std::string>& clauses) {
+  const ModelOptions expressed = family.defaults();
+  for (const auto& traits : {common_traits(), family.traits}) {
+    for (const HfTrait& trait : traits) {
+      if (value_of(model, trait.member) != value_of(expressed, trait.member)) {
+        clauses.push_back(describe(trait.model_key, model, trait.member) +
+                          std::string(trait.reason));
+      }
+    }
   }
-  return model.first_k_dense_replace == 0
-             ? ""
-             : "model.first_k_dense_replace is " + std::to_string(model.first_k_dense_replace) +
-                   ", but all its layers hold experts";
+}
+
+/// Members under one key that have different values.
+void add_disunity(const HfFamily& family,
+                  const ModelOptions& model,
+                  std::vector<std::string>& clauses) {
+  for (const HfKey& key : family.keys) {
+    const auto first = std::find_if(
+        family.keys.begin(), family.keys.end(), [&](const auto& k) { return k.key == key.key; });
+    if (!key.unity.empty() && value_of(model, key.member) != value_of(model, first->member)) {
+      clauses.push_back(describe(key.member_name(), model, key.member) + "model." +
+                        std::string(first->member_name()) + " is " + text_of(model, first->member) +
+                        ", and " + std::string(key.unity));
+    }
+  }
+}
+
+void add_dense_layers(const ModelOptions& model, std::vector<std::string>& clauses) {
+  if (model.num_experts == 0) {
+    clauses.push_back("model.num_experts is 0, but all its layers hold experts");
+  } else if (model.first_k_dense_replace > 0) {
+    clauses.push_back("model.first_k_dense_replace is " +
+                      std::to_string(model.first_k_dense_replace) +
+                      ", but all its layers hold experts");
+  }
 }
 
 }  // namespace
@@ -52,27 +87,15 @@ std::string list_families() {
 }
 
 std::string family_refusal(const HfFamily& family, const ModelOptions& model) {
-  const ModelOptions expressed = family.defaults();
+  std::vector<std::string> clauses;
+  add_traits(family, model, clauses);
+  add_disunity(family, model, clauses);
+  if (!family.has_dense_layers) {
+    add_dense_layers(model, clauses);
+  }
   std::string refusal;
-  for (const HfTrait& trait : family.traits) {
-    if (value_of(model, trait.member) != value_of(expressed, trait.member)) {
-      join(refusal,
-           "model." + std::string(trait.model_key) + " is " + text_of(model, trait.member) +
-               ", but " + std::string(trait.reason),
-           ", and ");
-    }
-  }
-  for (const HfUnion& both : family.unions) {
-    if (value_of(model, both.member) != value_of(model, both.other)) {
-      join(refusal,
-           "model." + std::string(both.model_key) + " is " + text_of(model, both.member) +
-               " and model." + std::string(both.other_key) + " is " + text_of(model, both.other) +
-               ", but " + std::string(both.reason),
-           ", and ");
-    }
-  }
-  if (const std::string dense = dense_refusal(model); !family.has_dense_layers && !dense.empty()) {
-    join(refusal, dense, ", and ");
+  for (const std::string& clause : clauses) {
+    join(refusal, clause, ", and ");
   }
   return refusal;
 }

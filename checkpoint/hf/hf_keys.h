@@ -35,6 +35,7 @@ class HfKeys {
   std::optional<bool> truth(std::string_view key, const Json& value);
   std::optional<std::string> text(std::string_view key, const Json& value);
 
+  bool was_asked(std::string_view key) const { return asked_.contains(key); }
   /// Takes a key that, when there is one, must have one of few values.
   void require(const HfRequired& required);
 

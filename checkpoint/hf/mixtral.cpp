@@ -73,7 +73,6 @@ constinit const HfFamily kMixtral{
     .required = kRequired,
     .idle = {},
     .traits = kTraits,
-    .unions = {},
     .has_dense_layers = false,
     .sliding_window = {.has_switch = false, .absent = std::nullopt},
     .renames = kRenames,

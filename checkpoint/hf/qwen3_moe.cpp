@@ -37,7 +37,8 @@ constexpr std::array<HfKey, 6> kKeys{{
     {"attention_bias", &ModelOptions::attention_bias},
     {.key = "attention_bias",
      .member = &ModelOptions::attention_output_bias,
-     .model_key = "attention_output_bias"},
+     .model_key = "attention_output_bias",
+     .unity = "its attention has biases on all four projections or on none"},
 }};
 
 constexpr std::array<HfRequired, 2> kRequired{{
@@ -56,14 +57,6 @@ constexpr std::array<HfTrait, 4> kTraits{{
     {"num_shared_experts", &ModelOptions::num_shared_experts, "it has no shared experts"},
 }};
 
-constexpr std::array<HfUnion, 1> kUnions{{
-    {"attention_bias",
-     "attention_output_bias",
-     &ModelOptions::attention_bias,
-     &ModelOptions::attention_output_bias,
-     "its attention has biases on all projections or on none"},
-}};
-
 }  // namespace
 
 constinit const HfFamily kQwen3Moe{
@@ -76,7 +69,6 @@ constinit const HfFamily kQwen3Moe{
     .required = kRequired,
     .idle = kIdle,
     .traits = kTraits,
-    .unions = kUnions,
     .has_dense_layers = true,
     .sliding_window = {.has_switch = true, .absent = 4096},
     .renames = {},

@@ -156,11 +156,12 @@ TEST(HfFamily, TellsWhyNoneExpressesTheModel) {
   model.routed_scaling_factor = 2.5;
   model.attention_bias = true;
   const std::string error = choice_error(model, "");
-  for (const char* words : {"mixtral cannot: model.use_qk_norm is true",
-                            "model.attention_bias is true and model.attention_output_bias is false",
-                            "model.scoring_func is sigmoid",
-                            "model.num_shared_experts is 2",
-                            "model.routed_scaling_factor is 2.5"}) {
+  for (const char* words :
+       {"mixtral cannot: model.use_qk_norm is true",
+        "qwen3_moe cannot: model.scoring_func is sigmoid",
+        "model.attention_output_bias is false, but model.attention_bias is true",
+        "model.num_shared_experts is 2",
+        "model.routed_scaling_factor is 2.5"}) {
     EXPECT_NE(error.find(words), std::string::npos) << words << " in " << error;
   }
   ModelOptions dense = config_of(small_mixtral()).model;

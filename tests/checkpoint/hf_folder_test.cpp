@@ -155,6 +155,10 @@ TEST(HfFolder, ReadsExpertsOneByOne) {
   Json dense = small_qwen3_moe();
   dense["num_experts"] = dense["num_local_experts"] = 0;
   expect_readable(dense, tensors_of(dense));
+  Json biased = small_qwen3_moe();
+  biased["attention_bias"] = true;
+  expect_readable(biased, tensors_of(biased));
+  EXPECT_TRUE(tensors_of(biased).contains("model.layers.1.self_attn.o_proj.bias"));
 }
 
 TEST(HfFolder, HasTheNamesOfTheFamily) {

@@ -158,7 +158,7 @@ class StartFrom(ProgramTest):
         self.succeed("prepare", "--input", "docs.jsonl", "--output", "pieces/train", "--vocab-size", 300)
         self.refuse(4, ["another tokenizer"], "train", "start.yaml", *settings(
             {"data.train": "pieces/train", "run.dir": "nowhere"}))
-        self.assertFalse((self.folder / "nowhere/checkpoints").exists())
+        self.assertFalse((self.folder / "nowhere/metrics.jsonl").exists())
 
 
 if __name__ == "__main__":

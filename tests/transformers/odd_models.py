@@ -52,6 +52,7 @@ NAMED_SHAPES = [
     shape("seven_of_twenty", "qwen3_moe", num_experts=20, num_experts_per_tok=7, head_dim=2,
           num_attention_heads=5, num_key_value_heads=5),
     shape("tied", "qwen3_moe", tie_word_embeddings=True, vocab_size=61, hidden_size=31),
+    shape("biases", "qwen3_moe", attention_bias=True, num_attention_heads=4, num_key_value_heads=2),
     shape("first_layer_dense", "qwen3_moe", mlp_only_layers=[0], num_hidden_layers=3, rope_theta=77.5),
     shape("last_layer_sparse", "qwen3_moe", decoder_sparse_step=3, num_hidden_layers=3),
     shape("all_dense", "qwen3_moe", mlp_only_layers=[0, 1], head_dim=16),
@@ -102,6 +103,20 @@ def load(folder):
         folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager",
         output_loading_info=True)
     return model.eval(), {key: found for key, found in report.items() if found}
+
+
+@torch.no_grad()
+def route_margin(model, ids):
+    """The smallest difference between the last score that is chosen and the first that is not."""
+    config = model.config
+    choices = getattr(config, "num_experts", 0)
+    margin = 1.0
+    if config.num_experts_per_tok < choices:
+        for logits in model.model(ids, output_router_logits=True).router_logits or ():
+            scores = torch.sort(logits.softmax(-1), descending=True).values
+            last = config.num_experts_per_tok - 1
+            margin = min(margin, (scores[:, last] - scores[:, last + 1]).min().item())
+    return margin
 
 
 def edit_config(folder, edit):

@@ -8,6 +8,7 @@
 #include "common/hash.h"
 #include "trainer/data/hf/hf_tokenizer.h"
 #include "trainer/data/sentencepiece_tokenizer.h"
+#include "trainer/data/tokenizer_export.h"
 
 namespace enodia {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kByteName = "byte";
+constexpr std::string_view kJsonName = "tokenizer.json";
+constexpr std::string_view kModelName = "tokenizer.model";
 constexpr int64_t kMaxModelBytes = int64_t{1} << 28;
 
 /// The 256 bytes and EOS.
@@ -53,6 +56,33 @@ class ByteTokenizer : public Tokenizer {
   std::string blob_{kByteName};
 };
 
+bool gives(const Tokenizer& tokenizer, const std::string& tokenizer_json) {
+  const std::vector<TokenizerFile> files = hugging_face_files(tokenizer, 0).files;
+  return std::any_of(files.begin(), files.end(), [&](const TokenizerFile& file) {
+    return file.name == kJsonName && file.content == tokenizer_json;
+  });
+}
+
+/// The SentencePiece or byte tokenizer that a folder's tokenizer.json was written of, so that it
+/// stays the tokenizer of the data sets made with it; null when it came from elsewhere.
+std::unique_ptr<Tokenizer> find_exported(const fs::path& folder) {
+  const std::string json = read_file(folder / kJsonName, kMaxModelBytes);
+  auto bytes = std::make_unique<ByteTokenizer>();
+  if (gives(*bytes, json)) {
+    return bytes;
+  }
+  std::error_code error;
+  if (!fs::exists(folder / kModelName, error)) {
+    return nullptr;
+  }
+  try {
+    auto pieces = load_tokenizer((folder / kModelName).string());
+    return gives(*pieces, json) ? std::move(pieces) : nullptr;
+  } catch (const FileError&) {  // another kind of tokenizer.model: the JSON is what counts
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 std::string Tokenizer::hash() const {
@@ -87,9 +117,12 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path) {
 }
 
 std::unique_ptr<Tokenizer> find_folder_tokenizer(const fs::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+  for (const std::string_view name : {kJsonName, kModelName}) {
     std::error_code error;
     if (fs::exists(folder / name, error)) {
+      if (auto exported = name == kJsonName ? find_exported(folder) : nullptr) {
+        return exported;
+      }
       return load_tokenizer((folder / name).string());
     }
   }
