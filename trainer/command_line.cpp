@@ -137,7 +137,9 @@ void add_prepare(CLI::App& app, CommandLine& line) {
   command->add_option("--input", arguments.inputs, "Text files, or .jsonl with a `text` a line")
       ->required();
   command->add_option("--output", arguments.output, "Prefix of the files to write")->required();
-  command->add_option("--tokenizer", arguments.tokenizer, "A SentencePiece model, or byte");
+  command->add_option("--tokenizer",
+                      arguments.tokenizer,
+                      "A SentencePiece model, a Hugging Face folder or tokenizer.json, or byte");
   command->add_option("--vocab-size", arguments.vocab_size, "Pieces of a newly trained tokenizer")
       ->check(count_from(1));
   command->add_flag("--json", arguments.json, "Print one JSON object");
