@@ -139,7 +139,8 @@ void add_prepare(CLI::App& app, CommandLine& line) {
   command->add_option("--output", arguments.output, "Prefix of the files to write")->required();
   command->add_option("--tokenizer",
                       arguments.tokenizer,
-                      "A SentencePiece model, a Hugging Face folder or tokenizer.json, or byte");
+                      "A model or Hugging Face folder with its tokenizer, a tokenizer.json, a "
+                      "SentencePiece model, or byte");
   command->add_option("--vocab-size", arguments.vocab_size, "Pieces of a newly trained tokenizer")
       ->check(count_from(1));
   command->add_flag("--json", arguments.json, "Print one JSON object");

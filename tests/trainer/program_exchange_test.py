@@ -43,6 +43,15 @@ class Exchange(ProgramTest):
                  for model in ("run", "exported", "imported")]
         self.assertEqual(texts, texts[:1] * 3)
 
+    def test_each_of_them_lends_its_tokenizer(self):
+        for model in ("run", "exported", "imported"):
+            self.succeed("prepare", "--input", "docs/03.txt", "--output", f"{model}-data/x",
+                         "--tokenizer", model)
+            self.assertEqual((self.folder / f"{model}-data/x.bin").read_bytes(),
+                             (self.folder / "bytes/valid.bin").read_bytes(), model)
+            shutil.move(self.folder / f"{model}-data", self.folder / f"{model}-moved")
+            self.succeed("eval", "run", "--data", f"{model}-moved/x")
+
     def test_ranks_import_and_verify_together(self):
         self.succeed("import", "exported", "--output", "imported-2", ranks=2)
         self.assertEqual(self.masters("imported-2"), self.masters("imported"))

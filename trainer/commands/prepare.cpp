@@ -1,12 +1,32 @@
 #include "trainer/data/prepare.h"
 
 #include <cstdio>
+#include <filesystem>
+#include <string>
+#include <system_error>
 
+#include "checkpoint/hf/hf_folder.h"
 #include "common/error.h"
 #include "common/json.h"
 #include "trainer/commands/commands.h"
+#include "trainer/state/stored_model.h"
 
 namespace enodia {
+
+namespace {
+
+/// A model's own tokenizer: of a run directory or a folder of checkpoints the newest one's.
+std::string find_tokenizer(const std::string& argument) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path path(argument);
+  const bool is_model = fs::is_directory(path, ignored) &&
+                        !fs::exists(path / "tokenizer.json", ignored) &&
+                        !fs::exists(path / "tokenizer.model", ignored) && !is_hf_folder(path);
+  return is_model ? find_checkpoint(argument).string() : argument;
+}
+
+}  // namespace
 
 void prepare(const PrepareArguments& arguments) {
   if (arguments.output.empty() || arguments.output.ends_with('/')) {
@@ -16,7 +36,7 @@ void prepare(const PrepareArguments& arguments) {
   PrepareOptions options;
   options.inputs.assign(arguments.inputs.begin(), arguments.inputs.end());
   options.output = arguments.output;
-  options.tokenizer = arguments.tokenizer;
+  options.tokenizer = find_tokenizer(arguments.tokenizer);
   options.vocab_size = arguments.vocab_size;
   const PrepareSummary summary = prepare_dataset(options);
   if (arguments.json) {
