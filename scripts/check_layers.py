@@ -195,6 +195,7 @@ FAULTS = [
     ("models/a.cpp", "#include <torch/torch.h>", "is only for no file"),
     ("trainer/data/a.cpp", "#include <yaml-cpp/yaml.h>", "is only for trainer/config/"),
     ("trainer/step/a.cpp", "#include <sentencepiece_processor.h>", "is only for trainer/data/"),
+    ("trainer/data/a.cpp", "#include <oniguruma.h>", "is only for trainer/data/hf/"),
     ("common/a.cpp", "#include <spdlog/spdlog.h>", "is only for common/log.cpp"),
     ("trainer/step/a.cpp", "#include <CLI/CLI.hpp>", "is only for trainer/commands/"),
     ("collectives/a.cpp", "#include <c10/core/Device.h>", "brings LibTorch"),

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "trainer/data/hf/hf_tokenizer.h"
+#include "trainer/data/hf/hf_pipeline.h"
 
 namespace enodia {
 

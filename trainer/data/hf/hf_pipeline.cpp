@@ -1,10 +1,11 @@
+#include "trainer/data/hf/hf_pipeline.h"
+
 #include <algorithm>
 
 #include "common/check.h"
 #include "common/json_field.h"
 #include "trainer/data/documents.h"
 #include "trainer/data/hf/byte_pair_encoder.h"
-#include "trainer/data/hf/hf_tokenizer.h"
 #include "trainer/data/hf/unicode.h"
 
 namespace enodia {

@@ -6,6 +6,7 @@
 #include "common/hash.h"
 #include "common/wording.h"
 #include "trainer/data/hf/end_token.h"
+#include "trainer/data/hf/hf_pipeline.h"
 #include "trainer/data/hf/tokenizer_bundle.h"
 
 namespace enodia {
