@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "checkpoint/native/box.h"
-#include "common/json_field.h"
 #include "common/error.h"
+#include "common/json_field.h"
 #include "common/wording.h"
 
 namespace enodia {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
-#include "common/json_field.h"
 #include "common/error.h"
 #include "common/json.h"
+#include "common/json_field.h"
 #include "common/wording.h"
 
 namespace enodia {
