@@ -198,6 +198,8 @@ TEST(HfConfig, RefusesWhatItCannotExpress) {
       {"rope_scaling", R"({"rope_type": "yarn", "factor": 4.0})"},
       {"rope_scaling", R"({"type": "linear", "factor": 2.0})"},
       {"rope_scaling", R"({"mrope_section": [1, 2]})"},
+      {"rope_scaling", R"({"rope_type": "linear"})"},
+      {"rope_scaling", R"({"type": "linear"})"},
       {"rope_parameters", R"({"rope_type": "llama3", "rope_theta": 1e4})"},
       {"rope_parameters", R"({"full_attention": {"rope_theta": 1e4}})"},
       {"rope_parameters", R"({"rope_theta": 1e4, "partial_rotary_factor": 0.5})"},
