@@ -171,7 +171,7 @@ class Reader {
       keys_.refuse("vocab_size (" + std::to_string(model.vocab_size) + ") must be at least 1");
     }
     if (model.num_experts == 0 && !family_.has_dense_layers) {
-      keys_.refuse("num_experts (0) must be at least 1, since all layers hold experts");
+      keys_.refuse(with_keys("num_experts (0) must be at least 1, since all layers hold experts"));
     }
     std::set<std::string> told;  // a key may hold two members
     for (const std::string& sentence : violations_of(model)) {

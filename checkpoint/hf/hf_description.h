@@ -71,8 +71,8 @@ struct HfFamily {
   std::span<const HfRename> renames;
 };
 
-extern const HfFamily kMixtral;
-extern const HfFamily kQwen3Moe;
+extern const HfFamily mixtral_family;
+extern const HfFamily qwen3_moe_family;
 
 /// The keys that hold members of ModelOptions in every family.
 std::span<const HfKey> decoder_keys();

@@ -12,7 +12,7 @@
 namespace enodia {
 namespace {
 
-constexpr std::array<const HfFamily*, 2> kFamilies{&kMixtral, &kQwen3Moe};
+constexpr std::array<const HfFamily*, 2> kFamilies{&mixtral_family, &qwen3_moe_family};
 
 void join(std::string& text, const std::string& clause, const char* between) {
   text += (text.empty() ? "" : between) + clause;

@@ -63,7 +63,7 @@ constexpr std::array<HfRename, 4> kRenames{{
 
 }  // namespace
 
-constinit const HfFamily kMixtral{
+constinit const HfFamily mixtral_family{
     .model_type = "mixtral",
     .architecture = "MixtralForCausalLM",
     .defaults = mixtral_defaults,

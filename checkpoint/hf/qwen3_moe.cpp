@@ -59,7 +59,7 @@ constexpr std::array<HfTrait, 4> kTraits{{
 
 }  // namespace
 
-constinit const HfFamily kQwen3Moe{
+constinit const HfFamily qwen3_moe_family{
     .model_type = "qwen3_moe",
     .architecture = "Qwen3MoeForCausalLM",
     .defaults = qwen3_moe_defaults,

@@ -358,7 +358,8 @@ TEST(HfConfig, NamesTheFamilysKeysAndAllThatIsWrong) {
       << refusal_of(json);
   json = small_mixtral();
   json["num_local_experts"] = 0;
-  EXPECT_NE(refusal_of(json).find("must be at least 1"), std::string::npos) << refusal_of(json);
+  EXPECT_NE(refusal_of(json).find("num_local_experts (0) must be at least 1"), std::string::npos)
+      << refusal_of(json);
   json = small_qwen3_moe();
   json["hidden_sizes"] = 3;
   json["hidden_act"] = "relu";
