@@ -195,6 +195,17 @@ HfFolder::Tensors::Tensors(const fs::path& folder, const HfConfig& config)
   }
 }
 
+namespace {
+
+std::vector<int64_t> read_generation_config(const fs::path& folder, int64_t vocab_size) {
+  const fs::path path = folder / "generation_config.json";
+  std::error_code error;
+  return fs::exists(path, error) ? read_generation_eos(read_json(path), path.string(), vocab_size)
+                                 : std::vector<int64_t>();
+}
+
+}  // namespace
+
 bool is_hf_folder(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path / "config.json", error);
@@ -203,6 +214,7 @@ bool is_hf_folder(const fs::path& path) {
 HfFolder::HfFolder(const fs::path& folder)
     : folder_(folder),
       config_(read_hf_config(read_json(folder / "config.json"), (folder / "config.json").string())),
+      generation_eos_(read_generation_config(folder, config_.model.vocab_size)),
       tensors_(std::make_unique<const Tensors>(folder, config_)) {}
 
 HfFolder::~HfFolder() = default;

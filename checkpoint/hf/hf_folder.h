@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "checkpoint/hf/hf_config.h"
 #include "checkpoint/weight_source.h"
@@ -16,19 +17,22 @@ bool is_hf_folder(const std::filesystem::path& path);
 /// each or fused ([E, 2F, D] gate first, and [E, D, F]), with old or new names.
 class HfFolder : public WeightSource {
  public:
-  /// Reads config.json and the headers, and checks that every tensor of the model is there with its
-  /// shape and that no other tensor is. Throws FileError.
+  /// Reads config.json, generation_config.json and the headers, and checks that every tensor of the
+  /// model is there with its shape and that no other tensor is. Throws FileError.
   explicit HfFolder(const std::filesystem::path& folder);
   ~HfFolder() override;
 
   const std::filesystem::path& folder() const { return folder_; }
   const HfConfig& config() const { return config_; }
+  /// Of generation_config.json, when there is one.
+  const std::vector<int64_t>& generation_eos() const { return generation_eos_; }
   void read(const Shard& wanted) const override;
 
  private:
   struct Tensors;
   std::filesystem::path folder_;
   HfConfig config_;
+  std::vector<int64_t> generation_eos_;
   std::unique_ptr<const Tensors> tensors_;
 };
 

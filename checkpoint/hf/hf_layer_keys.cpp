@@ -65,7 +65,9 @@ std::set<int64_t> read_mlp_only_layers(HfKeys& keys, int64_t num_layers) {
     if (layer && *layer >= 0 && *layer < num_layers) {
       listed.insert(*layer);
     } else {
-      keys.refuse("mlp_only_layers", *value, "must hold layers from 0 on");
+      keys.refuse("mlp_only_layers",
+                  *value,
+                  "must hold numbers of layers, from 0 to " + std::to_string(num_layers - 1));
       break;
     }
   }

@@ -88,9 +88,9 @@ std::vector<int64_t> prompt_ids(const StoredModel& model, const std::string& pro
 
 /// A document ends with its tokenizer's token, a model's answer perhaps with another.
 bool ends_text(const StoredModel& model, int64_t token) {
-  const std::vector<int64_t>& eos = model.token_ids.eos;
+  const std::vector<int64_t>& stops = model.stop_ids;
   return token == model.tokenizer->eos_id() ||
-         std::find(eos.begin(), eos.end(), token) != eos.end();
+         std::find(stops.begin(), stops.end(), token) != stops.end();
 }
 
 }  // namespace

@@ -24,6 +24,9 @@ StoredModel open_hf_folder(const fs::path& path) {
   stored.folder = path;
   stored.config = config_of(folder->config(), (path / "config.json").string());
   stored.token_ids = folder->config().token_ids;
+  stored.stop_ids = stored.token_ids.eos;
+  stored.stop_ids.insert(
+      stored.stop_ids.end(), folder->generation_eos().begin(), folder->generation_eos().end());
   stored.hf_family = name_of(*folder->config().family);
   stored.weights = std::move(folder);
   stored.tokenizer = find_folder_tokenizer(path);
@@ -53,6 +56,7 @@ StoredModel open_native(const fs::path& path) {
                                            (stored.folder / kTokenizer).string());
   }
   stored.token_ids = token_ids_of(*stored.checkpoint, stored.tokenizer.get());
+  stored.stop_ids = stored.token_ids.eos;
   return stored;
 }
 

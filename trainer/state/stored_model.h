@@ -25,6 +25,7 @@ struct StoredModel {
   std::unique_ptr<const WeightSource> weights;
   std::unique_ptr<const Tokenizer> tokenizer;  ///< null when it came without one
   HfTokenIds token_ids;
+  std::vector<int64_t> stop_ids;  ///< generated text ends at any of these
   /// Null for a Hugging Face folder.
   std::unique_ptr<const Checkpoint> checkpoint;
   std::string hf_family;  ///< of a Hugging Face folder: "mixtral"

@@ -145,8 +145,8 @@ AddedTokens::AddedTokens(const JsonField& list,
   tokens_.reserve(descriptions.size());  // the finders point into it
   for (const JsonField& description : descriptions) {
     AddedToken token = read_added_token(description);
-    if (token.content.empty()) {
-      continue;  // as in Hugging Face's tokenizers
+    if (token.content.empty()) {  // Hugging Face's tokenizers would move the ids after it
+      description.at("content").fail("must not be empty");
     }
     const int32_t in_model = model.id_of(token.content);
     const std::string* at_id = model.token_of(token.id);

@@ -1,9 +1,11 @@
 #include "trainer/data/hf/hf_pipeline.h"
 
 #include <algorithm>
+#include <array>
 
 #include "common/check.h"
 #include "common/json_field.h"
+#include "common/wording.h"
 #include "trainer/data/documents.h"
 #include "trainer/data/hf/byte_pair_encoder.h"
 #include "trainer/data/hf/unicode.h"
@@ -16,6 +18,31 @@ template <typename Part>
 Part part_of(const JsonField& file, std::string_view key) {
   const auto description = file.find(key);
   return description ? Part(*description) : Part();
+}
+
+/// As Hugging Face's tokenizers: one version, and no keys but these. What comes after encoding
+/// (post_processor) or makes texts equally long (truncation, padding) has no part in ids here.
+const Json& checked(const Json& json, const std::string& source) {
+  constexpr std::array<std::string_view, 9> kKeys{"version",
+                                                  "truncation",
+                                                  "padding",
+                                                  "added_tokens",
+                                                  "normalizer",
+                                                  "pre_tokenizer",
+                                                  "post_processor",
+                                                  "decoder",
+                                                  "model"};
+  const JsonField file(json, source + ":");
+  const auto version = file.find("version");
+  if (version && version->text() != "1.0") {
+    version->fail("is " + quote(version->text()) + ", but only version 1.0 is known");
+  }
+  for (const auto& [key, value] : json.items()) {
+    if (std::count(kKeys.begin(), kKeys.end(), key) == 0) {
+      file.fail("has the key " + quote(key) + ", which is not known");
+    }
+  }
+  return json;
 }
 
 /// `added_tokens`, which may be left out.
@@ -45,7 +72,7 @@ class IdBuffer {
 }  // namespace
 
 HfPipeline::HfPipeline(const Json& json, const std::string& source)
-    : model_(JsonField(json, source + ":").at("model")),
+    : model_(JsonField(checked(json, source), source + ":").at("model")),
       normalizer_(part_of<Normalizer>(JsonField(json, source + ":"), "normalizer")),
       pre_tokenizer_(part_of<PreTokenizer>(JsonField(json, source + ":"), "pre_tokenizer")),
       added_tokens_(list_of_added_tokens(JsonField(json, source + ":")), model_, normalizer_),
