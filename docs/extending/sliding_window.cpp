@@ -8,7 +8,8 @@
 namespace {
 
 /// x += attention(norm(x)) in which a token sees itself and the window - 1 tokens before it, inside
-/// its segment. For brevity it has no position embedding and spends [S, S] on a segment.
+/// its segment. For brevity it has no position embedding, as many keys as queries whatever
+/// num_key_value_heads says, and spends [S, S] on a segment.
 struct SlidingWindow : torch::nn::Module {
   explicit SlidingWindow(const enodia::ModelOptions& o)
       : options(o),

@@ -392,5 +392,17 @@ TEST(HfConfig, WritesTokensForGeneration) {
             (Json{{"eos_token_id", {2, 3}}}));
 }
 
+TEST(HfConfig, ReadsWhereGenerationEnds) {
+  const auto eos = [](const Json& json) { return read_generation_eos(json, "generation", 5); };
+  EXPECT_EQ(eos({{"eos_token_id", {4, 2}}, {"temperature", 0.6}}), (std::vector<int64_t>{4, 2}));
+  EXPECT_EQ(eos({{"eos_token_id", 3}}), std::vector<int64_t>{3});
+  EXPECT_TRUE(eos(Json::object()).empty());
+  EXPECT_TRUE(eos({{"eos_token_id", nullptr}}).empty());
+  for (const Json& bad : {Json(5), Json(-1), Json(1.5), Json("2"), Json::array({1, 9})}) {
+    EXPECT_THROW(eos({{"eos_token_id", bad}}), FileError) << bad;
+  }
+  EXPECT_THROW(eos(Json::array()), FileError);
+}
+
 }  // namespace
 }  // namespace enodia
