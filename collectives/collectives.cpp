@@ -1,10 +1,13 @@
 #include "collectives/collectives.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <memory>
 #include <numeric>
 #include <utility>
 
 #include "collectives/fixed_order_reduction.h"
+#include "collectives/reduce.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -28,6 +31,32 @@ void check_counts(const Buffer& buffer, std::span<const int64_t> counts, int wor
                   buffer.count,
                   "the counts must add up to the buffer's elements");
 }
+
+/// The exchange of a reduce-scatter; sums what arrived once it is there.
+class ScatteredSum : public PendingOperation {
+ public:
+  /// `pieces` are every rank's contributions to `mine`, in rank order; `arrived` keeps them.
+  ScatteredSum(Work exchange,
+               std::vector<const std::byte*> pieces,
+               Buffer mine,
+               std::shared_ptr<std::byte[]> arrived)
+      : exchange_(std::move(exchange)),
+        pieces_(std::move(pieces)),
+        mine_(std::move(mine)),
+        arrived_(std::move(arrived)) {}
+  void wait(const Queue& queue) override {
+    exchange_.wait(queue);
+    reduce_in_order(
+        pieces_, static_cast<std::byte*>(mine_.data), mine_.count, mine_.dtype, ReduceOp::kSum);
+  }
+  bool done() override { return exchange_.done(); }
+
+ private:
+  Work exchange_;
+  std::vector<const std::byte*> pieces_;
+  Buffer mine_;
+  std::shared_ptr<std::byte[]> arrived_;
+};
 
 }  // namespace
 
@@ -69,6 +98,48 @@ Work all_gather(Communicator& communicator,
   }
   const std::vector<int64_t> counts(static_cast<size_t>(world_size), mine.count);
   return communicator.exchange(sends, consecutive_messages(receive, counts), after);
+}
+
+Work all_gather(Communicator& communicator,
+                const Buffer& mine,
+                std::span<const int64_t> counts,
+                const Buffer& receive,
+                const Queue& after) {
+  check_counts(receive, counts, communicator.world_size());
+  ENODIA_CHECK_EQ(mine.count, counts[communicator.rank()], "elements of this rank");
+  std::vector<Message> sends;
+  for (int peer = 0; peer < communicator.world_size(); ++peer) {
+    sends.push_back({peer, mine});
+  }
+  return communicator.exchange(sends, consecutive_messages(receive, counts), after);
+}
+
+Work reduce_scatter(Communicator& communicator,
+                    const Buffer& contribution,
+                    std::span<const int64_t> counts,
+                    const Buffer& mine,
+                    const Queue& after) {
+  const int world_size = communicator.world_size();
+  check_counts(contribution, counts, world_size);
+  ENODIA_CHECK_EQ(mine.count, counts[communicator.rank()], "elements of this rank");
+  ENODIA_CHECK(mine.device < 0, "a reduction in a fixed order sums in host memory");
+  auto arrived = std::shared_ptr<std::byte[]>(new std::byte[mine.bytes() * world_size]);
+  std::vector<Message> sends = consecutive_messages(contribution, counts);
+  std::vector<Message> receives;
+  std::vector<const std::byte*> pieces;
+  for (int peer = 0; peer < world_size; ++peer) {
+    std::byte* const place = arrived.get() + peer * mine.bytes();
+    receives.push_back({peer, Buffer{place, mine.count, mine.dtype, -1, arrived}});
+    pieces.push_back(place);
+  }
+  // The own piece is not copied.
+  const auto rank = static_cast<size_t>(communicator.rank());
+  pieces[rank] = static_cast<const std::byte*>(sends[rank].buffer.data);
+  sends.erase(sends.begin() + communicator.rank());
+  receives.erase(receives.begin() + communicator.rank());
+  Work exchange = communicator.exchange(sends, receives, after);
+  return Work(std::make_unique<ScatteredSum>(std::move(exchange), std::move(pieces), mine, arrived),
+              {contribution, mine});
 }
 
 std::string broadcast_text(Communicator& communicator, const std::string& text, int root) {

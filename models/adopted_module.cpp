@@ -63,11 +63,13 @@ at::Tensor AdoptedModule::forward(const LocalGraph::Function& f,
   return (graph != nullptr ? graph->record(f, x) : f(x)).contiguous();
 }
 
-at::Tensor AdoptedModule::backward(LocalGraph& graph, const at::Tensor& grad_output) {
+at::Tensor AdoptedModule::backward(LocalGraph& graph,
+                                   const at::Tensor& grad_output,
+                                   bool adds_gradients) {
   const at::Tensor x = graph.input;
   const std::vector<at::Tensor> gradients = graph.gradients(grad_output, parameters_);
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (gradients[i + 1].defined()) {
+    if (adds_gradients && gradients[i + 1].defined()) {
       at::Tensor row = adopted_[i]->grad;
       row.add_(gradients[i + 1].reshape(row.sizes()));
     }

@@ -36,8 +36,8 @@ class AdoptedModule {
 
   /// f(x), where f uses the module. With `graph` a backward may follow, without nothing is kept.
   at::Tensor forward(const LocalGraph::Function& f, const at::Tensor& x, LocalGraph* graph);
-  /// Returns the gradient of x and adds those of the parameters to their rows.
-  at::Tensor backward(LocalGraph& graph, const at::Tensor& grad_output);
+  /// Returns the gradient of x and, if told to, adds those of the parameters to their rows.
+  at::Tensor backward(LocalGraph& graph, const at::Tensor& grad_output, bool adds_gradients = true);
 
  private:
   /// Points the module's parameters at the registry's memory, which exists only after allocate().

@@ -1,7 +1,6 @@
 #include "models/attention_block.h"
 
-#include <ATen/ops/add.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/cat.h>
 
 #include "models/ops.h"
 
@@ -11,6 +10,11 @@ namespace {
 
 constexpr DenseOptions kNorm{.decays = false, .initializer = Initializer::kOnes};
 constexpr DenseOptions kBias{.decays = false, .initializer = Initializer::kZeros};
+
+/// The columns or rows of these heads.
+Slice widened(const Slice& heads, int64_t head_dim) {
+  return {heads.first * head_dim, heads.count * head_dim};
+}
 
 /// Undefined for a bias that there is not.
 at::Tensor value_of(const DenseParameter* bias) {
@@ -35,21 +39,14 @@ AttentionBlock::AttentionBlock(const ModelOptions& options,
                                ParameterRegistry& registry)
     : options_(options),
       index_(index),
+      heads_(registry.place().heads(options.num_attention_heads, options.num_key_value_heads)),
       norm_(registry.add_dense(
           {{layer_name + ".input_layernorm.weight", options.hidden_size}}, 0, kNorm)),
-      qkv_(registry.add_dense({{layer_name + ".self_attn.q_proj.weight", query_width()},
-                               {layer_name + ".self_attn.k_proj.weight", key_width()},
-                               {layer_name + ".self_attn.v_proj.weight", key_width()}},
-                              options.hidden_size)),
-      out_(registry.add_dense({{layer_name + ".self_attn.o_proj.weight", options.hidden_size}},
-                              query_width())) {
-  if (options.attention_bias) {
-    bias_ = &registry.add_dense({{layer_name + ".self_attn.q_proj.bias", query_width()},
-                                 {layer_name + ".self_attn.k_proj.bias", key_width()},
-                                 {layer_name + ".self_attn.v_proj.bias", key_width()}},
-                                0,
-                                kBias);
-  }
+      out_(registry.add_dense(
+          {{layer_name + ".self_attn.o_proj.weight", options.hidden_size}},
+          options.num_attention_heads * options.head_dim,
+          {.holders = Holders::kData, .held_columns = widened(heads_.query, options.head_dim)})) {
+  add_projections(layer_name + ".self_attn", registry);
   if (options.attention_output_bias) {
     out_bias_ = &registry.add_dense(
         {{layer_name + ".self_attn.o_proj.bias", options.hidden_size}}, 0, kBias);
@@ -62,6 +59,58 @@ AttentionBlock::AttentionBlock(const ModelOptions& options,
   }
 }
 
+/// What the same ranks hold is one matrix.
+void AttentionBlock::add_projections(const std::string& name, ParameterRegistry& registry) {
+  const int64_t dim = options_.head_dim;
+  const auto add = [&](const std::vector<const char*>& letters, Holders holders) {
+    std::vector<StackMember> weights;
+    std::vector<StackMember> biases;
+    for (const char* letter : letters) {
+      const bool is_query = *letter == 'q';
+      const int64_t rows =
+          dim * (is_query ? options_.num_attention_heads : options_.num_key_value_heads);
+      const Slice held = widened(is_query ? heads_.query : heads_.key_value, dim);
+      weights.emplace_back(name + "." + letter + "_proj.weight", rows, held);
+      biases.emplace_back(name + "." + letter + "_proj.bias", rows, held);
+    }
+    const DenseParameter& weight =
+        registry.add_dense(weights, options_.hidden_size, {.holders = holders});
+    DenseOptions bias = kBias;
+    bias.holders = holders;
+    projections_.push_back(
+        {&weight, options_.attention_bias ? &registry.add_dense(biases, 0, bias) : nullptr});
+  };
+  if (registry.place().canonical_of(Holders::kHeads) == Holders::kHeads) {
+    add({"q"}, Holders::kData);
+    add({"k", "v"}, Holders::kHeads);
+  } else {
+    add({"q", "k", "v"}, Holders::kData);
+  }
+}
+
+at::Tensor AttentionBlock::project(const at::Tensor& normed) const {
+  std::vector<at::Tensor> parts;
+  for (const Projection& projection : projections_) {
+    parts.push_back(ops::linear(normed, projection.weight->value, value_of(projection.bias)));
+  }
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
+}
+
+at::Tensor AttentionBlock::project_backward(const at::Tensor& grad_qkv,
+                                            const at::Tensor& normed) const {
+  at::Tensor sum;
+  int64_t first = 0;
+  for (const Projection& projection : projections_) {
+    const int64_t width = projection.weight->value.size(0);
+    const at::Tensor grad = grad_qkv.narrow(1, first, width).contiguous();
+    ops::linear_backward_weight(grad, normed, projection.weight->grad, grad_of(projection.bias));
+    const at::Tensor grad_normed = ops::linear_backward_input(grad, projection.weight->value);
+    sum = sum.defined() ? sum.add_(grad_normed) : grad_normed;
+    first += width;
+  }
+  return sum;
+}
+
 void AttentionBlock::forward(BlockState& state, int /*phase*/) {
   Saved local;
   Saved& saved = state.context.training ? state.saved<Saved>(index_) : local;
@@ -69,37 +118,41 @@ void AttentionBlock::forward(BlockState& state, int /*phase*/) {
   auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
-  saved.qkv = ops::linear(normed, qkv_.value, value_of(bias_));
+  saved.qkv = project(state.cut.gather(normed));
   prepare_heads(saved.qkv, state, saved);
   saved.attention = ops::attention(saved.qkv,
                                    state.layout,
-                                   options_.num_attention_heads,
-                                   options_.num_key_value_heads,
+                                   heads_.query.count,
+                                   heads_.key_value.count,
                                    options_.head_dim);
-  state.hidden =
-      ops::linear(saved.attention.out, out_.value, value_of(out_bias_)).add_(state.hidden);
+  at::Tensor out = state.cut.reduce_scatter(ops::linear(saved.attention.out, out_.value));
+  if (out_bias_ != nullptr) {
+    out.add_(out_bias_->value);
+  }
+  state.hidden = out.add_(state.hidden);
 }
 
 void AttentionBlock::backward(BlockState& state, int /*phase*/) {
   Saved& saved = state.saved<Saved>(index_);
-  const at::Tensor& grad = state.grad_hidden;
-  ops::linear_backward_weight(grad, saved.attention.out, out_.grad, grad_of(out_bias_));
+  const at::Tensor grad = state.cut.gather(state.grad_hidden);
+  if (out_bias_ != nullptr) {
+    at::Tensor(out_bias_->grad).add_(state.grad_hidden.sum(0));
+  }
+  ops::linear_backward_weight(grad, saved.attention.out, out_.grad);
   at::Tensor grad_qkv = ops::attention_backward(ops::linear_backward_input(grad, out_.value),
                                                 saved.qkv,
                                                 saved.attention,
                                                 state.layout,
-                                                options_.num_attention_heads,
-                                                options_.num_key_value_heads,
+                                                heads_.query.count,
+                                                heads_.key_value.count,
                                                 options_.head_dim);
   prepare_heads_backward(grad_qkv, saved);
-  ops::linear_backward_weight(grad_qkv, saved.normed, qkv_.grad, grad_of(bias_));
+  const at::Tensor grad_normed =
+      state.cut.reduce_scatter(project_backward(grad_qkv, state.cut.gather(saved.normed)));
   at::Tensor norm_grad = norm_.grad;
-  state.grad_hidden = ops::rms_norm_backward(ops::linear_backward_input(grad_qkv, qkv_.value),
-                                             saved.hidden,
-                                             norm_.value,
-                                             saved.rstd,
-                                             norm_grad)
-                          .add_(grad);
+  state.grad_hidden =
+      ops::rms_norm_backward(grad_normed, saved.hidden, norm_.value, saved.rstd, norm_grad)
+          .add_(state.grad_hidden);
   state.release(index_);
 }
 
@@ -116,20 +169,20 @@ void AttentionBlock::prepare_heads(at::Tensor& qkv, const BlockState& state, Sav
       raw = heads.reshape({-1, dim}).contiguous();
       auto [normed, inverse] = ops::rms_norm(raw, weight, options_.rms_norm_eps);
       rstd = inverse;
-      heads.copy_(normed.view({-1, width}));
+      heads.copy_(normed.view(heads.sizes()));
     };
     normalize(0, query_width(), query_norm_->value, saved.raw_queries, saved.query_rstd);
     normalize(query_width(), key_width(), key_norm_->value, saved.raw_keys, saved.key_rstd);
   }
   ops::rotate(qkv.narrow(1, 0, query_width() + key_width()),
               saved.rotary,
-              options_.num_attention_heads + options_.num_key_value_heads);
+              heads_.query.count + heads_.key_value.count);
 }
 
 void AttentionBlock::prepare_heads_backward(at::Tensor& grad_qkv, const Saved& saved) const {
   ops::rotate(grad_qkv.narrow(1, 0, query_width() + key_width()),
               saved.rotary,
-              options_.num_attention_heads + options_.num_key_value_heads,
+              heads_.query.count + heads_.key_value.count,
               /*inverse=*/true);
   if (query_norm_ == nullptr) {
     return;
@@ -143,7 +196,7 @@ void AttentionBlock::prepare_heads_backward(at::Tensor& grad_qkv, const Saved& s
     at::Tensor weight_grad = norm.grad;
     const at::Tensor grad = ops::rms_norm_backward(
         heads.reshape({-1, options_.head_dim}).contiguous(), raw, norm.value, rstd, weight_grad);
-    heads.copy_(grad.view({-1, width}));
+    heads.copy_(grad.view(heads.sizes()));
   };
   denormalize(0, query_width(), *query_norm_, saved.raw_queries, saved.query_rstd);
   denormalize(query_width(), key_width(), *key_norm_, saved.raw_keys, saved.key_rstd);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "models/block.h"
 #include "models/model_options.h"
@@ -10,7 +11,8 @@ namespace enodia {
 
 /// x += o_proj(attention(norm(x))): grouped-query attention with RoPE, optional RMSNorm of each
 /// head of q and k, optional biases; causal inside each segment of the layout. Explicit backward;
-/// its module form is the oracle in tests/references.
+/// its module form is the oracle in tests/references. Heads are cut among the ranks of a tensor-
+/// parallel group (parallel/slice.h), each of which attends for all T tokens.
 class AttentionBlock : public Block {
  public:
   /// `layer_name` is "model.layers.3"; `index` numbers the block in its decoder.
@@ -24,17 +26,29 @@ class AttentionBlock : public Block {
 
  private:
   struct Saved;
-  int64_t query_width() const { return options_.num_attention_heads * options_.head_dim; }
-  int64_t key_width() const { return options_.num_key_value_heads * options_.head_dim; }
+  /// One matrix with its bias, or null: a part of the columns of qkv.
+  struct Projection {
+    const DenseParameter* weight;
+    const DenseParameter* bias;
+  };
+  void add_projections(const std::string& name, ParameterRegistry& registry);
+  /// Of this rank's heads.
+  int64_t query_width() const { return heads_.query.count * options_.head_dim; }
+  int64_t key_width() const { return heads_.key_value.count * options_.head_dim; }
+  at::Tensor project(const at::Tensor& normed) const;
+  /// Adds to the projections' gradients and returns that of `normed`.
+  at::Tensor project_backward(const at::Tensor& grad_qkv, const at::Tensor& normed) const;
   /// Normalizes and rotates the q and k columns of qkv [T, (H + 2G) d] in place.
   void prepare_heads(at::Tensor& qkv, const BlockState& state, Saved& saved) const;
   void prepare_heads_backward(at::Tensor& grad_qkv, const Saved& saved) const;
 
   const ModelOptions options_;
   const int index_;
-  const DenseParameter &norm_, &qkv_, &out_;
-  const DenseParameter *bias_ = nullptr, *out_bias_ = nullptr, *query_norm_ = nullptr,
-                       *key_norm_ = nullptr;
+  const HeadShare heads_;
+  const DenseParameter& norm_;
+  std::vector<Projection> projections_;  // q, k and v in one; or q, and k and v
+  const DenseParameter& out_;
+  const DenseParameter *out_bias_ = nullptr, *query_norm_ = nullptr, *key_norm_ = nullptr;
 };
 
 }  // namespace enodia

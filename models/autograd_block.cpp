@@ -21,32 +21,34 @@ AutogradBlock::AutogradBlock(std::shared_ptr<torch::nn::Module> module,
       index_(index) {}
 
 void AutogradBlock::forward(BlockState& state, int /*phase*/) {
-  if (state.hidden.size(0) == 0) {
+  if (state.layout.num_tokens() == 0) {
     return;
   }
+  const at::Tensor hidden = state.cut.gather(state.hidden);
   LocalGraph* graph = state.context.training ? &state.saved<Saved>(index_).graph : nullptr;
   at::Tensor out =
-      module_.forward([&](const at::Tensor& hidden) { return forward_(hidden, state.layout); },
-                      state.hidden,
-                      graph);
+      module_.forward(
+          [&](const at::Tensor& x) { return forward_(x, state.layout); }, hidden, graph);
   ENODIA_CHECK(
-      out.sizes() == state.hidden.sizes() && out.scalar_type() == state.hidden.scalar_type(),
+      out.sizes() == hidden.sizes() && out.scalar_type() == hidden.scalar_type(),
       "a block must keep the shape and type of hidden, ",
-      state.hidden.sizes(),
+      hidden.sizes(),
       " of ",
-      state.hidden.scalar_type(),
+      hidden.scalar_type(),
       ", but gave ",
       out.sizes(),
       " of ",
       out.scalar_type());
-  state.hidden = std::move(out);
+  state.hidden = state.cut.own_rows(out);
 }
 
 void AutogradBlock::backward(BlockState& state, int /*phase*/) {
-  if (state.grad_hidden.size(0) == 0) {
+  if (state.layout.num_tokens() == 0) {
     return;
   }
-  state.grad_hidden = module_.backward(state.saved<Saved>(index_).graph, state.grad_hidden);
+  state.grad_hidden = state.cut.own_rows(module_.backward(state.saved<Saved>(index_).graph,
+                                                          state.cut.gather(state.grad_hidden),
+                                                          state.cut.is_first()));
   state.release(index_);
 }
 

@@ -16,8 +16,9 @@ namespace enodia {
 using DifferentiableForward =
     std::function<at::Tensor(const at::Tensor& hidden, const SequenceLayout& layout)>;
 
-/// Wraps any LibTorch module into a block (see AdoptedModule for its parameters). A rank with zero
-/// tokens runs nothing. Throws UsageError when the new hidden has another shape or type.
+/// Wraps any LibTorch module into a block (see AdoptedModule for its parameters). Without tokens
+/// nothing is run. In a tensor-parallel group every rank runs it for all T tokens, and one of them
+/// adds the parameters' gradients. Throws UsageError when the new hidden has another shape or type.
 class AutogradBlock : public Block {
  public:
   AutogradBlock(std::shared_ptr<torch::nn::Module> module,

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "models/sequence_layout.h"
+#include "parallel/sequence_parallel.h"
 
 namespace enodia {
 
@@ -23,7 +24,7 @@ struct StepContext {
   int64_t generation = 0;
 };
 
-/// Sums over this rank's valid tokens of one micro-batch, in double.
+/// Sums over this rank's own valid tokens of one micro-batch, in double.
 struct LossSums {
   double cross_entropy = 0;  ///< nats
   double objective = 0;      ///< of the loss of one's own; 0 without one
@@ -47,21 +48,26 @@ struct SavedState {
   virtual ~SavedState() = default;
 };
 
-/// One micro-batch on its way through the blocks of this rank. T local tokens, D model dim.
+/// One micro-batch on its way through the blocks. It has T tokens, which the ranks of a tensor-
+/// parallel group share: Tr are this rank's own. D model dim.
 struct BlockState {
   StepContext context;
+  SequenceParallel cut;   ///< which tokens are this rank's own
   at::Tensor tokens;      ///< [T] int64
   at::Tensor labels;      ///< [T] int64, -1 = none; undefined when only logits are wanted
   int64_t num_valid = 0;  ///< labels that are not -1
-  SequenceLayout layout;
+  SequenceLayout layout;  ///< of all T
   /// Rows whose logits the head shall return when there are no labels, [N] int64.
   at::Tensor wanted_rows;
 
-  at::Tensor hidden;       ///< [T, D] residual stream on the way forward
-  at::Tensor grad_hidden;  ///< [T, D] its gradient on the way back
+  at::Tensor hidden;       ///< [Tr, D] residual stream on the way forward
+  at::Tensor grad_hidden;  ///< [Tr, D] its gradient on the way back
   at::Tensor logits;       ///< [N, V] of the wanted rows
   LossSums losses;
   std::vector<MoeLoad> moe_loads;  ///< [MoE layers]
+
+  /// The labels of this rank's own tokens, [Tr].
+  at::Tensor own_labels() const { return cut.own_rows(labels); }
 
   /// The saved state of block `index`, made on first use. A block always asks for one type.
   template <typename T>

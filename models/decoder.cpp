@@ -8,6 +8,7 @@
 #include "models/feed_forward.h"
 #include "models/head_block.h"
 #include "models/moe_block.h"
+#include "parallel/gradient_reduction.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -50,24 +51,30 @@ Decoder::Decoder(const ModelOptions& options,
                  const RouterOptions& router,
                  const ProcessMesh& mesh,
                  const ModelParts& parts,
-                 LossFunction loss)
+                 LossFunction loss,
+                 const DenseSharding& sharding)
     : options_(options),
-      registry_(mesh.rank(), mesh.world_size(), scalar_type(options.dtype)),
+      mesh_(mesh),
+      registry_(mesh.place(), scalar_type(options.dtype)),
       store_(make_store(options, mesh, registry_)),
       has_own_loss_(static_cast<bool>(loss)) {
   const AttentionFactory& make_attention = find_part(parts.attentions, options.attention);
   const RouterFactory& make_router = find_part(parts.routers, options.router);
   const auto next_index = [this] { return static_cast<int>(blocks_.size()); };
-  const auto begin_block = [this] { dense_offsets_.push_back(registry_.dense_elements()); };
-  begin_block();
-  const DenseParameter& embedding =
-      registry_.add_dense({{"model.embed_tokens.weight", options.vocab_size}}, options.hidden_size);
-  blocks_.push_back(std::make_unique<EmbeddingBlock>(embedding));
+  const Slice vocabulary = registry_.place().share(options.vocab_size);
+  const auto add_vocabulary = [&](const std::string& name) -> const DenseParameter& {
+    return registry_.add_dense({{name, options.vocab_size, vocabulary}},
+                               options.hidden_size,
+                               {.holders = Holders::kData});
+  };
+  // A tied head adds to the embedding, which comes first: its gradients are final with block 0.
+  const DenseParameter& embedding = add_vocabulary("model.embed_tokens.weight");
+  blocks_.push_back(std::make_unique<EmbeddingBlock>(embedding, vocabulary));
   int moe_layer = 0;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
-    begin_block();
+    registry_.begin_block();
     blocks_.push_back(make_attention(options_, layer_name(layer), next_index(), registry_));
-    begin_block();
+    registry_.begin_block();
     if (options.is_moe_layer(layer)) {
       const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.tokens()};
       blocks_.push_back(std::make_unique<MoeBlock>(
@@ -77,14 +84,12 @@ Decoder::Decoder(const ModelOptions& options,
           std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_));
     }
   }
-  begin_block();
+  registry_.begin_block();
   const DenseParameter& head =
-      options.tie_word_embeddings
-          ? embedding
-          : registry_.add_dense({{"lm_head.weight", options.vocab_size}}, options.hidden_size);
-  blocks_.push_back(
-      std::make_unique<HeadBlock>(options_, next_index(), head, registry_, std::move(loss)));
-  registry_.allocate();
+      options.tie_word_embeddings ? embedding : add_vocabulary("lm_head.weight");
+  blocks_.push_back(std::make_unique<HeadBlock>(
+      options_, next_index(), head, vocabulary, registry_, std::move(loss)));
+  registry_.allocate(sharding);
 }
 
 int Decoder::layer_of(int block) const {
@@ -99,6 +104,7 @@ void Decoder::initialize(uint64_t seed) {
 
 void Decoder::commit_step() {
   ++generation_;
+  gather_masters(mesh_, registry_);
   if (store_ != nullptr) {
     store_->refresh_replicas();
   }

@@ -18,20 +18,17 @@ class Decoder {
  public:
   /// Collective over the mesh. Parameters start at zero: initialize() or load a checkpoint.
   /// `parts` has the attention and the router that the options name (UsageError otherwise); `loss`
-  /// is one of its losses, empty for cross-entropy.
+  /// is one of its losses, empty for cross-entropy. `sharding` is of the dense parameters.
   Decoder(const ModelOptions& options,
           const RouterOptions& router,
           const ProcessMesh& mesh,
           const ModelParts& parts = {},
-          LossFunction loss = {});
+          LossFunction loss = {},
+          const DenseSharding& sharding = {});
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   /// The layer, from 0, that a block belongs to; -1 for embedding and head.
   int layer_of(int block) const;
-  /// Where the dense gradients of each block begin (ParameterRegistry::dense_gradients): once the
-  /// last backward of a block is over, all from there on are final. A tied head adds to the
-  /// embedding, which comes first.
-  const std::vector<int64_t>& dense_offsets() const { return dense_offsets_; }
   ParameterRegistry& registry() { return registry_; }
   const ParameterRegistry& registry() const { return registry_; }
   /// Whether it trains on another loss than cross-entropy.
@@ -40,8 +37,8 @@ class Decoder {
   ExpertStore* experts() { return store_.get(); }
   /// Fresh parameters, the same for every layout. Collective.
   void initialize(uint64_t seed);
-  /// After masters changed: makes what is computed with equal to them. Collective. Weights change
-  /// here only.
+  /// After masters changed, each on the ranks that update it: makes what is computed with equal to
+  /// them. Collective. Weights change here only.
   void commit_step();
   /// How often weights changed. What a forward saved is good for a backward of the same generation
   /// alone.
@@ -49,10 +46,10 @@ class Decoder {
 
  private:
   const ModelOptions options_;
+  const ProcessMesh& mesh_;
   ParameterRegistry registry_;
   std::unique_ptr<ExpertStore> store_;
   std::vector<std::unique_ptr<Block>> blocks_;
-  std::vector<int64_t> dense_offsets_;  // [blocks]
   bool has_own_loss_;
   int64_t generation_ = 0;
 };

@@ -9,23 +9,34 @@ FeedForward::FeedForward(const std::string& name,
                          int64_t width,
                          ParameterRegistry& registry)
     : gate_up_(registry.add_dense(
-          {{name + ".gate_proj.weight", width}, {name + ".up_proj.weight", width}}, hidden_size)),
-      down_(registry.add_dense({{name + ".down_proj.weight", hidden_size}}, width)) {}
+          {{name + ".gate_proj.weight", width, registry.place().share(width)},
+           {name + ".up_proj.weight", width, registry.place().share(width)}},
+          hidden_size,
+          {.holders = Holders::kData})),
+      down_(registry.add_dense(
+          {{name + ".down_proj.weight", hidden_size}},
+          width,
+          {.holders = Holders::kData, .held_columns = registry.place().share(width)})) {}
 
-at::Tensor FeedForward::forward(const at::Tensor& x, at::Tensor& gate_up) const {
-  gate_up = ops::linear(x, gate_up_.value);
-  return ops::linear(ops::swiglu(gate_up), down_.value);
+at::Tensor FeedForward::forward(const SequenceParallel& cut,
+                                const at::Tensor& x,
+                                at::Tensor& gate_up) const {
+  gate_up = ops::linear(cut.gather(x), gate_up_.value);
+  return cut.reduce_scatter(ops::linear(ops::swiglu(gate_up), down_.value));
 }
 
-at::Tensor FeedForward::backward(const at::Tensor& grad_y,
+at::Tensor FeedForward::backward(const SequenceParallel& cut,
+                                 const at::Tensor& grad_y,
                                  const at::Tensor& x,
                                  const at::Tensor& gate_up) const {
-  // The activation is computed again: cheaper than keeping a third [T, width] tensor.
-  ops::linear_backward_weight(grad_y, ops::swiglu(gate_up), down_.grad);
-  const at::Tensor grad_act = ops::linear_backward_input(grad_y, down_.value);
+  const at::Tensor grad = cut.gather(grad_y);
+  // The activation is computed again: cheaper than keeping a third [T, w] tensor. So is x gathered
+  // again: cheaper than keeping the rows of other ranks.
+  ops::linear_backward_weight(grad, ops::swiglu(gate_up), down_.grad);
+  const at::Tensor grad_act = ops::linear_backward_input(grad, down_.value);
   const at::Tensor grad_gate_up = ops::swiglu_backward(grad_act, gate_up).gate_up;
-  ops::linear_backward_weight(grad_gate_up, x, gate_up_.grad);
-  return ops::linear_backward_input(grad_gate_up, gate_up_.value);
+  ops::linear_backward_weight(grad_gate_up, cut.gather(x), gate_up_.grad);
+  return cut.reduce_scatter(ops::linear_backward_input(grad_gate_up, gate_up_.value));
 }
 
 struct DenseMlpBlock::Saved : SavedState {
@@ -51,12 +62,12 @@ void DenseMlpBlock::forward(BlockState& state, int /*phase*/) {
   auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, eps_);
   saved.normed = normed;
   saved.rstd = rstd;
-  state.hidden = mlp_.forward(normed, saved.gate_up).add_(state.hidden);
+  state.hidden = mlp_.forward(state.cut, normed, saved.gate_up).add_(state.hidden);
 }
 
 void DenseMlpBlock::backward(BlockState& state, int /*phase*/) {
   const Saved& saved = state.saved<Saved>(index_);
-  const at::Tensor grad_normed = mlp_.backward(state.grad_hidden, saved.normed, saved.gate_up);
+  const at::Tensor grad_normed = mlp_.backward(state.cut, state.grad_hidden, saved.normed, saved.gate_up);
   at::Tensor norm_grad = norm_.grad;
   state.grad_hidden =
       ops::rms_norm_backward(grad_normed, saved.hidden, norm_.value, saved.rstd, norm_grad)

@@ -9,6 +9,7 @@
 namespace enodia {
 
 /// A SwiGLU feed-forward, y = down(silu(gate(x)) * up(x)): of dense layers and of shared experts.
+/// Its hidden dim is cut among the ranks of a tensor-parallel group: w columns are this rank's.
 class FeedForward {
  public:
   /// `name` is "model.layers.0.mlp"; width is the hidden dim of the feed-forward.
@@ -16,10 +17,11 @@ class FeedForward {
               int64_t hidden_size,
               int64_t width,
               ParameterRegistry& registry);
-  /// [T, D] -> [T, D]; gate_up [T, 2 width] is what backward needs besides x.
-  at::Tensor forward(const at::Tensor& x, at::Tensor& gate_up) const;
+  /// [Tr, D] -> [Tr, D]; gate_up [T, 2w] is what backward needs besides x.
+  at::Tensor forward(const SequenceParallel& cut, const at::Tensor& x, at::Tensor& gate_up) const;
   /// Adds to the weights' gradients and returns that of x.
-  at::Tensor backward(const at::Tensor& grad_y,
+  at::Tensor backward(const SequenceParallel& cut,
+                      const at::Tensor& grad_y,
                       const at::Tensor& x,
                       const at::Tensor& gate_up) const;
 

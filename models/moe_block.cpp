@@ -110,13 +110,15 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
 }
 
 void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
-  const at::Tensor valid = at::ge(state.labels, 0);
+  const at::Tensor valid = at::ge(state.own_labels(), 0);
   std::vector<int64_t> counts =
       count_valid_copies(saved.route.expert_ids, valid, options_.num_experts);
+  std::vector<int64_t> micro_batch_counts = counts;
+  state.cut.sum(micro_batch_counts);
   // The objective weighs a micro-batch's means by n_mb / N: their n_mb cancels.
   const double per_token = 1.0 / static_cast<double>(state.context.valid_tokens_of_step);
   RouterLoss aux = aux_loss(
-      saved.route, valid, counts, state.num_valid, router_options_.aux_loss_coef * per_token);
+      saved.route, valid, micro_batch_counts, state.num_valid, router_options_.aux_loss_coef * per_token);
   RouterLoss z = z_loss(saved.route, valid, router_options_.z_loss_coef * per_token);
   state.losses.aux += aux.sum;
   state.losses.z += z.sum;
@@ -141,11 +143,11 @@ void MoeBlock::exchange(BlockState& state, Saved& saved) {
 }
 
 /// The shared experts compute while the tokens travel.
-void MoeBlock::dispatch(BlockState& /*state*/, Saved& saved) {
+void MoeBlock::dispatch(BlockState& state, Saved& saved) {
   saved.rows = dispatcher_.send(saved.map, saved.normed);
   saved.choices = dispatcher_.send_choices(saved.map, saved.route.weights);
   if (shared_) {
-    saved.shared_out = shared_->forward(saved.normed, saved.shared_gate_up);
+    saved.shared_out = shared_->forward(state.cut, saved.normed, saved.shared_gate_up);
   }
 }
 
@@ -172,7 +174,8 @@ void MoeBlock::combine(BlockState& state, Saved& saved) {
 void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
   saved.rows = dispatcher_.send(saved.map, state.grad_hidden);
   if (shared_) {
-    saved.grad_shared = shared_->backward(state.grad_hidden, saved.normed, saved.shared_gate_up);
+    saved.grad_shared =
+        shared_->backward(state.cut, state.grad_hidden, saved.normed, saved.shared_gate_up);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 namespace enodia {
 namespace {
@@ -80,10 +81,13 @@ AdamW::AdamW(const OptimOptions& options, ParameterRegistry& registry)
 void AdamW::step(double lr, double gradient_scale) {
   ++steps_;
   for (const LogicalParameter& parameter : registry_.parameters()) {
-    at::Tensor value = parameter.column("master");
-    const at::Tensor gradient = parameter.column("grad");
-    at::Tensor exp_avg = parameter.column("exp_avg");
-    at::Tensor exp_avg_sq = parameter.column("exp_avg_sq");
+    const auto updated = [&](std::string_view column) {
+      return parameter.rows(column, parameter.updated_rows);
+    };
+    at::Tensor value = updated("master");
+    const at::Tensor gradient = updated("grad");
+    at::Tensor exp_avg = updated("exp_avg");
+    at::Tensor exp_avg_sq = updated("exp_avg_sq");
     if (value.scalar_type() == at::kDouble) {
       update_double(value.data_ptr<double>(),
                     gradient.const_data_ptr<double>(),

@@ -9,12 +9,13 @@ namespace enodia {
 
 /// AdamW with decoupled weight decay (Loshchilov and Hutter, 2019, algorithm 2; the order of
 /// operations is torch.optim.AdamW's). Moments are the columns `exp_avg` and `exp_avg_sq` of every
-/// parameter on this rank, in the wide type.
+/// parameter on this rank, or under ZeRO-1 of what this rank owns, in the wide type.
 class AdamW {
  public:
   AdamW(const OptimOptions& options, ParameterRegistry& registry);
 
-  /// Updates every master on this rank from its gradient times `gradient_scale`. Local.
+  /// Updates the masters on this rank, under ZeRO-1 those it owns, from their gradients times
+  /// `gradient_scale`. Local.
   void step(double lr, double gradient_scale);
 
   /// The factor that brings a gradient of this norm down to clip_norm; 1 when it is smaller or

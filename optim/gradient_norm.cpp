@@ -31,10 +31,7 @@ double sum_of_squares(const T* values, int64_t count) {
 double gradient_norm(Communicator& communicator, const ParameterRegistry& registry) {
   double sum = 0.0;
   for (const LogicalParameter& parameter : registry.parameters()) {
-    if (parameter.owner != registry.rank()) {
-      continue;
-    }
-    const at::Tensor gradient = parameter.column("grad");
+    const at::Tensor gradient = parameter.rows("grad", parameter.owned_rows);
     sum += gradient.scalar_type() == at::kDouble
                ? sum_of_squares(gradient.const_data_ptr<double>(), gradient.numel())
                : sum_of_squares(gradient.const_data_ptr<float>(), gradient.numel());

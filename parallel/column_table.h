@@ -3,30 +3,44 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "common/memory_ledger.h"
+#include "parallel/slice.h"
 
 namespace enodia {
 
-/// Flat columns of equal length: `master`, `grad`, and whatever the optimizer adds by name. Who
-/// moves or saves elements moves those of every column and knows no names.
+/// Flat columns over the same elements: `master`, `grad`, and whatever the optimizer adds by name.
+/// Who moves or saves elements moves those of every column and knows no names.
 class ColumnTable {
  public:
-  ColumnTable(int64_t elements, at::ScalarType dtype) : elements_(elements), dtype_(dtype) {}
+  ColumnTable(int64_t elements, at::ScalarType dtype);
   int64_t elements() const { return elements_; }
+  /// Columns added from now on have memory for these elements only (ascending, apart).
+  void keep_only(std::vector<Slice> kept);
   /// A column of zeros, whose memory counts as `kind`; adding one that exists is an error
   /// (UsageError).
   void add_column(const std::string& name, MemoryKind kind);
   bool has_column(std::string_view name) const { return columns_.find(name) != columns_.end(); }
-  /// [elements]; throws UsageError for an unknown name.
-  const at::Tensor& column(std::string_view name) const;
+  /// All memory of a column, flat; throws UsageError for an unknown name.
+  const at::Tensor& column(std::string_view name) const { return find(name).memory; }
+  /// The elements [first, first + count) of a column, flat. Throws UsageError when the column does
+  /// not keep all of them.
+  at::Tensor view(std::string_view name, const Slice& elements) const;
 
  private:
+  struct Column {
+    at::Tensor memory;
+    std::vector<Slice> kept;
+  };
+  const Column& find(std::string_view name) const;
+
   int64_t elements_;
   at::ScalarType dtype_;
-  std::map<std::string, at::Tensor, std::less<>> columns_;
+  std::vector<Slice> kept_;
+  std::map<std::string, Column, std::less<>> columns_;
 };
 
 }  // namespace enodia

@@ -87,10 +87,11 @@ void ExpertStore::add_logical_parameters(ParameterRegistry& registry,
   const auto add = [&](const std::string& matrix, std::vector<int64_t> shape, int64_t at) {
     LogicalParameter parameter;
     parameter.name = name + "." + matrix + "_proj.weight";
-    parameter.shape = std::move(shape);
-    parameter.owner = mesh_.rank();
+    parameter.shape = parameter.size = std::move(shape);
+    parameter.offset.assign(parameter.shape.size(), 0);
+    parameter.owned_rows = parameter.updated_rows = parameter.all_rows();
     parameter.table = owned_.get();
-    parameter.offset = offset + at;
+    parameter.first = offset + at;
     registry.add_owned(std::move(parameter));
   };
   add("gate", {ffn, hidden}, 0);
@@ -100,7 +101,7 @@ void ExpertStore::add_logical_parameters(ParameterRegistry& registry,
 
 at::Tensor ExpertStore::chunk(const Slot& slot, std::string_view column) const {
   const ColumnTable& table = slot.owned ? *owned_ : *replicas_;
-  return table.column(column).narrow(0, slot.offset, shape_.chunk_elements());
+  return table.view(column, {slot.offset, shape_.chunk_elements()});
 }
 
 ExpertMatrices ExpertStore::matrices(const Slot& slot, std::string_view column) const {

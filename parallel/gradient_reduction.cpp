@@ -1,39 +1,84 @@
 #include "parallel/gradient_reduction.h"
 
-#include <utility>
+#include <numeric>
 
+#include "collectives/collectives.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
+namespace {
 
-GradientReduction::GradientReduction(Communicator& communicator,
-                                     at::Tensor gradients,
-                                     int64_t bucket_bytes)
-    : communicator_(communicator),
-      gradients_(std::move(gradients)),
-      bucket_bytes_(bucket_bytes),
-      under_way_from_(gradients_.numel()) {}
+/// The elements of a bucket that its holder `index` owns.
+Slice share_of_holder(const GradientBucket& bucket, int index) {
+  const auto begin = bucket.counts.begin();
+  return {std::accumulate(begin, begin + index, bucket.elements.first), bucket.counts[index]};
+}
 
-void GradientReduction::ready_from(int64_t first) {
-  const auto element_bytes = static_cast<int64_t>(gradients_.element_size());
-  if ((under_way_from_ - first) * element_bytes >= bucket_bytes_) {
-    start(first);
+}  // namespace
+
+GradientReduction::GradientReduction(const ProcessMesh& mesh, const ParameterRegistry& registry)
+    : mesh_(mesh),
+      registry_(registry) {}
+
+void GradientReduction::ready_from(int block) {
+  for (const Holders holders : kAllHolders) {
+    const std::vector<GradientBucket>& buckets = registry_.dense(holders).buckets;
+    size_t& next = started_[static_cast<size_t>(holders)];
+    for (; next < buckets.size() && buckets[next].block >= block; ++next) {
+      start(holders, buckets[next]);
+    }
   }
 }
 
 void GradientReduction::finish() {
-  start(0);
+  ready_from(0);
   for (Work& work : under_way_) {
     work.wait();
   }
   under_way_.clear();
 }
 
-void GradientReduction::start(int64_t first) {
-  if (first < under_way_from_) {
-    const Buffer bucket = view(gradients_).slice(first, under_way_from_ - first);
-    under_way_.push_back(communicator_.all_reduce(bucket, ReduceOp::kSum));
-    under_way_from_ = first;
+void GradientReduction::start(Holders holders, const GradientBucket& bucket) {
+  const ColumnTable& table = *registry_.dense(holders).columns;
+  Communicator& group = mesh_.gradients(holders);
+  const Buffer sums = view(table.view("grad", bucket.elements));
+  if (registry_.sharding().zero1 == Zero1::kOff) {
+    under_way_.push_back(group.all_reduce(sums, ReduceOp::kSum));
+  } else {
+    const Slice mine = share_of_holder(bucket, group.rank());
+    under_way_.push_back(
+        reduce_scatter(group, sums, bucket.counts, view(table.view("grad", mine))));
+  }
+}
+
+void gather_masters(const ProcessMesh& mesh, const ParameterRegistry& registry) {
+  if (registry.sharding().zero1 == Zero1::kOff) {
+    return;
+  }
+  std::vector<Work> works;
+  for (const Holders holders : kAllHolders) {
+    const DenseTable& table = registry.dense(holders);
+    if (table.buckets.empty()) {
+      continue;
+    }
+    Communicator& group = mesh.gradients(holders);
+    std::vector<Message> sends;
+    std::vector<Message> receives;
+    for (const GradientBucket& bucket : table.buckets) {
+      for (int peer = 0; peer < group.world_size(); ++peer) {
+        if (peer != group.rank()) {
+          const auto masters = [&](int holder) {
+            return view(table.columns->view("master", share_of_holder(bucket, holder)));
+          };
+          sends.push_back({peer, masters(group.rank())});
+          receives.push_back({peer, masters(peer)});
+        }
+      }
+    }
+    works.push_back(group.exchange(sends, receives));
+  }
+  for (Work& work : works) {
+    work.wait();
   }
 }
 

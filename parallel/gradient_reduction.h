@@ -1,37 +1,38 @@
 #pragma once
 
-#include <cstdint>
+#include <array>
 #include <vector>
 
-#include <ATen/core/Tensor.h>
-
-#include "collectives/communicator.h"
+#include "collectives/work.h"
+#include "parallel/mesh.h"
+#include "parallel/parameter_registry.h"
 
 namespace enodia {
 
-/// Sums dense gradients over all ranks, in rank order, while backward goes on: gradients become
-/// final from the end of the flat buffer to its beginning, and are reduced in buckets of at least
-/// `bucket_bytes`. The objective already carries 1/N, so nothing is divided here. Every element's
-/// bits are the same for any size of buckets. All calls are collective.
+/// Sums the gradients of dense parameters over the ranks that hold the same copies, in rank order,
+/// while backward goes on, bucket by bucket. Under ZeRO-1 a rank gets the sums of what it owns
+/// alone, else of all; the bits of a sum are the same. The objective already carries 1/N, so nothing
+/// is divided here. Every element's bits are the same for any size of buckets. All calls are
+/// collective.
 class GradientReduction {
  public:
-  static constexpr int64_t kOneBucket = INT64_MAX;
-
-  /// `gradients` is flat and contiguous.
-  GradientReduction(Communicator& communicator, at::Tensor gradients, int64_t bucket_bytes);
-  /// On every rank all gradients from element `first` on are final.
-  void ready_from(int64_t first);
+  GradientReduction(const ProcessMesh& mesh, const ParameterRegistry& registry);
+  /// On every rank the gradients of this block of the decoder and of all later ones are final.
+  void ready_from(int block);
   /// All are; waits for the sums.
   void finish();
 
  private:
-  void start(int64_t first);
+  void start(Holders holders, const GradientBucket& bucket);
 
-  Communicator& communicator_;
-  at::Tensor gradients_;
-  int64_t bucket_bytes_;
-  int64_t under_way_from_;  // elements from here on
+  const ProcessMesh& mesh_;
+  const ParameterRegistry& registry_;
+  std::array<size_t, kAllHolders.size()> started_{};  // buckets of each table
   std::vector<Work> under_way_;
 };
+
+/// After an update under ZeRO-1: sends the masters that this rank owns to the ranks that hold the
+/// same parameters, and waits for theirs. Does nothing without ZeRO-1. Collective.
+void gather_masters(const ProcessMesh& mesh, const ParameterRegistry& registry);
 
 }  // namespace enodia

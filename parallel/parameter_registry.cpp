@@ -15,10 +15,30 @@ int64_t aligned(int64_t elements) {
   return (elements + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+int64_t product(const std::vector<int64_t>& sizes) {
+  return std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
+}
+
+/// Elements of one row of the box.
+int64_t row_elements(const LogicalParameter& parameter) {
+  return std::accumulate(parameter.size.begin() + 1,
+                         parameter.size.end(),
+                         int64_t{1},
+                         std::multiplies<>());
+}
+
+/// Element (r, c) of the box is number (offset + r) * columns + offset + c of the whole.
 template <typename T>
-void fill_normal(T* values, int64_t count, RandomKey key, double standard_deviation) {
-  for (int64_t i = 0; i < count; ++i) {
-    values[i] = static_cast<T>(standard_deviation * random_normal(key, static_cast<uint64_t>(i)));
+void fill_normal(const LogicalParameter& p, T* values, RandomKey key, double standard_deviation) {
+  const int64_t columns = p.shape.size() > 1 ? p.shape[1] : 1;
+  const int64_t first_column = p.shape.size() > 1 ? p.offset[1] : 0;
+  const int64_t held_columns = p.shape.size() > 1 ? p.size[1] : 1;
+  for (int64_t row = 0; row < p.size[0]; ++row) {
+    const int64_t first = (p.offset[0] + row) * columns + first_column;
+    for (int64_t column = 0; column < held_columns; ++column) {
+      *values++ = static_cast<T>(standard_deviation *
+                                 random_normal(key, static_cast<uint64_t>(first + column)));
+    }
   }
 }
 
@@ -27,80 +47,169 @@ void initialize_master(const LogicalParameter& parameter, RandomKey key, double 
   if (parameter.initializer != Initializer::kNormal) {
     master.fill_(parameter.initializer == Initializer::kOnes ? 1.0 : 0.0);
   } else if (master.scalar_type() == at::kDouble) {
-    fill_normal(master.data_ptr<double>(), master.numel(), key.with(parameter.name), deviation);
+    fill_normal(parameter, master.data_ptr<double>(), key.with(parameter.name), deviation);
   } else {
-    fill_normal(master.data_ptr<float>(), master.numel(), key.with(parameter.name), deviation);
+    fill_normal(parameter, master.data_ptr<float>(), key.with(parameter.name), deviation);
   }
 }
 
 }  // namespace
 
 int64_t LogicalParameter::numel() const {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+  return product(size);
 }
 
-at::Tensor LogicalParameter::column(std::string_view column_name) const {
-  return table->column(column_name).narrow(0, offset, numel()).view(shape);
+at::Tensor LogicalParameter::rows(std::string_view column_name, const Slice& rows) const {
+  const int64_t row = row_elements(*this);
+  std::vector<int64_t> view_shape = size;
+  view_shape[0] = rows.count;
+  return table->view(column_name, {first + rows.first * row, rows.count * row}).view(view_shape);
 }
 
-ParameterRegistry::ParameterRegistry(int rank, int world_size, at::ScalarType wide_type)
-    : rank_(rank),
-      world_size_(world_size),
+ParameterRegistry::ParameterRegistry(const RankPlace& place, at::ScalarType wide_type)
+    : place_(place),
       wide_type_(wide_type) {}
 
 const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember>& members,
                                                    int64_t columns,
                                                    const DenseOptions& options) {
-  ENODIA_CHECK(dense_ == nullptr, "dense parameters are added before allocate()");
-  Stack& stack = stacks_.emplace_back(Stack{{}, dense_elements_, 0, columns});
+  ENODIA_CHECK(!allocated_, "dense parameters are added before allocate()");
+  const Holders holders = place_.canonical_of(options.holders);
+  Extent& extent = extents_[static_cast<size_t>(holders)];
+  const Slice held_columns = options.held_columns.value_or(Slice{0, columns});
+  const bool is_matrix = columns > 0;
+  Stack& stack =
+      stacks_.emplace_back(Stack{{}, holders, extent.held, 0, held_columns.count, is_matrix});
   for (const StackMember& member : members) {
     LogicalParameter parameter;
     parameter.name = member.name;
-    parameter.shape = columns > 0 ? std::vector<int64_t>{member.rows, columns}
-                                  : std::vector<int64_t>{member.rows};
+    parameter.shape = {member.rows};
+    parameter.offset = {member.held.first};
+    parameter.size = {member.held.count};
+    if (is_matrix) {
+      parameter.shape.push_back(columns);
+      parameter.offset.push_back(held_columns.first);
+      parameter.size.push_back(held_columns.count);
+    }
     parameter.decays = options.decays;
     parameter.initializer = options.initializer;
-    parameter.offset = dense_elements_;
-    dense_elements_ += parameter.numel();
-    stack.rows += member.rows;
+    parameter.first = extent.held;
+    extent.held += parameter.numel();
+    extent.global += product(parameter.shape);
+    stack.rows += member.held.count;
     parameters_.push_back(std::move(parameter));
+    holders_of_.push_back(holders);
   }
-  dense_elements_ = aligned(dense_elements_);
+  extent.held = aligned(extent.held);
   return stack.views;
 }
 
-void ParameterRegistry::add_owned(LogicalParameter parameter) {
-  ENODIA_CHECK(dense_ == nullptr, "experts are added before allocate()");
-  parameters_.push_back(std::move(parameter));
+void ParameterRegistry::begin_block() {
+  block_begins_.push_back(extents_);
 }
 
-void ParameterRegistry::allocate() {
-  dense_ = std::make_unique<ColumnTable>(dense_elements_, wide_type_);
-  dense_->add_column("master", MemoryKind::kParameters);
-  dense_->add_column("grad", MemoryKind::kGradients);
+void ParameterRegistry::add_owned(LogicalParameter parameter) {
+  ENODIA_CHECK(!allocated_, "experts are added before allocate()");
+  parameters_.push_back(std::move(parameter));
+  holders_of_.push_back(Holders::kWorld);  // of no meaning: its table is set
+}
+
+void ParameterRegistry::allocate(const DenseSharding& sharding) {
+  sharding_ = sharding;
+  allocated_ = true;
+  for (const Holders holders : kAllHolders) {
+    allocate_table(holders);
+  }
   for (Stack& stack : stacks_) {
-    const std::vector<int64_t> shape = stack.columns > 0
+    const std::vector<int64_t> shape = stack.is_matrix
                                            ? std::vector<int64_t>{stack.rows, stack.columns}
                                            : std::vector<int64_t>{stack.rows};
-    const int64_t elements = stack.rows * std::max<int64_t>(stack.columns, 1);
-    stack.views.value = dense_->column("master").narrow(0, stack.offset, elements).view(shape);
-    stack.views.grad = dense_->column("grad").narrow(0, stack.offset, elements).view(shape);
+    const ColumnTable& table = *dense(stack.holders).columns;
+    stack.views.value = table.view("master", {stack.first, product(shape)}).view(shape);
+    stack.views.grad = table.view("grad", {stack.first, product(shape)}).view(shape);
   }
+  holders_of_.clear();
   std::sort(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
     return a.name < b.name;
   });
-  int dense_index = 0;
-  for (LogicalParameter& parameter : parameters_) {
-    if (parameter.table == nullptr) {
-      parameter.table = dense_.get();
-      parameter.owner = dense_index++ % world_size_;  // the work of saving and norms is shared out
-    }
-  }
   const auto twin =
       std::adjacent_find(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
         return a.name == b.name;
       });
   ENODIA_CHECK(twin == parameters_.end(), "two parameters are named '", twin->name, "'");
+}
+
+void ParameterRegistry::allocate_table(Holders holders) {
+  DenseTable& table = tables_[static_cast<size_t>(holders)];
+  table.columns =
+      std::make_unique<ColumnTable>(extents_[static_cast<size_t>(holders)].held, wide_type_);
+  table.columns->add_column("master", MemoryKind::kParameters);
+  table.columns->add_column("grad", MemoryKind::kGradients);
+  table.buckets = make_buckets(holders);
+  assign_owners(holders);
+}
+
+/// From the last block to the first: a bucket is closed at the beginning of the block with which it
+/// reaches its size. Sizes are those of the whole model, so that all ranks make equally many.
+std::vector<GradientBucket> ParameterRegistry::make_buckets(Holders holders) const {
+  const auto extent_at = [&](size_t block) {
+    return block < block_begins_.size() ? block_begins_[block][static_cast<size_t>(holders)]
+                                        : extents_[static_cast<size_t>(holders)];
+  };
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(wide_type_));
+  const int64_t smallest = sharding_.bucket_bytes / element_bytes;
+  std::vector<GradientBucket> buckets;
+  Extent end = extent_at(block_begins_.size());
+  for (size_t block = block_begins_.size(); block-- > 0;) {
+    const Extent begin = block > 0 ? extent_at(block) : Extent();
+    const int64_t size = end.global - begin.global;
+    if (size > 0 && (size >= smallest || block == 0)) {
+      buckets.push_back({{begin.held, end.held - begin.held}, static_cast<int>(block), {}});
+      end = begin;
+    }
+  }
+  return buckets;
+}
+
+void ParameterRegistry::assign_owners(Holders holders) {
+  DenseTable& table = tables_[static_cast<size_t>(holders)];
+  const HolderGroup& group = place_.group(holders);
+  std::vector<LogicalParameter*> members;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i].table == nullptr && holders_of_[i] == holders) {
+      members.push_back(&parameters_[i]);
+    }
+  }
+  std::vector<Slice> kept;
+  for (GradientBucket& bucket : table.buckets) {
+    std::vector<FlatParameter> flat;
+    for (const LogicalParameter* p : members) {
+      if (p->first >= bucket.elements.first && p->first < bucket.elements.end()) {
+        flat.push_back({{p->first, p->numel()}, std::max<int64_t>(1, row_elements(*p))});
+      }
+    }
+    bucket.counts =
+        cut_bucket(bucket.elements, flat, group.size, sharding_.zero1 != Zero1::kRows);
+    const auto begin = std::accumulate(
+        bucket.counts.begin(), bucket.counts.begin() + group.index, bucket.elements.first);
+    kept.push_back({begin, bucket.counts[group.index]});
+  }
+  std::sort(
+      kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (LogicalParameter* p : members) {
+    p->table = table.columns.get();
+    for (const Slice& mine : kept) {
+      const int64_t begin = std::max(mine.first, p->first);
+      const int64_t end = std::min(mine.end(), p->first + p->numel());
+      if (begin < end) {
+        p->owned_rows = {(begin - p->first) / row_elements(*p), (end - begin) / row_elements(*p)};
+      }
+    }
+    p->updated_rows = sharding_.zero1 == Zero1::kOff ? p->all_rows() : p->owned_rows;
+  }
+  if (sharding_.zero1 != Zero1::kOff) {
+    table.columns->keep_only(std::move(kept));
+  }
 }
 
 const LogicalParameter& ParameterRegistry::find(std::string_view name) const {
@@ -112,26 +221,32 @@ const LogicalParameter& ParameterRegistry::find(std::string_view name) const {
                "no parameter '",
                name,
                "' on rank ",
-               rank_);
+               rank());
   return *found;
 }
 
-const at::Tensor& ParameterRegistry::dense_gradients() const {
-  return dense_->column("grad");
+bool ParameterRegistry::is_dense(const LogicalParameter& parameter) const {
+  return std::any_of(tables_.begin(), tables_.end(), [&](const DenseTable& table) {
+    return table.columns.get() == parameter.table;
+  });
 }
 
 void ParameterRegistry::add_column(const std::string& name) {
-  ENODIA_CHECK(dense_ != nullptr, "columns are added after allocate()");
-  dense_->add_column(name, MemoryKind::kOptimizer);
+  ENODIA_CHECK(allocated_, "columns are added after allocate()");
+  for (DenseTable& table : tables_) {
+    table.columns->add_column(name, MemoryKind::kOptimizer);
+  }
   for (ColumnTable* table : adopted_) {
     table->add_column(name, MemoryKind::kOptimizer);
   }
 }
 
 void ParameterRegistry::zero_gradients() {
-  dense_->column("grad").zero_();
+  for (const DenseTable& table : tables_) {
+    at::Tensor(table.columns->column("grad")).zero_();
+  }
   for (ColumnTable* table : adopted_) {
-    table->column("grad").zero_();
+    at::Tensor(table->column("grad")).zero_();
   }
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +12,9 @@
 #include <ATen/core/Tensor.h>
 
 #include "parallel/column_table.h"
+#include "parallel/dense_sharding.h"
+#include "parallel/mesh.h"
+#include "parallel/slice.h"
 
 namespace enodia {
 
@@ -20,67 +25,92 @@ enum class Initializer : uint8_t { kNormal, kOnes, kZeros };
 /// export see only these.
 struct LogicalParameter {
   std::string name;
-  std::vector<int64_t> shape;
-  bool decays = true;  ///< weight decay applies
+  std::vector<int64_t> shape;         ///< global
+  std::vector<int64_t> offset, size;  ///< the box of it that this rank holds; may be empty
+  bool decays = true;                 ///< weight decay applies
   Initializer initializer = Initializer::kNormal;
-  /// The rank that counts it in norms and saves it. Dense parameters lie on all ranks, experts on
-  /// their owner alone.
-  int owner = 0;
+  /// Rows (first dim) of the box that this rank, of all that hold them, counts in norms and saves.
+  Slice owned_rows;
+  /// Rows of the box whose moments this rank keeps and whose masters it updates: all of them, or
+  /// under ZeRO-1 those it owns.
+  Slice updated_rows;
   const ColumnTable* table = nullptr;
-  int64_t offset = 0;  ///< first element in each column of the table
+  int64_t first = 0;  ///< element in the table
 
-  int64_t numel() const;
-  /// A view with the parameter's shape.
-  at::Tensor column(std::string_view column_name) const;
+  int64_t numel() const;  ///< of the box
+  /// A view of the box, of a column that holds all of it (master, grad).
+  at::Tensor column(std::string_view column_name) const { return rows(column_name, all_rows()); }
+  /// A view of some rows of the box.
+  at::Tensor rows(std::string_view column_name, const Slice& rows) const;
+  Slice all_rows() const { return {0, size.at(0)}; }
 };
 
 /// One or more dense parameters that lie one after the other, so that they can be used as one
-/// matrix (q, k and v as a single projection). `value` and `grad` are views, defined once the
-/// registry is allocated.
+/// matrix (q, k and v as a single projection). `value` and `grad` are views of what this rank
+/// holds, defined once the registry is allocated.
 struct DenseParameter {
   at::Tensor value, grad;
 };
 
-/// A member of a dense stack: its name and its rows (first dim).
+/// A member of a dense stack: its name, its rows (first dim), and which of them this rank holds.
 struct StackMember {
+  StackMember(std::string member_name, int64_t all_rows)
+      : StackMember(std::move(member_name), all_rows, {0, all_rows}) {}
+  StackMember(std::string member_name, int64_t all_rows, Slice held_rows)
+      : name(std::move(member_name)),
+        rows(all_rows),
+        held(held_rows) {}
   std::string name;
   int64_t rows;
+  Slice held;
 };
 
 struct DenseOptions {
   bool decays = true;
   Initializer initializer = Initializer::kNormal;
+  Holders holders = Holders::kWorld;
+  std::optional<Slice> held_columns = std::nullopt;  ///< of the columns; all by default
+};
+
+/// Dense parameters that the same ranks hold, in the order in which they were added.
+struct DenseTable {
+  std::unique_ptr<ColumnTable> columns;
+  std::vector<GradientBucket> buckets;  ///< from the end of the table to its beginning
 };
 
 /// Every logical parameter that has a master on this rank, in name order. Blocks add theirs while
 /// they are built; the expert store adds the rows that this rank owns.
 class ParameterRegistry {
  public:
-  ParameterRegistry(int rank, int world_size, at::ScalarType wide_type);
+  ParameterRegistry(const RankPlace& place, at::ScalarType wide_type);
+  ParameterRegistry(int rank, int world_size, at::ScalarType wide_type)
+      : ParameterRegistry(RankPlace::uncut(rank, world_size), wide_type) {}
 
-  /// Members stacked along dim 0: value has shape [sum of rows, columns] ([rows] when columns is
-  /// 0). The reference stays valid; its tensors are defined by allocate().
+  /// Members stacked along dim 0: value has shape [sum of held rows, held columns] ([rows] when
+  /// columns is 0). The reference stays valid; its tensors are defined by allocate(). Every rank
+  /// adds the same with the same `options.holders`, which all hold the same slices.
   const DenseParameter& add_dense(const std::vector<StackMember>& members,
                                   int64_t columns,
                                   const DenseOptions& options = {});
+  /// What is added from now on belongs to the next block of the decoder, 0 at first.
+  void begin_block();
   /// For the expert store.
   void add_owned(LogicalParameter parameter);
-  /// Makes the dense table with columns `master` and `grad`, and sorts. Once, after all adds.
-  void allocate();
+  /// Makes the dense tables with columns `master` and `grad`, and sorts. Once, after all adds.
+  void allocate(const DenseSharding& sharding = {});
 
   /// In name order. Names are unique (UsageError at allocate() otherwise).
   const std::vector<LogicalParameter>& parameters() const { return parameters_; }
   /// The parameter of that name; throws UsageError when this rank has none.
   const LogicalParameter& find(std::string_view name) const;
-  int rank() const { return rank_; }
+  const RankPlace& place() const { return place_; }
+  int rank() const { return place_.rank; }
   at::ScalarType wide_type() const { return wide_type_; }
-  /// Whether it lies on all ranks; the others are experts, with their owner.
-  bool is_dense(const LogicalParameter& parameter) const { return parameter.table == dense_.get(); }
-  /// Elements of the dense parameters added so far: where the next one will begin.
-  int64_t dense_elements() const { return dense_elements_; }
-  /// The flat gradients of all dense parameters in the order in which they were added, for
-  /// reductions over the ranks.
-  const at::Tensor& dense_gradients() const;
+  /// Whether it is dense; the others are experts, with their owner.
+  bool is_dense(const LogicalParameter& parameter) const;
+  /// The dense parameters with these holders (RankPlace::canonical_of them).
+  const DenseTable& dense(Holders holders) const { return tables_[static_cast<size_t>(holders)]; }
+  const DenseSharding& sharding() const { return sharding_; }
   /// Adds a column of zeros for the optimizer to every parameter on this rank, the experts' rows
   /// included.
   void add_column(const std::string& name);
@@ -94,15 +124,31 @@ class ParameterRegistry {
  private:
   struct Stack {
     DenseParameter views;
-    int64_t offset, rows, columns;
+    Holders holders;
+    int64_t first, rows, columns;
+    bool is_matrix;
   };
-  int rank_, world_size_;
+  /// Dense parameters added so far, by their holders: elements here, and of the whole model.
+  struct Extent {
+    int64_t held = 0, global = 0;
+  };
+  using Extents = std::array<Extent, kAllHolders.size()>;
+
+  void allocate_table(Holders holders);
+  std::vector<GradientBucket> make_buckets(Holders holders) const;
+  void assign_owners(Holders holders);
+
+  RankPlace place_;
   at::ScalarType wide_type_;
-  int64_t dense_elements_ = 0;
+  DenseSharding sharding_;
+  Extents extents_;
+  std::vector<Extents> block_begins_{Extents()};
   std::deque<Stack> stacks_;  // deque: references to `views` stay valid
-  std::unique_ptr<ColumnTable> dense_;
+  std::array<DenseTable, kAllHolders.size()> tables_;
+  bool allocated_ = false;
   std::vector<ColumnTable*> adopted_;
   std::vector<LogicalParameter> parameters_;
+  std::vector<Holders> holders_of_;  // [parameters_] until they are sorted
 };
 
 }  // namespace enodia

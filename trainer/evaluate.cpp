@@ -9,14 +9,14 @@ HeldOutLoss evaluate_windows(StepEngine& engine,
                              const EvalWindows& windows,
                              const EvaluationProgress& progress) {
   HeldOutLoss total;
-  for (int64_t first = 0; first < windows.num_batches(); first += mesh.world_size()) {
-    const int64_t mine = first + mesh.rank();
+  for (int64_t first = 0; first < windows.num_batches(); first += mesh.layout().dp) {
+    const int64_t mine = first + mesh.data_rank();
     const StepEngine::Evaluation part =
         engine.evaluate(mine < windows.num_batches() ? windows.batch(mine) : MicroBatch());
     total.nats += part.nats;
     total.tokens += part.tokens;
     if (progress) {
-      progress(std::min<int64_t>(first + mesh.world_size(), windows.num_batches()),
+      progress(std::min<int64_t>(first + mesh.layout().dp, windows.num_batches()),
                windows.num_batches());
     }
   }

@@ -54,7 +54,8 @@ struct RouterLoss {
 };
 
 /// L_aux = E sum_i f_i P_i (Switch Transformer, eq. 4-6; 1 at uniform); gradient [T, E] is that of
-/// the probabilities. `valid` is [T] bool, `valid_counts` [E] counts copies of valid tokens.
+/// the probabilities. `valid` is [T] bool, `valid_counts` [E] counts copies of valid tokens and
+/// `num_valid` those tokens, of the whole micro-batch; the sum is this rank's part of it.
 RouterLoss aux_loss(const Route& route,
                     const at::Tensor& valid,
                     const std::vector<int64_t>& valid_counts,

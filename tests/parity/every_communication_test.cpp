@@ -30,6 +30,7 @@ constexpr int kEveryRank = -1;
 struct RecordedOperation {
   int rank = 0;
   Traffic traffic = Traffic::kControl;
+  int group = 0;  ///< which of the rank's communicators of that traffic
   int64_t index = 0;
   OperationKind kind = OperationKind::kBarrier;
   DType dtype = DType::kUInt8;
@@ -44,26 +45,28 @@ std::string family_of(const RecordedOperation& operation) {
          " of " + std::string(name_of(operation.dtype));
 }
 
-using Observe = std::function<void(int rank, const CompletedOperation&)>;
+using Observe = std::function<void(int rank, int group, const CompletedOperation&)>;
 
 std::vector<ParityStep> run_observed(const ParityCase& parity_case, const Observe& observe) {
   std::vector<ParityStep> steps;
   const auto body = [&](Communicator& world) {
-    const Tamper tamper = [&observe, rank = world.rank()](const CompletedOperation& operation) {
-      observe(rank, operation);
-    };
-    const Decorate decorate = [&tamper](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    std::map<Traffic, int> groups;
+    const Decorate decorate = [&](std::unique_ptr<Communicator> inner, Traffic traffic) {
+      const Tamper tamper = [&observe, rank = world.rank(), group = groups[traffic]++](
+                                const CompletedOperation& operation) {
+        observe(rank, group, operation);
+      };
       return make_faulty(std::move(inner), traffic, tamper);
     };
-    auto mine = run_parity_case(world, parity_case, parity_case.ep, ParityType::kFloat64, decorate);
+    auto mine = run_parity_case(world, parity_case, parity_case.layout, ParityType::kFloat64, decorate);
     if (world.rank() == 0) {
       steps = std::move(mine);
     }
   };
   // Four ranks live on two nodes, so that counts travel between nodes, too.
-  const bool two_nodes = parity_case.world_size == 4;
+  const bool two_nodes = parity_case.layout.world_size == 4;
   run_loopback(
-      parity_case.world_size, body, two_nodes ? std::vector{0, 0, 1, 1} : std::vector<int>());
+      parity_case.layout.world_size, body, two_nodes ? std::vector{0, 0, 1, 1} : std::vector<int>());
   return steps;
 }
 
@@ -103,9 +106,9 @@ bool would_matter(const CompletedOperation& done, Corruption corruption) {
 std::vector<RecordedOperation> record(const ParityCase& parity_case) {
   std::mutex mutex;
   std::vector<RecordedOperation> operations;
-  run_observed(parity_case, [&](int rank, const CompletedOperation& done) {
+  run_observed(parity_case, [&](int rank, int group, const CompletedOperation& done) {
     RecordedOperation operation{
-        rank, done.traffic, done.index, done.kind, done.dtype, !done.received.empty()};
+        rank, done.traffic, group, done.index, done.kind, done.dtype, !done.received.empty()};
     operation.all_zero = operation.received && !would_matter(done, Corruption::kScale);
     std::copy_if(kAllCorruptions.begin(),
                  kAllCorruptions.end(),
@@ -115,7 +118,8 @@ std::vector<RecordedOperation> record(const ParityCase& parity_case) {
     operations.push_back(std::move(operation));
   });
   std::sort(operations.begin(), operations.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.traffic, a.index, a.rank) < std::tie(b.traffic, b.index, b.rank);
+    return std::tie(a.traffic, a.group, a.index, a.rank) <
+           std::tie(b.traffic, b.group, b.index, b.rank);
   });
   return operations;
 }
@@ -170,9 +174,10 @@ struct Problem {
 std::string discovery_of(const Fault& fault, const Problem& problem) {
   try {
     const auto steps =
-        run_observed(problem.parity_case, [&fault](int rank, const CompletedOperation& done) {
+        run_observed(problem.parity_case, [&](int rank, int group, const CompletedOperation& done) {
           const bool chosen = (fault.rank == kEveryRank || fault.rank == rank) &&
                               done.traffic == fault.operation.traffic &&
+                              group == fault.operation.group &&
                               done.index == fault.operation.index;
           if (chosen) {
             corrupt(done, fault.corruption);
@@ -286,13 +291,16 @@ class Tally {
 std::vector<RecordedOperation> last_step_of(const ParityCase& parity_case) {
   ParityCase shorter = parity_case;
   shorter.steps.pop_back();
-  std::map<Traffic, int64_t> first;
+  std::map<std::pair<Traffic, int>, int64_t> first;
   for (const RecordedOperation& operation : record(shorter)) {
-    first[operation.traffic] = std::max(first[operation.traffic], operation.index + 1);
+    int64_t& end = first[{operation.traffic, operation.group}];
+    end = std::max(end, operation.index + 1);
   }
   std::vector<RecordedOperation> all = record(parity_case);
   std::erase_if(all,
-                [&](const auto& operation) { return operation.index < first[operation.traffic]; });
+                [&](const auto& operation) {
+                  return operation.index < first[{operation.traffic, operation.group}];
+                });
   return all;
 }
 
@@ -344,7 +352,8 @@ void try_case(const ParityCase& parity_case, size_t number, Choose choose, Tally
   tally.count(operations);
   for (auto first = operations.begin(); first != operations.end();) {
     const auto last = std::find_if(first, operations.end(), [&](const auto& operation) {
-      return operation.traffic != first->traffic || operation.index != first->index;
+      return operation.traffic != first->traffic || operation.group != first->group ||
+             operation.index != first->index;
     });
     for (const Fault& fault : choose(std::span(first, last), number)) {
       const std::string discovery = discovery_of(fault, problem);

@@ -41,12 +41,12 @@ ParityCase with_masks(ParityCase parity_case) {
   return parity_case;
 }
 
-// The ranks listed get no tokens in any step.
-ParityCase without_tokens(ParityCase parity_case, const std::vector<int>& ranks) {
+// The data-parallel groups listed get no tokens in any step.
+ParityCase without_tokens(ParityCase parity_case, const std::vector<int>& groups) {
   for (auto& step : parity_case.steps) {
     for (size_t m = 0; m < step.size(); ++m) {
-      for (const int rank : ranks) {
-        if (static_cast<int>(m) % parity_case.world_size == rank) {
+      for (const int group : groups) {
+        if (static_cast<int>(m) % parity_case.layout.dp() == group) {
           step[m] = {};
         }
       }
@@ -122,6 +122,11 @@ ReferenceOptions tied_with_biases() {
   return options;
 }
 
+ReferenceOptions one_key(ReferenceOptions options) {
+  options.num_key_value_heads = 1;
+  return options;
+}
+
 ReferenceOptions dense() {
   ReferenceOptions options = parity_options();
   options.num_experts = 0;
@@ -154,14 +159,13 @@ ReferenceOptions parity_options() {
 
 ParityCase make_parity_case(const std::string& name,
                             const ReferenceOptions& options,
-                            int world_size,
-                            int ep,
+                            const ParityLayout& layout,
                             int accumulation) {
-  ParityCase parity_case{name, options, world_size, ep, {}, start_parameters(options)};
+  ParityCase parity_case{name, options, layout, {}, start_parameters(options)};
   uint64_t seed = 1;
   for (int step = 0; step < kSteps; ++step) {
     parity_case.steps.emplace_back();
-    for (int m = 0; m < world_size * accumulation; ++m, ++seed) {
+    for (int m = 0; m < layout.dp() * accumulation; ++m, ++seed) {
       parity_case.steps.back().push_back(
           random_micro_batch(options, segment_lengths(step + m), seed));
     }
@@ -172,35 +176,60 @@ ParityCase make_parity_case(const std::string& name,
 std::vector<ParityCase> parity_cases() {
   const ReferenceOptions base = parity_options();
   return {
-      make_parity_case("W1", base, 1, 1),
-      make_parity_case("W1Accumulation3", base, 1, 1, 3),
-      make_parity_case("W2Ep1", base, 2, 1),
-      make_parity_case("W3Ep1", base, 3, 1),
-      make_parity_case("W2Ep2", base, 2, 2),
-      make_parity_case("W3Ep3", base, 3, 3),
-      make_parity_case("W4Ep4", base, 4, 4),
-      make_parity_case("W4Ep2", base, 4, 2),
-      make_parity_case("W4Ep4SixExperts", experts(6, 2), 4, 4),
-      make_parity_case("W4Ep4TwoExperts", experts(2, 1), 4, 4),
-      make_parity_case("W4Ep2TwoExpertsBothChosen", experts(2, 2), 4, 2),
-      make_parity_case("W2Ep2Accumulation3", base, 2, 2, 3),
-      make_parity_case("W4Ep2Accumulation3", base, 4, 2, 3),
-      with_masks(make_parity_case("W3Ep3Masks", base, 3, 3)),
-      with_masks(make_parity_case("W4Ep2Masks", base, 4, 2)),
-      without_labels(make_parity_case("W2Ep2RankWithoutLabels", base, 2, 2)),
-      make_parity_case("W3Ep3SharedAndFirstDense", shared_and_dense(), 3, 3),
-      make_parity_case("W4Ep2DeepSeekLike", deepseek_like(), 4, 2),
-      make_parity_case("W2Ep2Sigmoid", sigmoid(base, true), 2, 2),
-      with_masks(make_parity_case("W4Ep2SigmoidNotRenormalized", sigmoid(base, false), 4, 2)),
-      make_parity_case("W3Ep3SigmoidOneExpertAToken", sigmoid(experts(8, 1), false), 3, 3),
-      make_parity_case("W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), 3, 1),
-      make_parity_case("W2Ep2TiedWithBiases", tied_with_biases(), 2, 2),
-      make_parity_case("W3Ep1Dense", dense(), 3, 1),
-      without_tokens(make_parity_case("W3Ep3RankWithoutTokens", base, 3, 3), {1}),
-      without_tokens(make_parity_case("W4Ep2GroupWithoutTokens", base, 4, 2), {2, 3}),
-      without_tokens(make_parity_case("W4Ep4OneRankHasAllTokens", base, 4, 4), {0, 1, 3}),
-      with_one_favorite(make_parity_case("W3Ep1AllToOneExpert", one_expert_a_token(), 3, 1)),
-      with_one_favorite(make_parity_case("W4Ep4AllToOneExpert", one_expert_a_token(), 4, 4)),
+      make_parity_case("W1", base, {1, 1}),
+      make_parity_case("W1Accumulation3", base, {1, 1}, 3),
+      make_parity_case("W2Ep1", base, {2, 1}),
+      make_parity_case("W3Ep1", base, {3, 1}),
+      make_parity_case("W2Ep2", base, {2, 2}),
+      make_parity_case("W3Ep3", base, {3, 3}),
+      make_parity_case("W4Ep4", base, {4, 4}),
+      make_parity_case("W4Ep2", base, {4, 2}),
+      make_parity_case("W4Ep4SixExperts", experts(6, 2), {4, 4}),
+      make_parity_case("W4Ep4TwoExperts", experts(2, 1), {4, 4}),
+      make_parity_case("W4Ep2TwoExpertsBothChosen", experts(2, 2), {4, 2}),
+      make_parity_case("W2Ep2Accumulation3", base, {2, 2}, 3),
+      make_parity_case("W4Ep2Accumulation3", base, {4, 2}, 3),
+      with_masks(make_parity_case("W3Ep3Masks", base, {3, 3})),
+      with_masks(make_parity_case("W4Ep2Masks", base, {4, 2})),
+      without_labels(make_parity_case("W2Ep2RankWithoutLabels", base, {2, 2})),
+      make_parity_case("W3Ep3SharedAndFirstDense", shared_and_dense(), {3, 3}),
+      make_parity_case("W4Ep2DeepSeekLike", deepseek_like(), {4, 2}),
+      make_parity_case("W2Ep2Sigmoid", sigmoid(base, true), {2, 2}),
+      with_masks(make_parity_case("W4Ep2SigmoidNotRenormalized", sigmoid(base, false), {4, 2})),
+      make_parity_case("W3Ep3SigmoidOneExpertAToken", sigmoid(experts(8, 1), false), {3, 3}),
+      make_parity_case("W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), {3, 1}),
+      make_parity_case("W2Ep2TiedWithBiases", tied_with_biases(), {2, 2}),
+      make_parity_case("W3Ep1Dense", dense(), {3, 1}),
+      without_tokens(make_parity_case("W3Ep3RankWithoutTokens", base, {3, 3}), {1}),
+      without_tokens(make_parity_case("W4Ep2GroupWithoutTokens", base, {4, 2}), {2, 3}),
+      without_tokens(make_parity_case("W4Ep4OneRankHasAllTokens", base, {4, 4}), {0, 1, 3}),
+      with_one_favorite(make_parity_case("W3Ep1AllToOneExpert", one_expert_a_token(), {3, 1})),
+      with_one_favorite(make_parity_case("W4Ep4AllToOneExpert", one_expert_a_token(), {4, 4})),
+      make_parity_case("W2Tp2", base, {2, 1, 2}),
+      make_parity_case("W2Tp2Ep2", base, {2, 2, 2}),
+      make_parity_case("W3Tp3UnevenTokensAndHeads", base, {3, 3, 3}),
+      with_masks(make_parity_case("W4Tp2Ep1Masks", base, {4, 1, 2})),
+      make_parity_case("W4Tp2Ep4", base, {4, 4, 2}),
+      make_parity_case("W4Tp2Ep2Accumulation2", base, {4, 2, 2}, 2),
+      make_parity_case("W4Tp4FewerKeysThanRanks", base, {4, 4, 4}),
+      make_parity_case("W4Tp4OneKey", one_key(base), {4, 2, 4}),
+      make_parity_case("W8Tp2Ep4", base, {8, 4, 2}),
+      make_parity_case("W8Tp4Ep8", base, {8, 8, 4}),
+      make_parity_case("W8Tp8Ep8MoreRanksThanHeads", base, {8, 8, 8}),
+      make_parity_case("W3Tp3SharedAndFirstDense", shared_and_dense(), {3, 3, 3}),
+      make_parity_case("W4Tp2DeepSeekLike", deepseek_like(), {4, 4, 2}),
+      make_parity_case("W4Tp4TiedWithBiases", tied_with_biases(), {4, 4, 4}),
+      make_parity_case("W6Tp3TiedWithBiases", tied_with_biases(), {6, 2, 3}),
+      make_parity_case("W4Tp2Dense", dense(), {4, 1, 2}),
+      without_tokens(make_parity_case("W4Tp2GroupWithoutTokens", base, {4, 4, 2}), {1}),
+      with_masks(make_parity_case("W4Tp2Sigmoid", sigmoid(base, true), {4, 2, 2})),
+      make_parity_case("W1Zero1", base, {1, 1, 1, Zero1::kRows}),
+      make_parity_case("W3Ep3Zero1", base, {3, 3, 1, Zero1::kRows}),
+      make_parity_case("W3Ep1Zero1WholeParameters", base, {3, 1, 1, Zero1::kParameters}),
+      make_parity_case("W2Ep2Zero1TiedWithBiases", tied_with_biases(), {2, 2, 1, Zero1::kRows}),
+      make_parity_case("W4Tp2Zero1", base, {4, 4, 2, Zero1::kRows}),
+      make_parity_case("W6Tp3Zero1TiedWithBiases", tied_with_biases(), {6, 6, 3, Zero1::kRows}),
+      make_parity_case("W4Tp4Zero1WholeParameters", base, {4, 4, 4, Zero1::kParameters}),
   };
 }
 

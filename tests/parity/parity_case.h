@@ -5,17 +5,26 @@
 #include <string>
 #include <vector>
 
+#include "parallel/dense_sharding.h"
 #include "tests/references/reference_model.h"
 
 namespace enodia {
+
+/// How many ranks compute, and what each does; by default one that does all.
+struct ParityLayout {
+  int world_size = 1;
+  int ep = 1;
+  int tp = 1;
+  Zero1 zero1 = Zero1::kOff;
+  int dp() const { return world_size / tp; }
+};
 
 /// A problem and the layout that must solve it as the reference does.
 struct ParityCase {
   std::string name;
   ReferenceOptions options;
-  int world_size = 1;
-  int ep = 1;
-  /// [step][micro-batch]; the m-th is the one with number m / world_size of rank m % world_size.
+  ParityLayout layout;
+  /// [step][micro-batch]; the m-th is the one with number m / dp of data-parallel group m % dp.
   std::vector<std::vector<ReferenceMicroBatch>> steps;
   /// Where training starts: float64 tensors of values that float32 holds exactly.
   NamedTensors parameters;
@@ -30,11 +39,10 @@ inline void PrintTo(const ParityCase& parity_case, std::ostream* out) {
 /// width divides, with aux and z loss and clipping in force.
 ReferenceOptions parity_options();
 
-/// A case of two steps with several documents a micro-batch, of other lengths on each rank.
+/// A case of two steps with several documents a micro-batch, of other lengths in each group.
 ParityCase make_parity_case(const std::string& name,
                             const ReferenceOptions& options,
-                            int world_size,
-                            int ep,
+                            const ParityLayout& layout,
                             int accumulation = 1);
 
 /// Every layout and kind of problem of invariant 1.

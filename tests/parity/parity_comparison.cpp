@@ -5,6 +5,9 @@
 #include <limits>
 #include <numeric>
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/tensor.h>
 
 namespace enodia {
@@ -41,6 +44,22 @@ NamedTensors values_of(const ParityStep& step) {
     values["updated " + name] = tensor;
   }
   return values;
+}
+
+constexpr int kOneRankRuns = 4;
+
+// The tensors with the channels of the residual stream in another order.
+NamedTensors with_channels(const NamedTensors& tensors, const at::Tensor& order) {
+  NamedTensors reordered;
+  for (const auto& [name, tensor] : tensors) {
+    at::Tensor& result = reordered[name] = tensor;
+    for (int64_t dim = 0; dim < tensor.dim(); ++dim) {
+      if (tensor.size(dim) == order.numel()) {  // no other dim of these problems has this size
+        result = result.index_select(dim, order);
+      }
+    }
+  }
+  return reordered;
 }
 
 std::string title_of(const std::string& what, size_t step) {
@@ -82,6 +101,28 @@ ReferenceRun run_reference(const ParityCase& parity_case) {
   return run;
 }
 
+OneRankRuns run_one_rank(const ParityCase& parity_case, ParityType type) {
+  OneRankRuns runs{run_parity_case_on_threads(parity_case, {}, type)};
+  const int64_t channels = parity_case.options.hidden_size;
+  for (int run = 1; run < (type == ParityType::kFloat32 ? kOneRankRuns : 1); ++run) {
+    // Strides that share no divisor with the channels visit each of them once.
+    int64_t stride = 2 * run + 1;
+    while (std::gcd(stride, channels) > 1) {
+      stride += 2;
+    }
+    const at::Tensor order = (at::arange(channels, at::kLong) * stride).remainder(channels);
+    ParityCase reordered = parity_case;
+    reordered.parameters = with_channels(parity_case.parameters, order);
+    runs.push_back(run_parity_case_on_threads(reordered, {}, type));
+    for (ParityStep& step : runs.back()) {
+      const at::Tensor back = at::argsort(order);
+      step.gradients = with_channels(step.gradients, back);
+      step.updated = with_channels(step.updated, back);
+    }
+  }
+  return runs;
+}
+
 std::vector<std::string> compare_one_rank(const std::string& what,
                                           const std::vector<ParityStep>& one_rank,
                                           const ReferenceRun& reference,
@@ -97,15 +138,19 @@ std::vector<std::string> compare_one_rank(const std::string& what,
 
 std::vector<std::string> compare_layout(const std::string& what,
                                         const std::vector<ParityStep>& layout,
-                                        const std::vector<ParityStep>& one_rank,
+                                        const OneRankRuns& one_rank,
                                         const ReferenceRun& reference,
                                         ParityType type) {
   std::vector<std::string> all;
   for (size_t s = 0; s < reference.steps.size(); ++s) {
+    std::vector<NamedTensors> runs;
+    for (const std::vector<ParityStep>& run : one_rank) {
+      runs.push_back(values_of(run.at(s)));
+    }
     append(all,
            parity_violations(title_of(what, s),
                              values_of(layout.at(s)),
-                             values_of(one_rank.at(s)),
+                             runs,
                              values_of(reference.steps[s]),
                              type,
                              s == 0 ? ParityMeasure::kSameTensor : ParityMeasure::kWorstTensor));

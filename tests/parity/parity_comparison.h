@@ -16,6 +16,12 @@ struct ReferenceRun {
 };
 ReferenceRun run_reference(const ParityCase& parity_case);
 
+/// What one rank computes of a case, several times: as it is, and with the channels of the residual
+/// stream in other orders, which changes the order of nearly every sum and nothing else
+/// (docs/adr/0006). In float64 as it is alone.
+using OneRankRuns = std::vector<std::vector<ParityStep>>;
+OneRankRuns run_one_rank(const ParityCase& parity_case, ParityType type);
+
 /// Compares the steps of one rank with the reference's: losses, imbalance, norm, every gradient and
 /// every updated parameter. Sentences as in parity.h, each beginning with `what` and the step.
 std::vector<std::string> compare_one_rank(const std::string& what,
@@ -23,12 +29,12 @@ std::vector<std::string> compare_one_rank(const std::string& what,
                                           const ReferenceRun& reference,
                                           ParityType type);
 
-/// The same for a layout, for which one rank's errors are the measure: tensor by tensor in the
+/// The same for a layout, for which one rank's largest errors are the measure: tensor by tensor in the
 /// first step, and by the worst tensor in later ones, which start from parameters already rounded
 /// apart.
 std::vector<std::string> compare_layout(const std::string& what,
                                         const std::vector<ParityStep>& layout,
-                                        const std::vector<ParityStep>& one_rank,
+                                        const OneRankRuns& one_rank,
                                         const ReferenceRun& reference,
                                         ParityType type);
 

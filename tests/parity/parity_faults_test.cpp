@@ -165,7 +165,7 @@ ParityCase masked_case() {
 // The case as four lying ranks of the product compute it.
 std::vector<ParityStep> run_lying(const ParityCase& parity_case, ParityType type, const Lie& lie) {
   return run_parity_case_on_threads(
-      parity_case, 4, 2, type, [&lie](std::unique_ptr<Communicator> inner, Traffic traffic) {
+      parity_case, {4, 2}, type, [&lie](std::unique_ptr<Communicator> inner, Traffic traffic) {
         const auto tell = [&lie, number = int64_t{0}](const CompletedOperation& done) mutable {
           if (done.dtype == DType::kFloat32 || done.dtype == DType::kFloat64) {
             lie({done, number++});
@@ -183,7 +183,7 @@ struct Truth {
 
 // The violations of the layout with this fault; an exception counts as one.
 std::vector<std::string> violations(const Fault& fault, const Truth& truth, ParityType type) {
-  const auto one_rank = run_parity_case_on_threads(truth.parity_case, 1, 1, type);
+  const auto one_rank = run_one_rank(truth.parity_case, type);
   ParityCase given = truth.parity_case;
   if (fault.mistake) {
     fault.mistake(given);

@@ -21,10 +21,14 @@ std::vector<ParityCase> sample_of(int world_size) {
                                         "W3Ep3RankWithoutTokens",
                                         "W4Ep2Masks",
                                         "W4Ep4SixExperts",
-                                        "W4Ep4AllToOneExpert"};
+                                        "W4Ep4AllToOneExpert",
+                                        "W2Tp2Ep2",
+                                        "W3Tp3SharedAndFirstDense",
+                                        "W4Tp2Zero1",
+                                        "W4Tp4TiedWithBiases"};
   std::vector<ParityCase> cases;
   for (ParityCase& parity_case : parity_cases()) {
-    if (sample.count(parity_case.name) > 0 && parity_case.world_size == world_size) {
+    if (sample.count(parity_case.name) > 0 && parity_case.layout.world_size == world_size) {
       cases.push_back(std::move(parity_case));
     }
   }
@@ -37,23 +41,23 @@ std::vector<ParityStep> run_with_progress_thread(Communicator& world,
                                                  ParityType type) {
   CommunicationThread thread({.chunk_bytes = 20000});
   return run_parity_case(
-      world, parity_case, parity_case.ep, type, [&](auto inner, Traffic traffic) {
+      world, parity_case, parity_case.layout, type, [&](auto inner, Traffic traffic) {
         return thread.take_over(std::move(inner), traffic);
       });
 }
 
 // All ranks take part in the run; rank 0 judges.
 void expect_parity(Communicator& world, const ParityCase& parity_case, ParityType type) {
-  const auto over_mpi = run_parity_case(world, parity_case, parity_case.ep, type);
+  const auto over_mpi = run_parity_case(world, parity_case, parity_case.layout, type);
   const auto with_threads = run_with_progress_thread(world, parity_case, type);
   if (world.rank() > 0) {
     return;
   }
   const ReferenceRun reference = run_reference(parity_case);
-  const auto one_rank = run_parity_case_on_threads(parity_case, 1, 1, type);
+  const auto one_rank = run_one_rank(parity_case, type);
   EXPECT_THAT(compare_layout("mpi", over_mpi, one_rank, reference, type), IsEmpty());
   const auto over_threads =
-      run_parity_case_on_threads(parity_case, parity_case.world_size, parity_case.ep, type);
+      run_parity_case_on_threads(parity_case, parity_case.layout, type);
   EXPECT_THAT(differing_bits(over_mpi, over_threads), IsEmpty());
   EXPECT_THAT(differing_bits(with_threads, over_threads), IsEmpty());
 }

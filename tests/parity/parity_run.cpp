@@ -50,33 +50,43 @@ OptimOptions optim_options(const ReferenceOptions& o) {
   return {{o.beta1, o.beta2}, o.eps, o.weight_decay, o.clip_norm};
 }
 
-// One buffer for all ranks' parameters, each followed by the number of its owners.
+// The part of a whole tensor that a rank holds, or some rows of that part.
+at::Tensor box_of(at::Tensor whole, const LogicalParameter& parameter, const Slice& rows) {
+  for (size_t dim = 1; dim < parameter.size.size(); ++dim) {
+    whole = whole.narrow(static_cast<int64_t>(dim), parameter.offset[dim], parameter.size[dim]);
+  }
+  return whole.narrow(0, parameter.offset[0] + rows.first, rows.count);
+}
+
+// One buffer for all ranks' parameters, and one that counts the owners of each element.
 NamedTensors gather_column(Communicator& observer,
                            const ParameterRegistry& registry,
                            const ReferenceOptions& options,
                            const std::string& column) {
   const auto shapes = reference_parameter_shapes(options);
-  std::map<std::string, int64_t> places;
+  NamedTensors gathered;
+  NamedTensors owners;
   int64_t size = 0;
   for (const auto& [name, shape] : shapes) {
-    places[name] = size;
-    size += c10::multiply_integers(shape) + 1;
+    size += c10::multiply_integers(shape);
   }
-  const at::Tensor all = at::zeros({size}, at::kDouble);
-  for (const LogicalParameter& parameter : registry.parameters()) {
-    if (parameter.owner == observer.rank()) {
-      const at::Tensor mine = parameter.column(column).reshape({-1});
-      all.narrow(0, places.at(parameter.name), mine.numel()).copy_(mine);
-      all[places.at(parameter.name) + mine.numel()].fill_(1.0);
-    }
-  }
-  observer.all_reduce(view(all), ReduceOp::kSum).wait();
-  NamedTensors gathered;
+  const at::Tensor all = at::zeros({2, size}, at::kDouble);
+  int64_t place = 0;
   for (const auto& [name, shape] : shapes) {
     const int64_t numel = c10::multiply_integers(shape);
-    gathered[name] = all.narrow(0, places[name], numel).view(shape);
-    if (const auto owners = all[places[name] + numel].item<double>(); owners != 1.0) {
-      throw std::logic_error(name + " has " + std::to_string(owners) + " owners");
+    gathered[name] = all[0].narrow(0, place, numel).view(shape);
+    owners[name] = all[1].narrow(0, place, numel).view(shape);
+    place += numel;
+  }
+  for (const LogicalParameter& parameter : registry.parameters()) {
+    const Slice& rows = parameter.owned_rows;
+    box_of(gathered.at(parameter.name), parameter, rows).copy_(parameter.rows(column, rows));
+    box_of(owners.at(parameter.name), parameter, rows).add_(1.0);
+  }
+  observer.all_reduce(view(all), ReduceOp::kSum).wait();
+  for (const auto& [name, count] : owners) {
+    if (count.ne(1.0).any().item<bool>()) {
+      throw std::logic_error(name + " has elements with no owner or several");
     }
   }
   return gathered;
@@ -93,7 +103,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   bool differs = false;
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
     const at::Tensor mine = parameter.column("master").to(at::kDouble);
-    differs = differs || !mine.equal(owned.at(parameter.name));
+    differs = differs ||
+              !mine.equal(box_of(owned.at(parameter.name), parameter, parameter.all_rows()));
   }
   expect_nowhere(observer, differs, "masters differ from their owner's");
 
@@ -153,10 +164,10 @@ MicroBatch to_product(const ReferenceMicroBatch& batch) {
   return product;
 }
 
-std::vector<MicroBatch> micro_batches_of(const Communicator& world,
+std::vector<MicroBatch> micro_batches_of(const ProcessMesh& mesh,
                                          const std::vector<ReferenceMicroBatch>& all) {
   std::vector<MicroBatch> mine;
-  for (size_t m = world.rank(); m < all.size(); m += world.world_size()) {
+  for (size_t m = mesh.data_rank(); m < all.size(); m += mesh.layout().dp) {
     mine.push_back(to_product(all[m]));
   }
   return mine;
@@ -164,7 +175,8 @@ std::vector<MicroBatch> micro_batches_of(const Communicator& world,
 
 void set_masters(Decoder& decoder, const NamedTensors& parameters) {
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
-    parameter.column("master").copy_(parameters.at(parameter.name));
+    parameter.column("master").copy_(
+        box_of(parameters.at(parameter.name), parameter, parameter.all_rows()));
   }
   decoder.commit_step();
 }
@@ -173,16 +185,27 @@ void set_masters(Decoder& decoder, const NamedTensors& parameters) {
 
 std::vector<ParityStep> run_parity_case(Communicator& world,
                                         const ParityCase& parity_case,
-                                        int ep,
+                                        const ParityLayout& layout,
                                         ParityType type,
                                         const Decorate& decorate) {
   const ReferenceOptions& options = parity_case.options;
-  const ProcessMesh mesh(world, {world.world_size(), ep}, decorate);
-  Decoder decoder(model_options(options, type), {options.aux_loss_coef, options.z_loss_coef}, mesh);
+  const ProcessMesh mesh(world,
+                         {.dp = layout.dp(),
+                          .tp = layout.tp,
+                          .ep = layout.ep,
+                          .key_value_heads = options.num_key_value_heads},
+                         decorate);
+  Decoder decoder(model_options(options, type),
+                  {options.aux_loss_coef, options.z_loss_coef},
+                  mesh,
+                  {},
+                  {},
+                  // every block's gradients by themselves
+                  {.zero1 = layout.zero1, .bucket_bytes = 1});
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh, /*bucket_bytes=*/1);  // every block's gradients by themselves
+  StepEngine engine(decoder, mesh);
   set_masters(decoder, parity_case.parameters);
-  check_copies(world, decoder, ep, parity_case.parameters);
+  check_copies(world, decoder, layout.ep, parity_case.parameters);
 
   const auto gather = [&](const std::string& column) {
     return gather_column(world, decoder.registry(), options, column);
@@ -190,7 +213,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   std::vector<ParityStep> steps;
   for (const auto& batches : parity_case.steps) {
     const auto number = static_cast<int64_t>(steps.size());
-    const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(world, batches));
+    const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(mesh, batches));
     check_rows(world, losses.load, options, batches);
     const NamedTensors gradients = gather("grad");
     const UpdateResult update = engine.apply_update(optimizer, options.lr);
@@ -204,19 +227,18 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                      gradients,
                      gather("master")});
     check_logged(world, steps.back());
-    check_copies(world, decoder, ep, steps.back().updated);
+    check_copies(world, decoder, layout.ep, steps.back().updated);
   }
   return steps;
 }
 
 std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,
-                                                   int world_size,
-                                                   int ep,
+                                                   const ParityLayout& layout,
                                                    ParityType type,
                                                    const Decorate& decorate) {
   std::vector<ParityStep> steps;
-  run_loopback(world_size, [&](Communicator& world) {
-    std::vector<ParityStep> mine = run_parity_case(world, parity_case, ep, type, decorate);
+  run_loopback(layout.world_size, [&](Communicator& world) {
+    std::vector<ParityStep> mine = run_parity_case(world, parity_case, layout, type, decorate);
     if (world.rank() == 0) {
       steps = std::move(mine);
     }
@@ -225,16 +247,15 @@ std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case
 }
 
 std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& parity_case,
-                                                              int world_size,
-                                                              int ep,
+                                                              const ParityLayout& layout,
                                                               ParityType type) {
   std::vector<ParityStep> steps;
-  run_loopback(world_size, [&](Communicator& world) {
+  run_loopback(layout.world_size, [&](Communicator& world) {
     CommunicationThread thread({.chunk_bytes = 20000});
     std::vector<ParityStep> mine =
         run_parity_case(world,
                         parity_case,
-                        ep,
+                        layout,
                         type,
                         [&thread](std::unique_ptr<Communicator> inner, Traffic traffic) {
                           return thread.take_over(std::move(inner), traffic);

@@ -21,11 +21,13 @@ TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
   }
   for (const ParityType type : {ParityType::kFloat64, ParityType::kFloat32}) {
     const std::string name = type == ParityType::kFloat64 ? "float64" : "float32";
-    const auto one_rank = run_parity_case_on_threads(parity_case, 1, 1, type);
-    EXPECT_THAT(compare_one_rank(name + " w1", one_rank, reference, type), IsEmpty());
-    if (parity_case.world_size > 1) {
+    const OneRankRuns one_rank = run_one_rank(parity_case, type);
+    for (const auto& run : one_rank) {
+      EXPECT_THAT(compare_one_rank(name + " w1", run, reference, type), IsEmpty());
+    }
+    if (parity_case.layout.world_size > 1 || parity_case.layout.zero1 != Zero1::kOff) {
       const auto layout =
-          run_parity_case_on_threads(parity_case, parity_case.world_size, parity_case.ep, type);
+          run_parity_case_on_threads(parity_case, parity_case.layout, type);
       EXPECT_THAT(compare_layout(name, layout, one_rank, reference, type), IsEmpty());
     }
   }
@@ -34,7 +36,7 @@ TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
 TEST_P(Parity, TheLayoutGivesTheSameBitsAgainAndOnCommunicationThreads) {
   const ParityCase& parity_case = GetParam();
   const auto run = [&parity_case](const auto& how) {
-    return how(parity_case, parity_case.world_size, parity_case.ep, ParityType::kFloat32);
+    return how(parity_case, parity_case.layout, ParityType::kFloat32);
   };
   const auto plainly = [&run] {
     return run([](const auto&... arguments) { return run_parity_case_on_threads(arguments...); });

@@ -28,14 +28,14 @@ double parity_error(const at::Tensor& t, const at::Tensor& t64);
 /// float32 costs anyway, times four, and no more. float64: 1e-9, whatever one rank did.
 double parity_bound(double one_rank_error, ParityType type);
 
-/// Compares the tensors of a layout (any dtype) with those of one rank and of the float64
-/// reference, name by name. Violations: a name missing or too many, another shape, an error above
+/// Compares the tensors of a layout (any dtype) with those of the float64 reference, name by name.
+/// One rank's error is the largest of its runs', each of which adds up in another order. Violations: a name missing or too many, another shape, an error above
 /// parity_bound, and an element not exactly zero that is exactly zero in the reference (an expert
 /// without tokens, a token that never came). `what` begins each sentence, such as "w3 ep3
 /// gradient".
 std::vector<std::string> parity_violations(const std::string& what,
                                            const NamedTensors& layout,
-                                           const NamedTensors& one_rank,
+                                           const std::vector<NamedTensors>& one_rank_runs,
                                            const NamedTensors& reference,
                                            ParityType type,
                                            ParityMeasure measure = ParityMeasure::kSameTensor);

@@ -52,13 +52,20 @@ KeyRule qualify(const std::string& section,
 }
 
 void check_batch(const TrainConfig& config, int world_size, Rules& rules) {
-  const int64_t ranks = std::max(world_size, 1);
+  const int64_t ranks = config.parallel.groups(std::max(world_size, 1));
   const int64_t batch = config.train.global_batch_size;
   const int64_t micro = std::max<int64_t>(config.train.micro_batch_size, 1);
   const int64_t share = micro * ranks;
   const int64_t below = batch / share * share;
   const std::string on_ranks =
-      world_size == 0 ? "" : detail::concat(" times the number of ranks (", world_size, ")");
+      world_size == 0 ? ""
+      : config.parallel.tp == 1
+          ? detail::concat(" times the number of ranks (", world_size, ")")
+          : detail::concat(" times the number of ranks (",
+                           world_size,
+                           ") over parallel.tp (",
+                           config.parallel.tp,
+                           ")");
   const std::string or_micro =
       batch > 0 && batch % ranks == 0
           ? detail::concat(", or train.micro_batch_size to ", list_divisors(batch / ranks))
@@ -78,15 +85,37 @@ void check_batch(const TrainConfig& config, int world_size, Rules& rules) {
 
 void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
   const int64_t dp = config.parallel.dp;
-  rules.relate(dp == 0 || dp == world_size,
-               "parallel.dp (",
-               dp,
-               ") must be the number of ranks (",
+  const int64_t tp = config.parallel.tp;
+  rules.relate(world_size % tp == 0,
+               "parallel.tp (",
+               tp,
+               ") must divide the number of ranks (",
                world_size,
-               "); start ",
-               dp,
-               " ranks, or set it to auto or ",
-               world_size);
+               "); set it to ",
+               list_divisors(world_size));
+  if (tp == 1) {
+    rules.relate(dp == 0 || dp == world_size,
+                 "parallel.dp (",
+                 dp,
+                 ") must be the number of ranks (",
+                 world_size,
+                 "); start ",
+                 dp,
+                 " ranks, or set it to auto or ",
+                 world_size);
+  } else {
+    rules.relate(dp == 0 || dp * tp == world_size || world_size % tp != 0,
+                 "parallel.dp (",
+                 dp,
+                 ") times parallel.tp (",
+                 tp,
+                 ") must be the number of ranks (",
+                 world_size,
+                 "); start ",
+                 dp * tp,
+                 " ranks, or set parallel.dp to auto or ",
+                 world_size / tp);
+  }
   const int64_t ep = config.parallel.ep == 0 ? world_size : config.parallel.ep;
   rules.relate(world_size % ep == 0,
                "parallel.ep (",
@@ -96,6 +125,16 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                "); set it to ",
                list_divisors(world_size),
                ", or to auto for all ranks");
+}
+
+void check_loss(const TrainConfig& config, Rules& rules) {
+  rules.relate(config.parallel.tp == 1 || config.train.loss == kCrossEntropy,
+               "train.loss (",
+               config.train.loss,
+               ") needs whole rows of logits, which ranks under parallel.tp (",
+               config.parallel.tp,
+               ") do not have; set parallel.tp to 1, or train.loss to ",
+               kCrossEntropy);
 }
 
 void check_lengths(const TrainConfig& config, Rules& rules) {
@@ -188,6 +227,7 @@ std::vector<KeyRule> collect(const TrainConfig& config, int world_size, Collect 
     check_lengths(config, rules);
     check_schedule(config, rules);
     check_held_out(config, rules);
+    check_loss(config, rules);
     if (world_size > 0) {
       check_ranks(config, world_size, rules);
     }

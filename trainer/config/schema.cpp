@@ -223,11 +223,26 @@ void describe(Section router, RouterOptions& o) {
 }
 
 void describe(Section parallel, ParallelOptions& o) {
-  parallel.key("dp", o.dp, integer_or_auto(kMaxCount), "data parallel ranks; auto takes all");
+  parallel.key("dp",
+               o.dp,
+               integer_or_auto(kMaxCount),
+               "data parallel groups of tp ranks, each with micro-batches of its own; auto makes as "
+               "many as there are ranks for");
+  parallel.key("tp",
+               o.tp,
+               integer(1, kMaxCount),
+               "tensor parallel ranks: they share each micro-batch, and cut its tokens, attention "
+               "heads, feed-forwards and the vocabulary among them; divides the ranks");
   parallel.key("ep",
                o.ep,
                integer_or_auto(kMaxCount),
                "ranks that share the experts of a layer; divides the ranks, auto takes all");
+  parallel.key("zero1",
+               o.zero1,
+               one_of<Zero1>({"off", "rows", "parameters"},
+                             {Zero1::kOff, Zero1::kRows, Zero1::kParameters}),
+               "cuts the optimizer's state of what is no expert among the ranks that hold the same: "
+               "by rows of a parameter, or by whole parameters");
 }
 
 void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -11,6 +12,7 @@
 #include "common/rules.h"
 #include "models/model_options.h"
 #include "optim/optim_options.h"
+#include "parallel/dense_sharding.h"
 #include "trainer/data/data_source.h"
 #include "trainer/data/sample_order.h"
 
@@ -41,10 +43,15 @@ struct RunOptions {
   void check(Rules& rules) const;
 };
 
-/// World = dp; ep divides it.
+/// World = dp * tp; ep divides it.
 struct ParallelOptions {
-  int64_t dp = 0;  ///< data parallel ranks; 0 = auto, all ranks
+  int64_t dp = 0;  ///< groups of tp ranks; 0 = auto, as many as there are
+  int64_t tp = 1;  ///< ranks that share a micro-batch
   int64_t ep = 0;  ///< ranks over which the experts of a layer are spread; 0 = auto, all ranks
+  Zero1 zero1 = Zero1::kOff;
+
+  /// How many groups of tp ranks there are.
+  int64_t groups(int64_t world_size) const { return std::max<int64_t>(world_size / tp, 1); }
 };
 
 struct DataOptions {

@@ -29,6 +29,14 @@ Decorate decorate_with(CommunicationThread* thread, Recorder& recorder) {
   };
 }
 
+Layout layout_of(const TrainConfig& config, int world_size) {
+  const ParallelOptions& parallel = config.parallel;
+  return {.dp = static_cast<int>(parallel.groups(world_size)),
+          .tp = static_cast<int>(parallel.tp),
+          .ep = parallel.ep > 0 ? static_cast<int>(parallel.ep) : world_size,
+          .key_value_heads = config.model.num_key_value_heads};
+}
+
 std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data) {
   std::vector<Sampler> samplers;
   for (const PreparedData& source : data.sources) {
@@ -53,20 +61,18 @@ TrainingRun::TrainingRun(Communicator& world,
       recorder(&trace, &board),
       communication(start_communication_thread(world, config.run.progress, {.trace = &trace})),
       mesh(world,
-           {.dp = world.world_size(),
-            .ep =
-                config.parallel.ep > 0 ? static_cast<int>(config.parallel.ep) : world.world_size()},
+           layout_of(config, world.world_size()),
            decorate_with(communication.get(), recorder)),
       decoder(config.model,
               config.router,
               mesh,
               parts,
-              parts.losses.at(config.train.loss)(config.model)),
+              parts.losses.at(config.train.loss)(config.model),
+              {.zero1 = config.parallel.zero1,
+               .bucket_bytes =
+                   communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket}),
       optimizer(config.optim, decoder.registry()),
-      engine(decoder,
-             mesh,
-             communication != nullptr ? kBucketBytes : GradientReduction::kOneBucket,
-             &trace),
+      engine(decoder, mesh, &trace),
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
@@ -77,8 +83,8 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) {
   const int64_t micro = config.train.micro_batch_size;
   const int64_t first = step * config.train.global_batch_size;
   std::vector<MicroBatch> batches;
-  for (int64_t index = mesh.rank(); index * micro < config.train.global_batch_size;
-       index += mesh.world_size()) {
+  for (int64_t index = mesh.data_rank(); index * micro < config.train.global_batch_size;
+       index += mesh.layout().dp) {
     batches.push_back(samples.micro_batch(first + index * micro, micro));
   }
   return batches;
@@ -131,8 +137,10 @@ void TrainingRun::measure(const std::vector<MicroBatch>& micro_batches, StepReco
   }
   record.memory.resident = resident_memory();
   double flops = 0;
-  for (const MicroBatch& micro_batch : micro_batches) {
-    flops += training_flops(config.model, micro_batch.layout);
+  if (mesh.place().tensor_rank == 0) {  // its group works on one micro-batch
+    for (const MicroBatch& micro_batch : micro_batches) {
+      flops += training_flops(config.model, micro_batch.layout);
+    }
   }
   flops = all_reduce_value(mesh.control(), flops, ReduceOp::kSum);
   record.tflops = flops / (record.times.total / 1000.0) / 1e12;
@@ -163,7 +171,7 @@ void TrainingRun::save(int64_t step) {
       decoder.registry(),
       progress,
       data.identity(),
-      {mesh.layout().dp, mesh.layout().ep},
+      {mesh.layout().dp, mesh.layout().tp, mesh.layout().ep},
       {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
       {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {

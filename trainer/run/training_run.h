@@ -34,7 +34,8 @@ struct TrainingRun {
               StatusBoard& status,
               const ModelParts& parts);
 
-  /// The step's logical micro-batches are the same in every layout; accumulation a of rank r is
+  /// The step's logical micro-batches are the same in every layout; accumulation a of data-parallel
+  /// group r is
   /// number a * dp + r.
   std::vector<MicroBatch> micro_batches_of(int64_t step);
   /// Step number `step`, from 0; the record counts from 1. begin_step before it.

@@ -62,9 +62,13 @@ std::vector<ConfigChange> list_differences(const StoredModel& stored,
   if (then != layout) {
     changes.push_back({"",
                        detail::concat("ranks: ",
-                                      then.dp,
+                                      then.dp * then.tp,
                                       " -> ",
-                                      layout.dp,
+                                      layout.dp * layout.tp,
+                                      ", sharing a micro-batch: ",
+                                      then.tp,
+                                      " -> ",
+                                      layout.tp,
                                       ", sharing the experts of a layer: ",
                                       then.ep,
                                       " -> ",
@@ -126,7 +130,8 @@ TrainingProgress load_checkpoint(const fs::path& path,
   std::vector<ConfigChange> changes;
   run_together(mesh.control(), [&] {
     const StoredModel stored = open_stored_model(path.string());
-    changes = list_differences(stored, config, data, {mesh.layout().dp, mesh.layout().ep});
+    changes = list_differences(
+        stored, config, data, {mesh.layout().dp, mesh.layout().tp, mesh.layout().ep});
     refuse_other_run(changes, config.run.dir);
     progress = progress_of(*stored.checkpoint);
     load_state(*stored.checkpoint, decoder.registry());
@@ -143,16 +148,25 @@ TrainingProgress load_checkpoint(const fs::path& path,
   return progress;
 }
 
-/// What every rank has read for itself.
-std::string hash_of_dense_masters(const ParameterRegistry& registry) {
+/// What this rank has read for itself that other ranks have too.
+std::string hash_of_masters(const ParameterRegistry& registry, Holders holders) {
   Hasher hasher;
-  for (const LogicalParameter& parameter : registry.parameters()) {
-    if (registry.is_dense(parameter)) {
-      const at::Tensor master = parameter.column("master");
-      hasher.update(master.const_data_ptr(), static_cast<size_t>(master.nbytes()));
-    }
-  }
+  const at::Tensor& masters = registry.dense(holders).columns->column("master");
+  hasher.update(masters.const_data_ptr(), static_cast<size_t>(masters.nbytes()));
   return hasher.hex();
+}
+
+/// Whether all ranks that hold the same parameters have read the same.
+bool have_read_the_same(const ProcessMesh& mesh, const ParameterRegistry& registry) {
+  int64_t same = 1;
+  for (const Holders holders : kAllHolders) {
+    const std::vector<std::string> hashes =
+        all_gather_text(mesh.gradients(holders), hash_of_masters(registry, holders));
+    same = same != 0 && std::all_of(hashes.begin(), hashes.end(), [&](const auto& hash) {
+             return hash == hashes.front();
+           });
+  }
+  return all_reduce_value(mesh.control(), same, ReduceOp::kMin) != 0;
 }
 
 /// The weights of train.init, which must be the same files to every rank. Throws SharedError.
@@ -169,16 +183,9 @@ void start_from_model(const ProcessMesh& mesh,
                (stored.tokenizer == nullptr ? ", which came without a tokenizer" : ""));
     }
   });
-  const std::vector<std::string> hashes =
-      all_gather_text(mesh.control(), hash_of_dense_masters(decoder.registry()));
-  const auto other = std::find_if_not(
-      hashes.begin(), hashes.end(), [&](const auto& hash) { return hash == hashes.front(); });
-  if (other != hashes.end()) {
-    throw SharedError(detail::concat("rank ",
-                                     other - hashes.begin(),
-                                     " has read other weights from train.init (",
-                                     config.train.init,
-                                     ") than rank 0; give all ranks the same files"),
+  if (!have_read_the_same(mesh, decoder.registry())) {
+    throw SharedError("the ranks have read different weights from train.init (" +
+                          config.train.init + "); give all of them the same files",
                       ExitCode::kFile);
   }
 }

@@ -1,7 +1,9 @@
 #include "trainer/state/state_snapshot.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "checkpoint/native/native_weights.h"
 #include "collectives/run_together.h"
@@ -14,16 +16,23 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kColumns{"master", "exp_avg", "exp_avg_sq"};
 
-Shard shard_of(const LogicalParameter& parameter, std::string_view column) {
-  const at::Tensor tensor = parameter.column(column);
+/// Some rows of what this rank holds of a parameter.
+Shard shard_of(const LogicalParameter& parameter, std::string_view column, const Slice& rows) {
+  const at::Tensor tensor = parameter.rows(column, rows);
   Shard shard;
   shard.name = stored_name(column, parameter.name);
   shard.dtype = dtype_of(tensor.scalar_type());
   shard.shape = parameter.shape;
-  shard.offset.assign(parameter.shape.size(), 0);
-  shard.size = parameter.shape;
+  shard.offset = parameter.offset;
+  shard.offset[0] += rows.first;
+  shard.size = parameter.size;
+  shard.size[0] = rows.count;
   shard.data = tensor.data_ptr();
   return shard;
+}
+
+bool has_elements(const Shard& shard) {
+  return std::find(shard.size.begin(), shard.size.end(), 0) == shard.size.end();
 }
 
 [[noreturn]] void fail(const Checkpoint& checkpoint, const std::string& entry) {
@@ -62,8 +71,8 @@ std::vector<Shard> shards_to_save(const ParameterRegistry& registry) {
   std::vector<Shard> shards;
   for (const std::string_view column : kColumns) {
     for (const LogicalParameter& parameter : registry.parameters()) {
-      if (parameter.owner == registry.rank()) {
-        shards.push_back(shard_of(parameter, column));
+      if (Shard shard = shard_of(parameter, column, parameter.owned_rows); has_elements(shard)) {
+        shards.push_back(std::move(shard));
       }
     }
   }
@@ -87,7 +96,7 @@ void save_state(Communicator& communicator,
                            {"fingerprint", data.fingerprint},
                            {"documents", data.documents},
                            {"tokens", data.tokens}}},
-                         {"layout", {{"dp", layout.dp}, {"ep", layout.ep}}}};
+                         {"layout", {{"dp", layout.dp}, {"tp", layout.tp}, {"ep", layout.ep}}}};
   std::vector<std::string> warnings;
   try {
     warnings = save_checkpoint(communicator,
@@ -108,16 +117,22 @@ void save_state(Communicator& communicator,
 void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry) {
   for (const std::string_view column : kColumns) {
     for (const LogicalParameter& parameter : registry.parameters()) {
-      checkpoint.read(shard_of(parameter, column));
+      const bool is_master = column == kColumns.front();
+      const Slice rows = is_master ? parameter.all_rows() : parameter.updated_rows;
+      if (const Shard shard = shard_of(parameter, column, rows); has_elements(shard)) {
+        checkpoint.read(shard);
+      }
     }
   }
 }
 
 void load_weights(const WeightSource& weights, const ParameterRegistry& registry) {
   for (const LogicalParameter& parameter : registry.parameters()) {
-    Shard shard = shard_of(parameter, "master");
+    Shard shard = shard_of(parameter, "master", parameter.all_rows());
     shard.name = parameter.name;
-    weights.read(shard);
+    if (has_elements(shard)) {
+      weights.read(shard);
+    }
   }
 }
 
@@ -142,8 +157,11 @@ std::optional<SavedLayout> layout_of(const Checkpoint& checkpoint) {
   if (!checkpoint.document().contains("layout")) {
     return std::nullopt;
   }
-  return SavedLayout{static_cast<int>(count(checkpoint, "layout", "dp")),
-                     static_cast<int>(count(checkpoint, "layout", "ep"))};
+  const auto size = [&](const char* axis) {
+    return static_cast<int>(count(checkpoint, "layout", axis));
+  };
+  const bool names_tp = checkpoint.document()["layout"].contains("tp");
+  return SavedLayout{size("dp"), names_tp ? size("tp") : 1, size("ep")};
 }
 
 }  // namespace enodia

@@ -35,14 +35,16 @@ struct DataIdentity {
 /// On how many ranks, and in what layout, a state was saved. It has no part in what the state
 /// means.
 struct SavedLayout {
-  int dp = 0;  ///< the ranks
+  int dp = 0;  ///< dp * tp is the number of ranks
+  int tp = 1;
   int ep = 0;
   bool operator==(const SavedLayout&) const = default;
 };
 
 /// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
-/// the columns master, exp_avg and exp_avg_sq. A parameter is saved by its owner, global names and
-/// shapes only, so that any number of ranks can read it back.
+/// the columns master, exp_avg and exp_avg_sq. What is held by several
+/// ranks is saved by its owner, global names, shapes and boxes only, so that any number of ranks can
+/// read it back.
 std::vector<Shard> shards_to_save(const ParameterRegistry& registry);
 
 /// Saves the state into folder/step_N. Collective; throws SharedError with save_checkpoint's text.
@@ -55,7 +57,7 @@ void save_state(Communicator& communicator,
                 const std::vector<Attachment>& attachments,
                 const SaveOptions& options = {});
 
-/// Fills masters and moments on this rank (dense and owned experts). Local: reads files; call
+/// Fills what this rank keeps of masters and moments (dense and owned experts). Local: reads files; call
 /// Decoder::commit_step afterwards. Throws FileError when a tensor is missing, differs in shape, or
 /// is damaged.
 void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry);

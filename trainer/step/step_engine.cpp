@@ -22,15 +22,18 @@ at::Tensor to_tensor(std::span<const int64_t> values) {
   return tensor;
 }
 
+/// Of the tokens of a micro-batch that this rank of a tensor-parallel group has as its own.
+int64_t count_own_valid(const MicroBatch& micro_batch, const Communicator& group) {
+  const Slice mine = SequenceParallel::own_tokens(group, micro_batch.layout.num_tokens());
+  const auto first = micro_batch.labels.begin() + mine.first;
+  return mine.count - std::count(first, first + mine.count, MicroBatch::kNoLabel);
+}
+
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder,
-                       const ProcessMesh& mesh,
-                       int64_t bucket_bytes,
-                       Trace* trace)
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, Trace* trace)
     : decoder_(decoder),
       mesh_(mesh),
-      bucket_bytes_(bucket_bytes),
       trace_(trace) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
@@ -51,8 +54,7 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
                                  .training = true}));
   }
   decoder_.registry().zero_gradients();
-  GradientReduction reduction(
-      mesh_.gradients(), decoder_.registry().dense_gradients(), bucket_bytes_);
+  GradientReduction reduction(mesh_, decoder_.registry());
   run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states, &reduction);
   const ScopedSpan span(trace_, TraceTrack::kCompute, [] { return "reduce gradients and losses"; });
   reduction.finish();
@@ -80,7 +82,7 @@ StepEngine::Evaluation StepEngine::evaluate(const MicroBatch& micro_batch) {
   states.push_back(make_state(micro_batch, {.training = false}));
   run(forward_schedule(phases_of_block_), states);
   std::array<double, 2> sums{states[0].losses.cross_entropy,
-                             static_cast<double>(micro_batch.num_valid)};
+                             static_cast<double>(count_own_valid(micro_batch, mesh_.tensor()))};
   mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
   return {sums[0], static_cast<int64_t>(sums[1])};
 }
@@ -103,6 +105,7 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   BlockState state;
   state.context = context;
   state.context.generation = decoder_.generation();
+  state.cut = SequenceParallel(mesh_.tensor(), micro_batch.layout.num_tokens());
   state.tokens = to_tensor(micro_batch.tokens);
   state.labels = to_tensor(micro_batch.labels);
   state.num_valid = micro_batch.num_valid;
@@ -136,17 +139,18 @@ void StepEngine::run(const StepSchedule& schedule,
                     "the weights changed between forward and backward");
     block.backward(state, call.phase);
     if (reduction != nullptr && i == last_calls[call.block]) {
-      reduction->ready_from(decoder_.dense_offsets()[call.block]);
+      reduction->ready_from(call.block);
     }
   }
 }
 
-/// Sums the valid tokens over the ranks. The hash of the first MoE layer's plan rides along: ranks
+/// Sums the valid tokens over the ranks: of a micro-batch each rank of a tensor-parallel group knows
+/// all tokens and counts its own. The hash of the first MoE layer's plan rides along: ranks
 /// that disagree on it find out here, before any exchange could hang.
 int64_t StepEngine::agree_on_step(std::span<const MicroBatch> micro_batches) {
   std::array<int64_t, 2> mine{};  // valid tokens, hash
   for (const MicroBatch& micro_batch : micro_batches) {
-    mine[0] += micro_batch.num_valid;
+    mine[0] += count_own_valid(micro_batch, mesh_.tensor());
   }
   if (decoder_.experts() != nullptr) {
     mine[1] = static_cast<int64_t>(decoder_.experts()->placement(0).hash());

@@ -43,16 +43,12 @@ struct UpdateResult {
 };
 
 /// Drives the blocks of a decoder: the only caller of their phases. Every method is collective over
-/// the mesh; ranks give their own micro-batches, equally many (an empty one is legal).
+/// the mesh; the ranks of a tensor-parallel group give the same micro-batches, the groups their own,
+/// equally many (an empty one is legal).
 class StepEngine {
  public:
-  /// Dense gradients are reduced in buckets of at least `bucket_bytes`, as backward makes them
-  /// final: of use where communication goes on under compute. While `trace` is on each phase
-  /// becomes a span of it; null = no trace.
-  StepEngine(Decoder& decoder,
-             const ProcessMesh& mesh,
-             int64_t bucket_bytes = GradientReduction::kOneBucket,
-             Trace* trace = nullptr);
+  /// While `trace` is on each phase becomes a span of it; null = no trace.
+  StepEngine(Decoder& decoder, const ProcessMesh& mesh, Trace* trace = nullptr);
 
   /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
   /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
@@ -89,7 +85,6 @@ class StepEngine {
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
-  int64_t bucket_bytes_;
   Trace* trace_;
   std::vector<int> phases_of_block_;
   const std::atomic<bool>* stop_wanted_ = nullptr;
