@@ -33,6 +33,10 @@ struct ModelOptions {
   bool norm_topk_prob = true;           ///< renormalize the K weights to sum to one
   std::string scoring_func = "softmax";
   double routed_scaling_factor = 1.0;
+  int64_t n_group = 1;                    ///< experts are in so many groups of equal size
+  int64_t topk_group = 1;                 ///< a token's experts come from so many groups
+  std::string group_score = "top2_sum";   ///< of a group: "top2_sum" or "max" of its experts' scores
+  bool use_expert_bias = false;           ///< a bias on scores, for the selection only
   double rope_theta = 10000.0;
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
