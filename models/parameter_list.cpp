@@ -48,6 +48,9 @@ void add_attention(const ModelOptions& o, const std::string& name, Collector& li
 
 void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
   list.add(name + ".gate.weight", {o.num_experts, o.hidden_size});
+  if (o.use_expert_bias) {
+    list.add(name + ".gate.e_score_correction_bias", {o.num_experts});
+  }
   for (int64_t expert = 0; expert < o.num_experts; ++expert) {
     list.add_feed_forward(
         name + ".experts." + std::to_string(expert), o.hidden_size, o.moe_intermediate_size);
