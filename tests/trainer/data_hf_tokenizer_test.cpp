@@ -326,6 +326,22 @@ TEST(HfTokenizer, EndsExpressionsThatBacktrackWithoutEnd) {
   }
 }
 
+TEST(HfTokenizer, JudgesWhatIsCalledJsonAsJson) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "is not valid JSON"},
+      {"null", "must be an object"},
+      {"7", "must be an object"},
+      {"[[[[", "is not valid JSON"},
+      {"\x7F\x45LF\x02", "is not valid JSON"},
+      {std::string("\0\n\x0E", 3), "byte 0 is zero"}};
+  for (const auto& [content, complaint] : cases) {
+    const Folder folder;
+    folder.write("tokenizer.json", content);
+    EXPECT_THAT(refusal(folder), HasSubstr("tokenizer.json")) << content;
+    EXPECT_THAT(refusal(folder), HasSubstr(complaint)) << content;
+  }
+}
+
 TEST(HfTokenizer, RefusesEveryTruncation) {
   const std::string text = small_tokenizer().dump();
   const Folder folder;
