@@ -235,11 +235,11 @@ HfFolder::Tensors::Tensors(const fs::path& folder, const HfConfig& config)
 
 namespace {
 
-std::vector<int64_t> read_generation_config(const fs::path& folder, int64_t vocab_size) {
+HfGeneration read_generation(const fs::path& folder, int64_t vocab_size) {
   const fs::path path = folder / "generation_config.json";
   std::error_code error;
-  return fs::exists(path, error) ? read_generation_eos(read_json(path), path.string(), vocab_size)
-                                 : std::vector<int64_t>();
+  return fs::exists(path, error) ? read_hf_generation(read_json(path), path.string(), vocab_size)
+                                 : HfGeneration();
 }
 
 }  // namespace
@@ -252,7 +252,7 @@ bool is_hf_folder(const fs::path& path) {
 HfFolder::HfFolder(const fs::path& folder)
     : folder_(folder),
       config_(read_hf_config(read_json(folder / "config.json"), (folder / "config.json").string())),
-      generation_eos_(read_generation_config(folder, config_.model.vocab_size)),
+      generation_(read_generation(folder, config_.model.vocab_size)),
       tensors_(std::make_unique<const Tensors>(folder, config_)) {}
 
 HfFolder::~HfFolder() = default;
