@@ -382,10 +382,11 @@ TEST(HfTokenizer, LetsTextsGrowWithinReason) {
 
 TEST(HfTokenizer, JudgesWhatIsCalledJsonAsJson) {
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"", "is not valid JSON"},
+      {"", "is not valid JSON: it is empty"},
+      {" \n", "is not valid JSON: it is empty"},
       {"null", "must be an object"},
       {"7", "must be an object"},
-      {"[[[[", "is not valid JSON"},
+      {"[[[[", "is not valid JSON: parse error at line 1, column 5"},
       {"\x7F\x45LF\x02", "is not valid JSON"},
       {std::string("\0\n\x0E", 3), "byte 0 is zero"}};
   for (const auto& [content, complaint] : cases) {
