@@ -6,10 +6,10 @@
 
 #include "models/block.h"
 #include "models/experts.h"
-#include "models/feed_forward.h"
 #include "models/model_options.h"
 #include "models/model_parts.h"
 #include "models/router/route.h"
+#include "models/shared_experts.h"
 #include "parallel/expert_store.h"
 #include "parallel/token_dispatcher.h"
 
@@ -56,7 +56,7 @@ class MoeBlock : public Block {
   const TokenDispatcher dispatcher_;
   const DenseParameter& norm_;
   const std::unique_ptr<Router> router_;
-  std::optional<FeedForward> shared_;
+  std::optional<SharedExperts> shared_;
 };
 
 }  // namespace enodia
