@@ -31,7 +31,11 @@ struct Piece {
 std::vector<Piece> list_pieces(const HfConfig& config, DType dtype) {
   std::vector<Piece> pieces;
   for (ParameterShape& parameter : list_parameters(config.model)) {
-    SafetensorsSpec tensor{hf_name(*config.family, parameter.name), dtype, parameter.shape};
+    // Rounding a router's selection would send tokens elsewhere: transformers keeps it too.
+    const bool is_exact = parameter.name.ends_with("e_score_correction_bias");
+    SafetensorsSpec tensor{hf_name(*config.family, parameter.name),
+                           is_exact ? DType::kFloat32 : dtype,
+                           parameter.shape};
     pieces.push_back({std::move(parameter), std::move(tensor)});
   }
   std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
@@ -80,8 +84,7 @@ void write_values(const std::vector<float>& values, DType dtype, SafetensorsWrit
 
 void write_file(const fs::path& path,
                 std::span<const Piece> pieces,
-                const WeightSource& weights,
-                DType dtype) {
+                const WeightSource& weights) {
   std::vector<SafetensorsSpec> tensors;
   for (const Piece& piece : pieces) {
     tensors.push_back(piece.tensor);
@@ -97,7 +100,7 @@ void write_file(const fs::path& path,
                     slab.offset,
                     slab.size,
                     values.data()});
-      write_values(values, dtype, writer);
+      write_values(values, tensor.dtype, writer);
     }
   }
   writer.finish();
@@ -148,7 +151,7 @@ void write_hf_model(const fs::path& folder,
   const std::vector<Piece> pieces = list_pieces(config, options.dtype);
   const auto files = cut_files(pieces, options.max_file_bytes);
   for (size_t i = 0; i < files.size(); ++i) {
-    write_file(folder / name_of_file(i, files.size()), files[i], weights, options.dtype);
+    write_file(folder / name_of_file(i, files.size()), files[i], weights);
   }
   if (files.size() > 1) {
     write_json(folder / "model.safetensors.index.json", index_of(files));
