@@ -28,7 +28,7 @@ at::Tensor grad_of(const DenseParameter* bias) {
 
 struct AttentionBlock::Saved : SavedState {
   at::Tensor hidden, normed, rstd, qkv;
-  at::Tensor raw_queries, query_rstd, raw_keys, key_rstd;  // before their norms, [T heads, d]
+  QkNorm::Saved queries, keys;
   ops::RotaryTable rotary;
   ops::AttentionResult attention;
 };
@@ -52,10 +52,14 @@ AttentionBlock::AttentionBlock(const ModelOptions& options,
         {{layer_name + ".self_attn.o_proj.bias", options.hidden_size}}, 0, kBias);
   }
   if (options.use_qk_norm) {
-    query_norm_ = &registry.add_dense(
-        {{layer_name + ".self_attn.q_norm.weight", options.head_dim}}, 0, kNorm);
-    key_norm_ = &registry.add_dense(
-        {{layer_name + ".self_attn.k_norm.weight", options.head_dim}}, 0, kNorm);
+    const QkNorm::Heads queries{
+        options.num_attention_heads, heads_.query, Holders::kData, /*is_first_holder=*/true};
+    const QkNorm::Heads keys{options.num_key_value_heads,
+                             heads_.key_value,
+                             Holders::kHeads,
+                             registry.place().tensor_rank == heads_.first_holder};
+    query_norm_.emplace(options, layer_name + ".self_attn.q_norm.weight", queries, registry);
+    key_norm_.emplace(options, layer_name + ".self_attn.k_norm.weight", keys, registry);
   }
 }
 
@@ -146,7 +150,7 @@ void AttentionBlock::backward(BlockState& state, int /*phase*/) {
                                                 heads_.query.count,
                                                 heads_.key_value.count,
                                                 options_.head_dim);
-  prepare_heads_backward(grad_qkv, saved);
+  prepare_heads_backward(grad_qkv, state, saved);
   const at::Tensor grad_normed =
       state.cut.reduce_scatter(project_backward(grad_qkv, state.cut.gather(saved.normed)));
   at::Tensor norm_grad = norm_.grad;
@@ -156,50 +160,30 @@ void AttentionBlock::backward(BlockState& state, int /*phase*/) {
   state.release(index_);
 }
 
-void AttentionBlock::prepare_heads(at::Tensor& qkv, const BlockState& state, Saved& saved) const {
-  const int64_t dim = options_.head_dim;
-  saved.rotary = ops::rotary_table(state.layout, dim, options_.rope_theta, qkv.scalar_type());
-  if (query_norm_ != nullptr) {
-    const auto normalize = [&](int64_t first,
-                               int64_t width,
-                               const at::Tensor& weight,
-                               at::Tensor& raw,
-                               at::Tensor& rstd) {
-      at::Tensor heads = qkv.narrow(1, first, width);
-      raw = heads.reshape({-1, dim}).contiguous();
-      auto [normed, inverse] = ops::rms_norm(raw, weight, options_.rms_norm_eps);
-      rstd = inverse;
-      heads.copy_(normed.view(heads.sizes()));
-    };
-    normalize(0, query_width(), query_norm_->value, saved.raw_queries, saved.query_rstd);
-    normalize(query_width(), key_width(), key_norm_->value, saved.raw_keys, saved.key_rstd);
-  }
+void AttentionBlock::rotate(const at::Tensor& qkv, const Saved& saved, bool inverse) const {
   ops::rotate(qkv.narrow(1, 0, query_width() + key_width()),
               saved.rotary,
-              heads_.query.count + heads_.key_value.count);
+              heads_.query.count + heads_.key_value.count,
+              inverse);
 }
 
-void AttentionBlock::prepare_heads_backward(at::Tensor& grad_qkv, const Saved& saved) const {
-  ops::rotate(grad_qkv.narrow(1, 0, query_width() + key_width()),
-              saved.rotary,
-              heads_.query.count + heads_.key_value.count,
-              /*inverse=*/true);
-  if (query_norm_ == nullptr) {
-    return;
+void AttentionBlock::prepare_heads(at::Tensor& qkv, const BlockState& state, Saved& saved) const {
+  saved.rotary = ops::rotary_table(state.layout, rotary_of(options_), qkv.scalar_type());
+  if (query_norm_) {
+    query_norm_->forward(qkv.narrow(1, 0, query_width()), state.cut, saved.queries);
+    key_norm_->forward(qkv.narrow(1, query_width(), key_width()), state.cut, saved.keys);
   }
-  const auto denormalize = [&](int64_t first,
-                               int64_t width,
-                               const DenseParameter& norm,
-                               const at::Tensor& raw,
-                               const at::Tensor& rstd) {
-    at::Tensor heads = grad_qkv.narrow(1, first, width);
-    at::Tensor weight_grad = norm.grad;
-    const at::Tensor grad = ops::rms_norm_backward(
-        heads.reshape({-1, options_.head_dim}).contiguous(), raw, norm.value, rstd, weight_grad);
-    heads.copy_(grad.view(heads.sizes()));
-  };
-  denormalize(0, query_width(), *query_norm_, saved.raw_queries, saved.query_rstd);
-  denormalize(query_width(), key_width(), *key_norm_, saved.raw_keys, saved.key_rstd);
+  rotate(qkv, saved, /*inverse=*/false);
+}
+
+void AttentionBlock::prepare_heads_backward(at::Tensor& grad_qkv,
+                                            const BlockState& state,
+                                            const Saved& saved) const {
+  rotate(grad_qkv, saved, /*inverse=*/true);
+  if (query_norm_) {
+    query_norm_->backward(grad_qkv.narrow(1, 0, query_width()), state.cut, saved.queries);
+    key_norm_->backward(grad_qkv.narrow(1, query_width(), key_width()), state.cut, saved.keys);
+  }
 }
 
 }  // namespace enodia

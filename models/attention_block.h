@@ -1,16 +1,18 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "models/block.h"
 #include "models/model_options.h"
+#include "models/qk_norm.h"
 #include "parallel/parameter_registry.h"
 
 namespace enodia {
 
-/// x += o_proj(attention(norm(x))): grouped-query attention with RoPE, optional RMSNorm of each
-/// head of q and k, optional biases; causal inside each segment of the layout. Explicit backward;
+/// x += o_proj(attention(norm(x))): grouped-query attention with RoPE (models/rotary.h), optional
+/// RMSNorm of q and k (models/qk_norm.h), optional biases; causal inside each segment of the layout. Explicit backward;
 /// its module form is the oracle in tests/references. Heads are cut among the ranks of a tensor-
 /// parallel group (parallel/slice.h), each of which attends for all T tokens.
 class AttentionBlock : public Block {
@@ -40,7 +42,10 @@ class AttentionBlock : public Block {
   at::Tensor project_backward(const at::Tensor& grad_qkv, const at::Tensor& normed) const;
   /// Normalizes and rotates the q and k columns of qkv [T, (H + 2G) d] in place.
   void prepare_heads(at::Tensor& qkv, const BlockState& state, Saved& saved) const;
-  void prepare_heads_backward(at::Tensor& grad_qkv, const Saved& saved) const;
+  void prepare_heads_backward(at::Tensor& grad_qkv,
+                              const BlockState& state,
+                              const Saved& saved) const;
+  void rotate(const at::Tensor& qkv, const Saved& saved, bool inverse) const;
 
   const ModelOptions options_;
   const int index_;
@@ -48,7 +53,8 @@ class AttentionBlock : public Block {
   const DenseParameter& norm_;
   std::vector<Projection> projections_;  // q, k and v in one; or q, and k and v
   const DenseParameter& out_;
-  const DenseParameter *out_bias_ = nullptr, *query_norm_ = nullptr, *key_norm_ = nullptr;
+  const DenseParameter *out_bias_ = nullptr;
+  std::optional<QkNorm> query_norm_, key_norm_;
 };
 
 }  // namespace enodia

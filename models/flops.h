@@ -6,17 +6,18 @@
 namespace enodia {
 
 /// Weights that one token is multiplied with: attention's projections, the dense or shared
-/// feed-forward, the router, the K experts it is sent to, and the head. Not the embedding (a
-/// look-up), norms and biases.
+/// feed-forward and its gate, the router, the K experts it is sent to, and the head. Not the
+/// embedding (a look-up), norms and biases.
 double active_weights(const ModelOptions& options);
 
 /// Floating-point operations that training on one micro-batch takes, forward and backward, however
 /// they are computed: recomputation, padding and communication count nothing.
 ///
-///   6 * active_weights * T + 12 * layers * H * d * sum over segments of L (L + 1) / 2
+///   6 * active_weights * T + 6 * layers * H * (dk + dv) * sum over segments of L (L + 1) / 2
 ///
-/// after Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B, which has 6 N + 12 L H Q T a
-/// token: there T keys are counted for every query, here the ones that it sees.
+/// with dk and dv the widths of a head's keys and values, both d but for mla; after Chowdhery et al.
+/// 2022 (PaLM, arXiv 2204.02311), appendix B, which has 6 N + 12 L H Q T a token: there T keys are
+/// counted for every query, here the ones that it sees.
 double training_flops(const ModelOptions& options, const SequenceLayout& layout);
 
 }  // namespace enodia

@@ -25,6 +25,39 @@ void check_not_negative(Rules& rules, const char* key, double value) {
       std::isfinite(value) && value >= 0, key, " (", value, ") must be finite and not below 0");
 }
 
+void check_one_of(Rules& rules,
+                  const char* key,
+                  const std::string& value,
+                  const char* one,
+                  const char* other) {
+  rules.bound(value == one || value == other, key, " (", value, ") must be ", one, " or ", other);
+}
+
+void check_rotary_ranges(const ModelOptions& o, Rules& rules) {
+  check_positive(rules, "rope_theta", o.rope_theta);
+  check_positive(rules, "partial_rotary_factor", o.partial_rotary_factor);
+  check_one_of(rules, "rope_scaling", o.rope_scaling, "none", "yarn");
+  check_positive(rules, "rope_factor", o.rope_factor);
+  check_range(rules,
+              "rope_original_max_position_embeddings",
+              o.rope_original_max_position_embeddings,
+              1,
+              kMaxTokens);
+  check_positive(rules, "rope_beta_fast", o.rope_beta_fast);
+  check_positive(rules, "rope_beta_slow", o.rope_beta_slow);
+  check_not_negative(rules, "rope_mscale", o.rope_mscale);
+  check_not_negative(rules, "rope_mscale_all_dim", o.rope_mscale_all_dim);
+  check_not_negative(rules, "rope_attention_factor", o.rope_attention_factor);
+}
+
+void check_latent_ranges(const ModelOptions& o, Rules& rules) {
+  check_range(rules, "q_lora_rank", o.q_lora_rank, 0, kMaxWidth);
+  check_range(rules, "kv_lora_rank", o.kv_lora_rank, 1, kMaxWidth);
+  check_range(rules, "qk_nope_head_dim", o.qk_nope_head_dim, 1, kMaxCount);
+  check_range(rules, "qk_rope_head_dim", o.qk_rope_head_dim, 2, kMaxCount);
+  check_range(rules, "v_head_dim", o.v_head_dim, 1, kMaxCount);
+}
+
 void check_ranges(const ModelOptions& o, Rules& rules) {
   check_range(rules, "vocab_size", o.vocab_size, 0, kMaxTokens);
   check_range(rules, "hidden_size", o.hidden_size, 1, kMaxWidth);
@@ -46,27 +79,101 @@ void check_ranges(const ModelOptions& o, Rules& rules) {
   check_range(rules, "first_k_dense_replace", o.first_k_dense_replace, 0, kMaxCount);
   check_range(rules, "max_position_embeddings", o.max_position_embeddings, 1, kMaxTokens);
   check_positive(rules, "routed_scaling_factor", o.routed_scaling_factor);
-  check_positive(rules, "rope_theta", o.rope_theta);
+  check_range(rules,
+              "shared_expert_intermediate_size",
+              o.shared_expert_intermediate_size,
+              0,
+              kMaxWidth);
+  check_rotary_ranges(o, rules);
+  check_latent_ranges(o, rules);
+  check_one_of(rules, "qk_norm", o.qk_norm, "head", "full");
   check_positive(rules, "rms_norm_eps", o.rms_norm_eps);
   check_positive(rules, "initializer_range", o.initializer_range);
-  rules.bound(o.scoring_func == "softmax" || o.scoring_func == "sigmoid",
-              "scoring_func (",
-              o.scoring_func,
-              ") must be softmax or sigmoid");
+  check_one_of(rules, "scoring_func", o.scoring_func, "softmax", "sigmoid");
   rules.bound(o.dtype == DType::kFloat32 || o.dtype == DType::kFloat64,
               "dtype (",
               name_of(o.dtype),
               ") must be float32 or float64");
 }
 
-void check_across(const ModelOptions& o, Rules& rules) {
-  rules.relate(o.head_dim % 2 == 0,
-               "head_dim (",
-               o.head_dim,
+void check_even(Rules& rules, bool holds, const char* key, int64_t dim) {
+  rules.relate(holds,
+               key,
+               " (",
+               dim,
                ") must be even, since rotary embeddings turn pairs of dims; set it to ",
-               o.head_dim - 1,
+               dim - 1,
                " or ",
-               o.head_dim + 1);
+               dim + 1);
+}
+
+void check_rotary(const ModelOptions& o, Rules& rules) {
+  check_even(rules, o.is_latent() || o.head_dim % 2 == 0, "head_dim", o.head_dim);
+  check_even(
+      rules, !o.is_latent() || o.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", o.qk_rope_head_dim);
+  const bool is_part =
+      o.partial_rotary_factor < 1 && o.rotary_dim() >= 2 && o.rotary_dim() % 2 == 0;
+  rules.relate(o.is_latent() || o.partial_rotary_factor == 1 || is_part,
+               "partial_rotary_factor (",
+               o.partial_rotary_factor,
+               ") times head_dim (",
+               o.head_dim,
+               ") must be even and from 2 to head_dim, for it is the part of a head that is "
+               "rotated; set partial_rotary_factor to 1 or 0.5");
+  rules.relate(o.rope_scaling == "none" || o.rope_theta > 1,
+               "rope_theta (",
+               o.rope_theta,
+               ") must be above 1 with rope_scaling: yarn, so that later pairs turn more slowly; "
+               "set it to 10000");
+  rules.relate(o.rope_scaling == "none" || o.rope_factor >= 1,
+               "rope_factor (",
+               o.rope_factor,
+               ") must be at least 1 with rope_scaling: yarn, which makes sequences longer; set "
+               "it to 1 or more");
+}
+
+/// What only the other attention knows.
+void check_latent(const ModelOptions& o, Rules& rules) {
+  const bool grouped = !o.is_latent();
+  rules.relate(grouped || o.num_key_value_heads == o.num_attention_heads,
+               "num_key_value_heads (",
+               o.num_key_value_heads,
+               ") must equal num_attention_heads (",
+               o.num_attention_heads,
+               ") with attention: mla, whose heads have keys of their own; set it to ",
+               o.num_attention_heads);
+  rules.relate(grouped || !o.use_qk_norm,
+               "use_qk_norm (",
+               o.use_qk_norm ? "true" : "false",
+               ") must be false with attention: mla, which has norms of its latents; set it to "
+               "false");
+  rules.relate(grouped || o.partial_rotary_factor == 1,
+               "partial_rotary_factor (",
+               o.partial_rotary_factor,
+               ") must be 1 with attention: mla, which rotates qk_rope_head_dim; set it to 1");
+}
+
+void check_shared(const ModelOptions& o, Rules& rules) {
+  rules.relate(o.shared_expert_intermediate_size == 0 || o.num_shared_experts == 1,
+               "num_shared_experts (",
+               o.num_shared_experts,
+               ") must be 1 when shared_expert_intermediate_size (",
+               o.shared_expert_intermediate_size,
+               ") is not 0, for that is the width of one; set it to 1, or "
+               "shared_expert_intermediate_size to 0");
+  rules.relate(!o.shared_expert_gate || o.num_shared_experts > 0,
+               "shared_expert_gate (",
+               o.shared_expert_gate ? "true" : "false",
+               ") must be false when num_shared_experts (",
+               o.num_shared_experts,
+               ") is 0, since there is nothing to weigh; set it to false, or num_shared_experts "
+               "to at least 1");
+}
+
+void check_across(const ModelOptions& o, Rules& rules) {
+  check_rotary(o, rules);
+  check_latent(o, rules);
+  check_shared(o, rules);
   rules.relate(o.num_attention_heads % o.num_key_value_heads == 0,
                "num_key_value_heads (",
                o.num_key_value_heads,

@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "models/attention_block.h"
+#include "models/mla_block.h"
 
 namespace enodia {
 namespace {
@@ -13,6 +14,13 @@ std::unique_ptr<Block> make_grouped_query(const ModelOptions& options,
                                           int index,
                                           ParameterRegistry& registry) {
   return std::make_unique<AttentionBlock>(options, layer_name, index, registry);
+}
+
+std::unique_ptr<Block> make_latent(const ModelOptions& options,
+                                   const std::string& layer_name,
+                                   int index,
+                                   ParameterRegistry& registry) {
+  return std::make_unique<MlaBlock>(options, layer_name, index, registry);
 }
 
 std::unique_ptr<Router> make_linear(const ModelOptions& options,
@@ -38,7 +46,7 @@ std::vector<std::string> names_of(const std::map<std::string, Factory>& factorie
 }  // namespace
 
 ModelParts::ModelParts()
-    : attentions{{kGroupedQuery, make_grouped_query}},
+    : attentions{{kGroupedQuery, make_grouped_query}, {kLatentAttention, make_latent}},
       routers{{kLinearRouter, make_linear}},
       losses{{kCrossEntropy, [](const ModelOptions&) { return LossFunction(); }}} {}
 

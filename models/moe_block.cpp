@@ -32,7 +32,8 @@ double share_of_token(const BlockState& state) {
 struct MoeBlock::Saved : SavedState {
   at::Tensor hidden, normed, rstd;
   at::Tensor jitter;  // of the router's input; undefined = none
-  at::Tensor shared_gate_up, shared_out;
+  SharedExperts::Saved shared;
+  at::Tensor shared_out;
   LocalGraph router;
   Route route;
   at::Tensor grad_probs, grad_logits;  // of the router's losses, [T, E]
@@ -73,11 +74,8 @@ MoeBlock::MoeBlock(const ModelOptions& options,
         0,
         {.decays = false, .trained = false, .initializer = Initializer::kZeros});
   }
-  if (options.num_shared_experts > 0) {
-    shared_.emplace(layer_name + ".mlp.shared_experts",
-                    options.hidden_size,
-                    options.num_shared_experts * options.moe_intermediate_size,
-                    registry);
+  if (options.shared_width() > 0) {
+    shared_.emplace(options, layer_name + ".mlp", registry);
   }
 }
 
@@ -274,7 +272,7 @@ void MoeBlock::dispatch(BlockState& state, Saved& saved) {
   saved.rows = dispatcher_.send(saved.map, saved.normed);
   saved.choices = dispatcher_.send_choices(saved.map, saved.route.weights);
   if (shared_) {
-    saved.shared_out = shared_->forward(state.cut, saved.normed, saved.shared_gate_up);
+    saved.shared_out = shared_->forward(state.cut, saved.normed, saved.shared);
   }
 }
 
@@ -302,7 +300,7 @@ void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
   saved.rows = dispatcher_.send(saved.map, state.grad_hidden);
   if (shared_) {
     saved.grad_shared =
-        shared_->backward(state.cut, state.grad_hidden, saved.normed, saved.shared_gate_up);
+        shared_->backward(state.cut, state.grad_hidden, saved.normed, saved.shared);
   }
 }
 

@@ -7,10 +7,10 @@
 #include "common/random.h"
 #include "models/block.h"
 #include "models/experts.h"
-#include "models/feed_forward.h"
 #include "models/model_options.h"
 #include "models/model_parts.h"
 #include "models/router/route.h"
+#include "models/shared_experts.h"
 #include "parallel/expert_store.h"
 #include "parallel/token_dispatcher.h"
 
@@ -68,7 +68,7 @@ class MoeBlock : public Block {
   const DenseParameter& norm_;
   const std::unique_ptr<Router> router_;
   const DenseParameter* bias_ = nullptr;
-  std::optional<FeedForward> shared_;
+  std::optional<SharedExperts> shared_;
 };
 
 }  // namespace enodia

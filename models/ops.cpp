@@ -99,20 +99,27 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
   return gradients;
 }
 
-RotaryTable rotary_table(const SequenceLayout& layout,
-                         int64_t head_dim,
-                         double theta,
-                         at::ScalarType dtype) {
-  return reference::rotary_table(layout, head_dim, theta, dtype);
+RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype) {
+  return reference::rotary_table(layout, rotary, dtype);
 }
 
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse) {
-  if (!has_kernel_rows(x) || !use_kernels(table.cos, table.sin)) {
-    return reference::rotate(x, table, heads, inverse);
-  }
   const int64_t half = table.cos.size(1);
   ENODIA_CHECK_EQ(x.size(0), table.cos.size(0), "tokens of x and of the rotary table");
-  ENODIA_CHECK_EQ(x.size(1), heads * 2 * half, "columns of x and of the heads");
+  ENODIA_CHECK(heads == 0 ? x.size(1) == 0
+                          : x.size(1) % heads == 0 && x.size(1) / heads >= 2 * half,
+               x.size(1),
+               " columns do not hold ",
+               heads,
+               " heads of at least ",
+               2 * half);
+  if (x.numel() == 0) {
+    return;
+  }
+  const bool plain = !table.interleaved && x.size(1) == heads * 2 * half;
+  if (!plain || !has_kernel_rows(x) || !use_kernels(table.cos, table.sin)) {
+    return reference::rotate(x, table, heads, inverse);
+  }
   for_row_ranges(x.size(0), x.size(1), [&](int64_t first, int64_t rows) {
     cpu_kernels().rotate(floats(x) + first * x.stride(0),
                          x.stride(0),

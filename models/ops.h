@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "models/rotary.h"
 #include "models/sequence_layout.h"
 
 /// The local mathematics of the decoder as explicit forwards and backwards on tensors: no autograd,
@@ -51,16 +52,16 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
                                 const at::Tensor& gate_up,
                                 const at::Tensor& row_weight = {});
 
-/// cos and sin of position * theta^(-2j/d), [T, d/2] each, for the layout's positions.
+/// magnitude * cos and sin of position * frequency, [T, pairs] each, for the layout's positions.
 struct RotaryTable {
   at::Tensor cos, sin;
+  bool interleaved = false;
 };
-RotaryTable rotary_table(const SequenceLayout& layout,
-                         int64_t head_dim,
-                         double theta,
-                         at::ScalarType dtype);
-/// Rotates in place `heads` heads of x [T, heads * d] (half-split pairs); `inverse` turns back,
-/// which is the backward. x may be a column slice of a wider row (stride(0) > heads * d).
+RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype);
+/// Rotates in place the first 2 * pairs dims of each of `heads` heads of x [T, heads * d]; `inverse`
+/// turns back, which is the backward (the magnitude counts again). Interleaved pairs come to lie as
+/// half-split ones, and `inverse` takes them so: q and k go the same way, and their product does not
+/// mind. x may be a column slice of a wider row (stride(0) > heads * d).
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse = false);
 
 /// Causal attention inside each segment of `layout`. qkv is [T, (H + 2G) d]: all query heads, then

@@ -19,6 +19,7 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/triu.h>
 #include <ATen/ops/where.h>
@@ -97,28 +98,29 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
   return gradients;
 }
 
-RotaryTable rotary_table(const SequenceLayout& layout,
-                         int64_t head_dim,
-                         double theta,
-                         at::ScalarType dtype) {
-  const int64_t half = head_dim / 2;
-  const at::Tensor frequency =
-      at::arange(half, at::kDouble).mul(-std::log(theta) / static_cast<double>(half)).exp();
+RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype) {
+  const at::Tensor frequency = at::tensor(rotary.frequencies, at::kDouble);
   const at::Tensor position = at::tensor(layout.positions, at::kInt).to(at::kDouble);
   const at::Tensor angle = at::outer(position, frequency);
-  return {angle.cos().to(dtype), angle.sin().to(dtype)};
+  return {(angle.cos() * rotary.magnitude).to(dtype),
+          (angle.sin() * rotary.magnitude).to(dtype),
+          rotary.interleaved};
 }
 
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse) {
   const int64_t half = table.cos.size(1);
-  const at::Tensor pairs = x.view({x.size(0), heads, 2, half});
-  at::Tensor left = pairs.select(2, 0);
-  at::Tensor right = pairs.select(2, 1);
+  // A view however the columns lie: [T, heads, 2 half].
+  const at::Tensor turning =
+      x.unflatten(1, {heads, heads > 0 ? x.size(1) / heads : 0}).narrow(2, 0, 2 * half);
+  const at::Tensor halves = turning.unflatten(2, {2, half});
+  const at::Tensor neighbours = turning.unflatten(2, {half, 2}).transpose(2, 3);
+  const at::Tensor& from = table.interleaved && !inverse ? neighbours : halves;
+  at::Tensor to = table.interleaved && inverse ? neighbours : halves;
+  const at::Tensor left = from.select(2, 0);
+  const at::Tensor right = from.select(2, 1);
   const at::Tensor cos = table.cos.unsqueeze(1);
   const at::Tensor sin = inverse ? -table.sin.unsqueeze(1) : table.sin.unsqueeze(1);
-  const at::Tensor turned = left * cos - right * sin;
-  right.copy_(right * cos + left * sin);
-  left.copy_(turned);
+  to.copy_(at::stack({left * cos - right * sin, right * cos + left * sin}, 2));
 }
 
 namespace {

@@ -27,10 +27,7 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
                                 const at::Tensor& gate_up,
                                 const at::Tensor& row_weight);
 
-RotaryTable rotary_table(const SequenceLayout& layout,
-                         int64_t head_dim,
-                         double theta,
-                         at::ScalarType dtype);
+RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype);
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse);
 
 AttentionResult attention(const at::Tensor& qkv,

@@ -25,6 +25,32 @@ class Collector {
   std::vector<ParameterShape>& list_;
 };
 
+void add_latent_attention(const ModelOptions& o, const std::string& name, Collector& list) {
+  const int64_t heads = o.num_attention_heads;
+  const int64_t latent_and_key = o.kv_lora_rank + o.qk_rope_head_dim;
+  if (o.q_lora_rank > 0) {
+    list.add(name + ".q_a_proj.weight", {o.q_lora_rank, o.hidden_size});
+    list.add(name + ".q_a_layernorm.weight", {o.q_lora_rank});
+    list.add(name + ".q_b_proj.weight", {heads * o.key_dim(), o.q_lora_rank});
+  } else {
+    list.add(name + ".q_proj.weight", {heads * o.key_dim(), o.hidden_size});
+  }
+  list.add(name + ".kv_a_proj_with_mqa.weight", {latent_and_key, o.hidden_size});
+  list.add(name + ".kv_a_layernorm.weight", {o.kv_lora_rank});
+  list.add(name + ".kv_b_proj.weight",
+           {heads * (o.qk_nope_head_dim + o.v_head_dim), o.kv_lora_rank});
+  list.add(name + ".o_proj.weight", {o.hidden_size, heads * o.v_head_dim});
+  if (o.attention_bias) {
+    list.add(name + ".kv_a_proj_with_mqa.bias", {latent_and_key});
+  }
+  if (o.attention_bias && o.q_lora_rank > 0) {
+    list.add(name + ".q_a_proj.bias", {o.q_lora_rank});
+  }
+  if (o.attention_output_bias) {
+    list.add(name + ".o_proj.bias", {o.hidden_size});
+  }
+}
+
 void add_attention(const ModelOptions& o, const std::string& name, Collector& list) {
   const int64_t query_width = o.num_attention_heads * o.head_dim;
   const int64_t key_width = o.num_key_value_heads * o.head_dim;
@@ -41,8 +67,9 @@ void add_attention(const ModelOptions& o, const std::string& name, Collector& li
     list.add(name + ".o_proj.bias", {o.hidden_size});
   }
   if (o.use_qk_norm) {
-    list.add(name + ".q_norm.weight", {o.head_dim});
-    list.add(name + ".k_norm.weight", {o.head_dim});
+    const bool full = o.qk_norm == "full";
+    list.add(name + ".q_norm.weight", {full ? query_width : o.head_dim});
+    list.add(name + ".k_norm.weight", {full ? key_width : o.head_dim});
   }
 }
 
@@ -55,9 +82,11 @@ void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
     list.add_feed_forward(
         name + ".experts." + std::to_string(expert), o.hidden_size, o.moe_intermediate_size);
   }
-  if (o.num_shared_experts > 0) {
-    list.add_feed_forward(
-        name + ".shared_experts", o.hidden_size, o.num_shared_experts * o.moe_intermediate_size);
+  if (o.shared_width() > 0) {
+    list.add_feed_forward(name + ".shared_experts", o.hidden_size, o.shared_width());
+  }
+  if (o.shared_expert_gate) {
+    list.add(name + ".shared_expert_gate.weight", {1, o.hidden_size});
   }
 }
 
@@ -79,7 +108,8 @@ std::vector<ParameterShape> list_parameters(const ModelOptions& o) {
   for (int64_t layer = 0; layer < o.num_hidden_layers; ++layer) {
     const std::string name = "model.layers." + std::to_string(layer);
     list.add(name + ".input_layernorm.weight", {o.hidden_size});
-    add_attention(o, name + ".self_attn", list);
+    const auto add = o.is_latent() ? add_latent_attention : add_attention;
+    add(o, name + ".self_attn", list);
     list.add(name + ".post_attention_layernorm.weight", {o.hidden_size});
     if (o.is_moe_layer(layer)) {
       add_moe(o, name + ".mlp", list);

@@ -48,14 +48,18 @@ class Reader {
       std::for_each(keys.begin(), keys.end(), [&](const HfKey& key) { read_key(key); });
     }
     derive_heads();
-    read_rope(keys_, config_.model);
-    read_sliding_window(keys_, family_.sliding_window, config_.model);
+    read_rope(keys_, family_, config_.model);
+    read_sliding_window(
+        keys_, family_.sliding_window.value_or(HfSlidingWindow()), config_.model);
     read_layer_types(keys_, config_.model);
     read_training();
     config_.token_ids = read_token_ids(keys_, family_, config_.model.vocab_size);
+    if (family_.hooks.read != nullptr) {
+      family_.hooks.read(keys_, config_.model);
+    }
     check_required();
     check_sizes();
-    if (family_.has_dense_layers) {
+    if (family_.dense_layers == HfDenseLayers::kListed) {
       read_dense_layers(keys_, config_.model);
     }
     keys_.refuse_others();
@@ -115,10 +119,13 @@ class Reader {
   void derive_heads() {
     ModelOptions& model = config_.model;
     const Json* groups = keys_.take("num_key_value_heads");
-    if (groups != nullptr && groups->is_null()) {
+    if (groups == nullptr ? model.num_key_value_heads == 0 : groups->is_null()) {
       model.num_key_value_heads = model.num_attention_heads;
     }
     const Json* width = keys_.take("head_dim");
+    if (model.is_latent()) {
+      return derive_rotated_width(width);
+    }
     if ((width != nullptr && !width->is_null()) || !keys_.sound() ||
         model.num_attention_heads < 1) {
       return;
@@ -131,12 +138,22 @@ class Reader {
     model.head_dim = model.hidden_size / model.num_attention_heads;
   }
 
+  /// transformers calls the rotated part of a latent attention's head head_dim, and no more.
+  void derive_rotated_width(const Json* width) {
+    ModelOptions& model = config_.model;
+    if (width != nullptr && !width->is_null() && *width != Json(model.qk_rope_head_dim)) {
+      keys_.refuse("head_dim", *width, "must be qk_rope_head_dim or null");
+    }
+    model.head_dim = model.qk_rope_head_dim;
+  }
+
   void read_training() {
-    config_.router_aux_loss_coef = 0.001;  // transformers' in all families
-    if (const Json* value = keys_.take("router_aux_loss_coef"); value != nullptr) {
-      config_.router_aux_loss_coef = keys_.number("router_aux_loss_coef", *value).value_or(0.0);
+    const std::string_view key = family_.aux_loss_key;
+    config_.router_aux_loss_coef = family_.aux_loss_coef;
+    if (const Json* value = keys_.take(key); value != nullptr) {
+      config_.router_aux_loss_coef = keys_.number(key, *value).value_or(0.0);
       if (config_.router_aux_loss_coef < 0) {
-        keys_.refuse("router_aux_loss_coef", *value, "must not be below 0");
+        keys_.refuse(key, *value, "must not be below 0");
       }
     }
     const Json* dtype = keys_.take_either("dtype", "torch_dtype");
@@ -170,13 +187,18 @@ class Reader {
     if (model.vocab_size < 1) {
       keys_.refuse("vocab_size (" + std::to_string(model.vocab_size) + ") must be at least 1");
     }
-    if (model.num_experts == 0 && !family_.has_dense_layers) {
+    if (model.num_experts == 0 && family_.dense_layers != HfDenseLayers::kListed) {
       keys_.refuse(with_keys("num_experts (0) must be at least 1, since all layers hold experts"));
     }
     std::set<std::string> told;  // a key may hold two members
     for (const std::string& sentence : violations_of(model)) {
       if (std::string here = with_keys(sentence); told.insert(here).second) {
         keys_.refuse(std::move(here));
+      }
+    }
+    if (keys_.sound() && family_.hooks.refuse != nullptr) {
+      for (const std::string& sentence : family_.hooks.refuse(model)) {
+        keys_.refuse(with_keys(sentence));
       }
     }
   }

@@ -1,13 +1,11 @@
-#include <map>
+#include <string>
+#include <utility>
 
 #include "checkpoint/hf/hf_config.h"
 #include "checkpoint/hf/hf_description.h"
 
 namespace enodia {
 namespace {
-
-/// In order of their names, as transformers writes them.
-using Keys = std::map<std::string, Json, std::less<>>;
 
 Json json_of(const std::optional<int64_t>& id) {
   return id ? Json(*id) : Json(nullptr);
@@ -18,7 +16,7 @@ Json json_of_eos(const std::vector<int64_t>& ids) {
   return ids.empty() ? Json(nullptr) : ids.size() == 1 ? Json(ids.front()) : Json(ids);
 }
 
-Json to_json(Keys&& keys) {
+Json to_json(HfWritten&& keys) {
   Json json = Json::object();
   for (auto& [key, value] : keys) {
     json[key] = std::move(value);
@@ -26,7 +24,7 @@ Json to_json(Keys&& keys) {
   return json;
 }
 
-void write_members(const HfFamily& family, const ModelOptions& model, Keys& keys) {
+void write_members(const HfFamily& family, const ModelOptions& model, HfWritten& keys) {
   for (const auto& list : {decoder_keys(), family.keys}) {
     for (const HfKey& key : list) {
       const Json value = value_of(model, key.member);
@@ -41,7 +39,42 @@ void write_members(const HfFamily& family, const ModelOptions& model, Keys& keys
   }
 }
 
-void write_dense_layers(const ModelOptions& model, Keys& keys) {
+/// The keys of YaRN under their names within rope_parameters and rope_scaling.
+Json yarn_keys(const ModelOptions& model) {
+  Json rope{{"rope_type", "yarn"},
+            {"factor", model.rope_factor},
+            {"original_max_position_embeddings", model.rope_original_max_position_embeddings},
+            {"beta_fast", model.rope_beta_fast},
+            {"beta_slow", model.rope_beta_slow},
+            {"truncate", model.rope_truncate}};
+  const auto tell = [&](const char* key, double value) {
+    if (value > 0) {
+      rope[key] = value;
+    }
+  };
+  tell("mscale", model.rope_mscale);
+  tell("mscale_all_dim", model.rope_mscale_all_dim);
+  tell("attention_factor", model.rope_attention_factor);
+  return rope;
+}
+
+void write_rope(const HfFamily& family, const ModelOptions& model, HfWritten& keys) {
+  const bool yarn = model.rope_scaling == "yarn";
+  Json rope = yarn ? yarn_keys(model) : Json{{"rope_type", "default"}};
+  if (yarn) {
+    keys["rope_scaling"] = rope;
+    keys["rope_scaling"]["type"] = "yarn";  // as readers before transformers 4.43 call it
+  }
+  rope["rope_theta"] = model.rope_theta;
+  keys["rope_theta"] = model.rope_theta;
+  if (family.is_partly_rotated) {
+    rope["partial_rotary_factor"] = model.partial_rotary_factor;
+    keys["partial_rotary_factor"] = model.partial_rotary_factor;
+  }
+  keys["rope_parameters"] = std::move(rope);
+}
+
+void write_dense_layers(const ModelOptions& model, HfWritten& keys) {
   keys["decoder_sparse_step"] = 1;
   Json layers = Json::array();
   for (int64_t layer = 0; layer < model.first_k_dense_replace; ++layer) {
@@ -54,24 +87,31 @@ void write_dense_layers(const ModelOptions& model, Keys& keys) {
 
 Json write_hf_config(const HfConfig& config) {
   const HfFamily& family = *config.family;
-  Keys keys;
+  HfWritten keys;
   keys["architectures"] = Json::array({family.architecture});
   keys["model_type"] = family.model_type;
   write_members(family, config.model, keys);
-  keys["rope_theta"] = config.model.rope_theta;
-  keys["rope_parameters"] = {{"rope_theta", config.model.rope_theta}, {"rope_type", "default"}};
-  keys["sliding_window"] = nullptr;
-  if (family.sliding_window.has_switch) {
+  write_rope(family, config.model, keys);
+  if (family.sliding_window) {
+    keys["sliding_window"] = nullptr;
+  }
+  if (family.sliding_window && family.sliding_window->has_switch) {
     keys["use_sliding_window"] = false;
   }
-  if (family.has_dense_layers) {
+  if (family.dense_layers == HfDenseLayers::kListed) {
     write_dense_layers(config.model, keys);
+  }
+  if (config.model.is_latent()) {
+    keys["head_dim"] = config.model.qk_rope_head_dim;
+  }
+  if (family.hooks.write != nullptr) {
+    family.hooks.write(config.model, keys);
   }
   if (!config.dtype.empty()) {
     keys["dtype"] = config.dtype;
     keys["torch_dtype"] = config.dtype;
   }
-  keys["router_aux_loss_coef"] = config.router_aux_loss_coef;
+  keys[std::string(family.aux_loss_key)] = config.router_aux_loss_coef;
   keys["output_router_logits"] = false;
   keys["use_cache"] = true;
   keys["bos_token_id"] = json_of(config.token_ids.bos);
@@ -81,7 +121,7 @@ Json write_hf_config(const HfConfig& config) {
 }
 
 Json write_generation_config(const HfTokenIds& token_ids) {
-  Keys keys;
+  HfWritten keys;
   if (token_ids.bos) {
     keys["bos_token_id"] = *token_ids.bos;
   }

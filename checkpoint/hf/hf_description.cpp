@@ -1,5 +1,6 @@
 #include "checkpoint/hf/hf_description.h"
 
+#include <algorithm>
 #include <array>
 
 namespace enodia {
@@ -45,12 +46,44 @@ std::span<const HfRequired> common_required() {
 }
 
 std::span<const HfTrait> common_traits() {
-  static constexpr std::string_view kBuiltIn = "only what is built in can be expressed";
-  static constexpr std::array<HfTrait, 2> kTraits{{
-      {"attention", &ModelOptions::attention, kBuiltIn},
-      {"router", &ModelOptions::router, kBuiltIn},
+  static constexpr std::string_view kNoBias = "its attention has no biases";
+  static constexpr std::string_view kNoGroups = "its router knows no groups of experts";
+  static constexpr std::array<HfTrait, 16> kTraits{{
+      {"attention", &ModelOptions::attention, "its attention is another one"},
+      {"router", &ModelOptions::router, "only what is built in can be expressed"},
+      {"use_qk_norm", &ModelOptions::use_qk_norm, "its attention has no norms of q and k"},
+      {"qk_norm", &ModelOptions::qk_norm, "its norms of q and k are of each head"},
+      {"attention_bias", &ModelOptions::attention_bias, kNoBias},
+      {"attention_output_bias", &ModelOptions::attention_output_bias, kNoBias},
+      {"scoring_func", &ModelOptions::scoring_func, "its router knows softmax only"},
+      {"routed_scaling_factor", &ModelOptions::routed_scaling_factor, "it does not scale experts"},
+      {"n_group", &ModelOptions::n_group, kNoGroups},
+      {"topk_group", &ModelOptions::topk_group, kNoGroups},
+      {"use_expert_bias", &ModelOptions::use_expert_bias, "its router has no bias of experts"},
+      {"num_shared_experts", &ModelOptions::num_shared_experts, "it has no shared experts"},
+      {"shared_expert_intermediate_size",
+       &ModelOptions::shared_expert_intermediate_size,
+       "its shared experts are as wide as others"},
+      {"shared_expert_gate",
+       &ModelOptions::shared_expert_gate,
+       "its shared experts have no gate"},
+      {"partial_rotary_factor",
+       &ModelOptions::partial_rotary_factor,
+       "it rotates all of a head"},
+      {"rope_interleave", &ModelOptions::rope_interleave, "it rotates pairs of one dim of each half"},
   }};
   return kTraits;
+}
+
+bool applies(const HfTrait& common, const HfFamily& family) {
+  const auto is_of = [&](const auto& each) { return each.member == common.member; };
+  const bool in_keys = std::any_of(family.keys.begin(), family.keys.end(), is_of);
+  const bool in_traits = std::any_of(family.traits.begin(), family.traits.end(), is_of);
+  const bool in_hooks =
+      std::find(family.told.begin(), family.told.end(), common.model_key) != family.told.end();
+  const bool in_rope =
+      family.is_partly_rotated && common.model_key == "partial_rotary_factor";
+  return !in_keys && !in_traits && !in_hooks && !in_rope;
 }
 
 std::span<const std::string_view> common_idle() {

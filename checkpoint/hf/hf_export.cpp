@@ -33,7 +33,11 @@ struct Piece {
 std::vector<Piece> list_pieces(const HfConfig& config, DType dtype) {
   std::vector<Piece> pieces;
   for (ParameterShape& parameter : list_parameters(config.model)) {
-    SafetensorsSpec tensor{hf_name(*config.family, parameter.name), dtype, parameter.shape};
+    // Rounding a router's selection would send tokens elsewhere: transformers keeps it too.
+    const bool is_exact = parameter.name.ends_with("e_score_correction_bias");
+    SafetensorsSpec tensor{hf_name(*config.family, parameter.name),
+                           is_exact ? DType::kFloat32 : dtype,
+                           parameter.shape};
     pieces.push_back({std::move(parameter), std::move(tensor)});
   }
   std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
@@ -85,10 +89,10 @@ float round_to(DType dtype, float value) {
   return dtype == DType::kBFloat16 ? float_from_bfloat16(bfloat16_from_float(value)) : value;
 }
 
-/// Writes weights in one type, and looks for those that are not finite.
+/// Writes weights, and looks for those that are not finite.
 class WeightWriter {
  public:
-  WeightWriter(const WeightSource& weights, DType dtype) : weights_(weights), dtype_(dtype) {}
+  explicit WeightWriter(const WeightSource& weights) : weights_(weights) {}
 
   void write_file(const fs::path& path, std::span<const Piece> pieces) {
     std::vector<SafetensorsSpec> tensors;
@@ -109,12 +113,13 @@ class WeightWriter {
  private:
   void write_slab(const Piece& piece, const Box& slab, SafetensorsWriter& writer) {
     const auto values = read_slab<float>(weights_, piece.parameter, slab);
-    if (!std::all_of(values.begin(), values.end(), [this](float value) {
-          return std::isfinite(round_to(dtype_, value));
+    const DType dtype = piece.tensor.dtype;
+    if (!std::all_of(values.begin(), values.end(), [dtype](float value) {
+          return std::isfinite(round_to(dtype, value));
         })) {
       look_at_not_finite(piece, slab);
     }
-    if (dtype_ == DType::kFloat32) {
+    if (dtype == DType::kFloat32) {
       writer.write(std::as_bytes(std::span(values)));
       return;
     }
@@ -126,24 +131,24 @@ class WeightWriter {
   /// A weight that is not finite stays so; one that is must not become infinite. The slab is read
   /// anew, since a float64 weight may be too large for float32 already.
   void look_at_not_finite(const Piece& piece, const Box& slab) {
+    const DType dtype = piece.tensor.dtype;
     for (const double value : read_slab<double>(weights_, piece.parameter, slab)) {
       if (!std::isfinite(value)) {
         first_not_finite_ = first_not_finite_.value_or(piece.tensor.name);
-      } else if (!std::isfinite(round_to(dtype_, static_cast<float>(value)))) {
+      } else if (!std::isfinite(round_to(dtype, static_cast<float>(value)))) {
         throw FileError(
             detail::concat(quote(piece.tensor.name),
                            " holds ",
                            value,
                            ", which is too large for ",
-                           name_of(dtype_),
-                           dtype_ == DType::kFloat32 ? "; " : "; export it as float32, or ",
+                           name_of(dtype),
+                           dtype == DType::kFloat32 ? "; " : "; export it as float32, or ",
                            "take a checkpoint from before the weights grew so large"));
       }
     }
   }
 
   const WeightSource& weights_;
-  const DType dtype_;
   std::optional<std::string> first_not_finite_;
 };
 
@@ -191,7 +196,7 @@ std::optional<std::string> write_hf_model(const fs::path& folder,
   refuse_other_weights(folder);
   const std::vector<Piece> pieces = list_pieces(config, options.dtype);
   const auto files = cut_files(pieces, options.max_file_bytes);
-  WeightWriter writer(weights, options.dtype);
+  WeightWriter writer(weights);
   for (size_t i = 0; i < files.size(); ++i) {
     writer.write_file(folder / name_of_file(i, files.size()), files[i]);
   }

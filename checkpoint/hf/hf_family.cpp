@@ -12,7 +12,14 @@
 namespace enodia {
 namespace {
 
-constexpr std::array<const HfFamily*, 2> kFamilies{&mixtral_family, &qwen3_moe_family};
+/// A model that several express is written as the first of them.
+constexpr std::array<const HfFamily*, 7> kFamilies{&mixtral_family,
+                                                   &qwen3_moe_family,
+                                                   &qwen2_moe_family,
+                                                   &olmoe_family,
+                                                   &glm4_moe_family,
+                                                   &deepseek_v2_family,
+                                                   &deepseek_v3_family};
 
 void join(std::string& text, const std::string& clause, const char* between) {
   text += (text.empty() ? "" : between) + clause;
@@ -26,14 +33,17 @@ void add_traits(const HfFamily& family,
                 const ModelOptions& model,
                 std::vector<std::string>& clauses) {
   const ModelOptions expressed = family.defaults();
-  for (const auto& traits : {common_traits(), family.traits}) {
-    for (const HfTrait& trait : traits) {
-      if (value_of(model, trait.member) != value_of(expressed, trait.member)) {
-        clauses.push_back(describe(trait.model_key, model, trait.member) +
-                          std::string(trait.reason));
-      }
+  const auto add = [&](const HfTrait& trait) {
+    if (value_of(model, trait.member) != value_of(expressed, trait.member)) {
+      clauses.push_back(describe(trait.model_key, model, trait.member) + std::string(trait.reason));
+    }
+  };
+  for (const HfTrait& trait : common_traits()) {
+    if (applies(trait, family)) {
+      add(trait);
     }
   }
+  std::for_each(family.traits.begin(), family.traits.end(), add);
 }
 
 /// Members under one key that have different values.
@@ -51,10 +61,15 @@ void add_disunity(const HfFamily& family,
   }
 }
 
-void add_dense_layers(const ModelOptions& model, std::vector<std::string>& clauses) {
+void add_dense_layers(const HfFamily& family,
+                      const ModelOptions& model,
+                      std::vector<std::string>& clauses) {
+  if (family.dense_layers == HfDenseLayers::kListed) {
+    return;
+  }
   if (model.num_experts == 0) {
     clauses.push_back("model.num_experts is 0, but all its layers hold experts");
-  } else if (model.first_k_dense_replace > 0) {
+  } else if (family.dense_layers == HfDenseLayers::kNone && model.first_k_dense_replace > 0) {
     clauses.push_back("model.first_k_dense_replace is " +
                       std::to_string(model.first_k_dense_replace) +
                       ", but all its layers hold experts");
@@ -90,8 +105,10 @@ std::string family_refusal(const HfFamily& family, const ModelOptions& model) {
   std::vector<std::string> clauses;
   add_traits(family, model, clauses);
   add_disunity(family, model, clauses);
-  if (!family.has_dense_layers) {
-    add_dense_layers(model, clauses);
+  add_dense_layers(family, model, clauses);
+  if (family.hooks.refuse != nullptr) {
+    const std::vector<std::string> more = family.hooks.refuse(model);
+    clauses.insert(clauses.end(), more.begin(), more.end());
   }
   std::string refusal;
   for (const std::string& clause : clauses) {

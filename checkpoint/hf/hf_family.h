@@ -13,13 +13,13 @@ namespace enodia {
 /// its tensors stands in checkpoint/hf/<family>.cpp.
 struct HfFamily;
 
-/// "mixtral", "qwen3_moe".
+/// "mixtral", "deepseek_v3".
 std::string_view name_of(const HfFamily& family);
 /// "MixtralForCausalLM".
 std::string_view architecture_of(const HfFamily& family);
 /// The family of a `model_type`, or null.
 const HfFamily* find_family(std::string_view model_type);
-/// All names, for messages: "mixtral, qwen3_moe".
+/// All names, for messages: "mixtral, qwen3_moe, ...".
 std::string list_families();
 
 /// Why the family cannot express a model, as a clause naming key and value ("model.scoring_func is

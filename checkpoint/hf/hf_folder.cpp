@@ -1,17 +1,20 @@
 #include "checkpoint/hf/hf_folder.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "checkpoint/hf/hf_description.h"
 #include "checkpoint/hf/hf_names.h"
 #include "checkpoint/native/box.h"
 #include "checkpoint/safetensors/safetensors_elements.h"
 #include "checkpoint/safetensors/safetensors_folder.h"
 #include "common/check.h"
 #include "common/error.h"
+#include "common/log.h"
 #include "common/wording.h"
 #include "models/parameter_list.h"
 
@@ -86,9 +89,16 @@ class Fitting {
       const bool is_tied_head = config_.model.tie_word_embeddings && tensor.name == kHead;
       if (is_tied_head && embedding != nullptr) {
         compare_head(tensor, *embedding);
+      } else if (!used_[i] && is_of_further_layer(tensor.name)) {
+        ++further_;
       } else if (!used_[i] && !is_buffer) {
         others.push_back(tensor.name);
       }
+    }
+    if (further_ > 0) {
+      log_info(std::to_string(further_) + " tensors of layers behind layer " +
+               std::to_string(config_.model.num_hidden_layers - 1) +
+               " are not read: they predict further tokens");
     }
     if (!others.empty()) {
       problems_.push_back(list_names(others,
@@ -139,6 +149,18 @@ class Fitting {
            ", but config.json asks for " + text_of(expected);
   }
 
+  /// Of multi-token prediction: "model.layers.61.enorm.weight" where the last layer is 60.
+  bool is_of_further_layer(std::string_view name) const {
+    constexpr std::string_view kLayers = "model.layers.";
+    const std::string_view begin = kLayers.substr(strip_.size());
+    if (!config_.family->has_further_layers || !name.starts_with(begin)) {
+      return false;
+    }
+    int64_t layer = -1;
+    std::from_chars(name.data() + begin.size(), name.data() + name.size(), layer);
+    return layer >= config_.model.num_hidden_layers;
+  }
+
   /// A head that is stored although it is tied must be the embedding.
   void compare_head(const SafetensorsTensor& head, const SafetensorsTensor& embedding) {
     constexpr int64_t kSlabElements = int64_t{1} << 20;
@@ -167,6 +189,7 @@ class Fitting {
   const HfConfig& config_;
   const SafetensorsFolder& files_;
   std::string strip_;
+  int64_t further_ = 0;
   std::vector<bool> used_;  // of files_.tensors()
   std::vector<std::string> missing_, problems_;
 };

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "checkpoint/hf/hf_description.h"
 #include "common/wording.h"
 
 namespace enodia {

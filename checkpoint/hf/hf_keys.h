@@ -7,10 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/hf/hf_description.h"
 #include "common/json.h"
 
 namespace enodia {
+
+struct HfRequired;
 
 /// A JSON value for messages: on one line, ASCII, long ones cut.
 std::string text_of_json(const Json& value);

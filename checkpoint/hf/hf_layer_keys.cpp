@@ -1,7 +1,6 @@
 #include "checkpoint/hf/hf_layer_keys.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <set>
 #include <string>
@@ -10,32 +9,95 @@
 namespace enodia {
 namespace {
 
-/// Wherever rope_theta is told, it must be the same.
-void take_theta(HfKeys& keys, std::optional<double>& theta) {
-  const Json* value = keys.take("rope_theta");
-  const auto number = value == nullptr ? std::nullopt : keys.number("rope_theta", *value);
-  if (number && theta && *number != *theta) {
-    keys.refuse(
-        "rope_theta", *value, "differs from another rope_theta (" + Json(*theta).dump() + ")");
+/// What is told of rotary embeddings, wherever it stands.
+struct ToldRope {
+  std::optional<double> theta, part;
+  std::optional<ModelOptions> scaling;  ///< its members of YaRN
+};
+
+/// Takes a number that may stand in several places, and must be the same in all of them.
+void take_one_number(HfKeys& keys, std::string_view key, std::optional<double>& told) {
+  const Json* value = keys.take(key);
+  const auto number = value == nullptr ? std::nullopt : keys.number(key, *value);
+  if (number && told && *number != *told) {
+    keys.refuse(key,
+                *value,
+                "differs from another " + std::string(key) + " (" + Json(*told).dump() + ")");
   }
   if (number) {
-    theta = number;
+    told = number;
   }
 }
 
-void read_rope_parameters(HfKeys& rope, std::optional<double>& theta) {
-  static constexpr std::string_view kUnscaled =
-      "only the default kind of rotary embeddings is known";
-  static constexpr std::array<HfRequired, 3> kPlain{{
-      {"rope_type", R"(["default"])", kUnscaled},
-      {"type", R"(["default"])", kUnscaled},
-      {"partial_rotary_factor", "[1, null]", "all of a head is rotated"},
-  }};
-  for (const HfRequired& required : kPlain) {
-    rope.require(required);
+void read_part(HfKeys& keys, const HfFamily& family, ToldRope& told) {
+  if (family.is_partly_rotated) {
+    take_one_number(keys, "partial_rotary_factor", told.part);
+  } else {
+    keys.require({"partial_rotary_factor", "[1, null]", "all of a head is rotated"});
   }
-  take_theta(rope, theta);
+}
+
+/// Zero and null stand for a key that is left out, as in transformers.
+void read_optional(HfKeys& rope, std::string_view key, double& member) {
+  const Json* value = rope.take(key);
+  if (value == nullptr || value->is_null()) {
+    return;
+  }
+  const double number = rope.number(key, *value).value_or(0.0);
+  member = number == 0 ? member : number;
+  if (number < 0) {
+    rope.refuse(key, *value, "must not be below 0");
+  }
+}
+
+void read_yarn(HfKeys& rope, ModelOptions& model) {
+  model.rope_scaling = "yarn";
+  if (const Json* factor = rope.take("factor"); factor != nullptr) {
+    model.rope_factor = rope.number("factor", *factor).value_or(1.0);
+  } else {
+    rope.refuse("factor", Json(nullptr), "must be given for rope_type yarn");
+  }
+  model.rope_original_max_position_embeddings = model.max_position_embeddings;
+  constexpr std::string_view kOriginal = "original_max_position_embeddings";
+  if (const Json* length = rope.take(kOriginal); length != nullptr) {
+    model.rope_original_max_position_embeddings = rope.integer(kOriginal, *length).value_or(1);
+  }
+  read_optional(rope, "beta_fast", model.rope_beta_fast);
+  read_optional(rope, "beta_slow", model.rope_beta_slow);
+  read_optional(rope, "mscale", model.rope_mscale);
+  read_optional(rope, "mscale_all_dim", model.rope_mscale_all_dim);
+  if (const Json* factor = rope.take("attention_factor"); factor != nullptr && !factor->is_null()) {
+    model.rope_attention_factor = rope.number("attention_factor", *factor).value_or(1.0);
+    if (model.rope_attention_factor <= 0) {
+      rope.refuse("attention_factor", *factor, "must be above 0 or null");
+    }
+  }
+  if (const Json* truncate = rope.take("truncate"); truncate != nullptr) {
+    model.rope_truncate = rope.truth("truncate", *truncate).value_or(true);
+  }
+}
+
+/// One of the objects rope_parameters and rope_scaling. `model` is as without any scaling.
+void read_rope_parameters(HfKeys& rope,
+                          const HfFamily& family,
+                          ModelOptions model,
+                          ToldRope& told) {
+  const Json* type = rope.take_either("rope_type", "type");
+  if (type != nullptr && *type == "yarn") {
+    read_yarn(rope, model);
+  } else if (type != nullptr && *type != "default") {
+    rope.refuse("rope_type",
+                *type,
+                "must be \"default\" or \"yarn\", since no other kind of rotary embeddings is "
+                "known");
+  }
+  read_part(rope, family, told);
+  take_one_number(rope, "rope_theta", told.theta);
   rope.refuse_others();
+  if (told.scaling && !(*told.scaling == model)) {
+    rope.refuse("rope_parameters and rope_scaling must not differ");
+  }
+  told.scaling = std::move(model);
 }
 
 std::optional<int64_t> read_sparse_step(HfKeys& keys) {
@@ -89,8 +151,8 @@ std::optional<int64_t> read_token_id(HfKeys& keys,
 
 }  // namespace
 
-void read_rope(HfKeys& keys, ModelOptions& model) {
-  std::optional<double> theta;
+void read_rope(HfKeys& keys, const HfFamily& family, ModelOptions& model) {
+  ToldRope told;
   for (const std::string key : {"rope_parameters", "rope_scaling"}) {
     const Json* value = keys.take(key);
     if (value == nullptr || value->is_null()) {
@@ -101,11 +163,50 @@ void read_rope(HfKeys& keys, ModelOptions& model) {
       continue;
     }
     HfKeys rope(*value, key + ".");
-    read_rope_parameters(rope, theta);
+    read_rope_parameters(rope, family, model, told);
     keys.add(std::move(rope));
   }
-  take_theta(keys, theta);
-  model.rope_theta = theta.value_or(model.rope_theta);
+  take_one_number(keys, "rope_theta", told.theta);
+  read_part(keys, family, told);
+  model = told.scaling.value_or(model);
+  model.rope_theta = told.theta.value_or(model.rope_theta);
+  model.partial_rotary_factor = told.part.value_or(model.partial_rotary_factor);
+}
+
+void read_query_rank(HfKeys& keys, ModelOptions& model) {
+  const Json* rank = keys.take("q_lora_rank");
+  if (rank == nullptr) {
+    return;
+  }
+  model.q_lora_rank = rank->is_null() ? 0 : keys.integer("q_lora_rank", *rank).value_or(0);
+  if (*rank == 0) {
+    keys.refuse("q_lora_rank", *rank, "must be null where queries have no latent");
+  }
+}
+
+void write_query_rank(const ModelOptions& model, HfWritten& keys) {
+  keys["q_lora_rank"] = model.q_lora_rank > 0 ? Json(model.q_lora_rank) : Json(nullptr);
+}
+
+std::vector<std::string> refuse_groups_of_two_best(const ModelOptions& model) {
+  std::vector<std::string> sentences;
+  if (model.n_group > 0 && model.num_experts / model.n_group < 2) {
+    sentences.push_back("num_experts (" + std::to_string(model.num_experts) +
+                        ") must be at least twice n_group (" + std::to_string(model.n_group) +
+                        "), since its router adds up the two best scores of each group");
+  }
+  if (model.n_group > 1 && model.group_score != "top2_sum") {
+    sentences.push_back("group_score (" + model.group_score +
+                        ") must be top2_sum, since its router knows no other");
+  }
+  return sentences;
+}
+
+void read_key_width(HfKeys& keys, const ModelOptions& model) {
+  const Json* width = keys.take("qk_head_dim");
+  if (width != nullptr && *width != Json(model.key_dim())) {
+    keys.refuse("qk_head_dim", *width, "must be qk_nope_head_dim + qk_rope_head_dim");
+  }
 }
 
 void read_sliding_window(HfKeys& keys, const HfSlidingWindow& family, const ModelOptions& model) {
@@ -175,7 +276,7 @@ HfTokenIds read_token_ids(HfKeys& keys, const HfFamily& family, int64_t vocab_si
   };
   HfTokenIds ids;
   ids.bos = one("bos_token_id", family.bos);
-  ids.pad = one("pad_token_id", std::nullopt);
+  ids.pad = one("pad_token_id", family.pad);
   const Json* eos = keys.take("eos_token_id");
   if (eos == nullptr || !eos->is_array()) {
     const auto id = one("eos_token_id", family.eos);

@@ -44,14 +44,8 @@ constexpr std::array<HfRequired, 3> kRequired{{
     {"router_jitter_noise", "[0.0, null]", "the router has no noise"},
 }};
 
-constexpr std::array<HfTrait, 7> kTraits{{
-    {"use_qk_norm", &ModelOptions::use_qk_norm, "its attention has no norms of q and k"},
-    {"attention_bias", &ModelOptions::attention_bias, "its attention has no biases"},
-    {"attention_output_bias", &ModelOptions::attention_output_bias, "its attention has no biases"},
+constexpr std::array<HfTrait, 1> kTraits{{
     {"norm_topk_prob", &ModelOptions::norm_topk_prob, "its router always renormalizes"},
-    {"scoring_func", &ModelOptions::scoring_func, "its router knows softmax only"},
-    {"routed_scaling_factor", &ModelOptions::routed_scaling_factor, "it does not scale experts"},
-    {"num_shared_experts", &ModelOptions::num_shared_experts, "it has no shared experts"},
 }};
 
 constexpr std::array<HfRename, 4> kRenames{{
@@ -69,12 +63,12 @@ constinit const HfFamily mixtral_family{
     .defaults = mixtral_defaults,
     .bos = 1,
     .eos = 2,
+    .pad = std::nullopt,
     .keys = kKeys,
     .required = kRequired,
     .idle = {},
     .traits = kTraits,
-    .has_dense_layers = false,
-    .sliding_window = {.has_switch = false, .absent = std::nullopt},
+    .sliding_window = HfSlidingWindow{.has_switch = false, .absent = std::nullopt},
     .renames = kRenames,
 };
 

@@ -50,11 +50,8 @@ constexpr std::array<std::string_view, 1> kIdle{
     "max_window_layers",  // which layers have the sliding window
 };
 
-constexpr std::array<HfTrait, 4> kTraits{{
+constexpr std::array<HfTrait, 1> kTraits{{
     {"use_qk_norm", &ModelOptions::use_qk_norm, "its attention always has norms of q and k"},
-    {"scoring_func", &ModelOptions::scoring_func, "its router knows softmax only"},
-    {"routed_scaling_factor", &ModelOptions::routed_scaling_factor, "it does not scale experts"},
-    {"num_shared_experts", &ModelOptions::num_shared_experts, "it has no shared experts"},
 }};
 
 }  // namespace
@@ -65,13 +62,13 @@ constinit const HfFamily qwen3_moe_family{
     .defaults = qwen3_moe_defaults,
     .bos = std::nullopt,
     .eos = std::nullopt,
+    .pad = std::nullopt,
     .keys = kKeys,
     .required = kRequired,
     .idle = kIdle,
     .traits = kTraits,
-    .has_dense_layers = true,
-    .sliding_window = {.has_switch = true, .absent = 4096},
-    .renames = {},
+    .dense_layers = HfDenseLayers::kListed,
+    .sliding_window = HfSlidingWindow{.has_switch = true, .absent = 4096},
 };
 
 }  // namespace enodia

@@ -186,11 +186,17 @@ at::Tensor rotated(const at::Tensor& x_Thd, const SequenceLayout& layout, double
   return at::stack(columns, -1);
 }
 
+Rotary plain_rotary(int64_t dim) {
+  ModelOptions options;
+  options.head_dim = dim;
+  return rotary_of(options);
+}
+
 TEST_P(Ops, RotateMatchesComplexMultiplicationAndInverts) {
   const SequenceLayout layout = layout_of({5, 1, 11});
   const at::Tensor x = leaf({17, 3 * 20 + 7});
   const at::Tensor expected = rotated(x.slice(1, 0, 60).view({17, 3, 20}), layout, 1e4);
-  const auto table = ops::rotary_table(layout, 20, 1e4, GetParam());
+  const auto table = ops::rotary_table(layout, plain_rotary(20), GetParam());
   const at::Tensor wide = cast(x);
   at::Tensor heads = wide.slice(1, 0, 60);
   ops::rotate(heads, table, 3);
@@ -336,7 +342,7 @@ TEST_P(Ops, ZeroRowsAreOrdinary) {
 
   const SequenceLayout layout = layout_of({});
   at::Tensor qkv = none({0, 12});
-  ops::rotate(qkv, ops::rotary_table(layout, 4, 1e4, GetParam()), 3);
+  ops::rotate(qkv, ops::rotary_table(layout, plain_rotary(4), GetParam()), 3);
   const auto attention = ops::attention(qkv, layout, 1, 1, 4);
   EXPECT_EQ(ops::attention_backward(attention.out, qkv, attention, layout, 1, 1, 4).sizes(),
             qkv.sizes());

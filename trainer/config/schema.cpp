@@ -129,6 +129,68 @@ void describe(Section run, RunOptions& o) {
           "auto takes a thread where every rank has two cores or more");
 }
 
+void describe_rotary(Section& model, ModelOptions& o) {
+  model.key("rope_theta", o.rope_theta, above(0), "base of the rotary embedding's angles");
+  model.key("partial_rotary_factor",
+            o.partial_rotary_factor,
+            above(0),
+            "the part of a head, its first dims, that is rotated");
+  model.key("rope_interleave",
+            o.rope_interleave,
+            flag(),
+            "pairs that are turned are neighbours, else one of each half");
+  model.key("rope_scaling",
+            o.rope_scaling,
+            one_of<std::string>({"none", "yarn"}, {"none", "yarn"}),
+            "stretches the rotary embedding to longer sequences, by the eight keys that follow");
+  model.key("rope_factor", o.rope_factor, above(0), "how many times longer");
+  model.key("rope_original_max_position_embeddings",
+            o.rope_original_max_position_embeddings,
+            integer(1, kMaxTokens),
+            "longest sequence before");
+  model.key("rope_beta_fast",
+            o.rope_beta_fast,
+            above(0),
+            "pairs that make more turns in that sequence stay as they are");
+  model.key("rope_beta_slow",
+            o.rope_beta_slow,
+            above(0),
+            "pairs that make fewer are slowed down by the whole factor");
+  model.key("rope_mscale", o.rope_mscale, at_least(0), "YaRN's mscale; 0 = not given");
+  model.key("rope_mscale_all_dim",
+            o.rope_mscale_all_dim,
+            at_least(0),
+            "YaRN's mscale_all_dim; 0 = not given; with mla it multiplies the scores too");
+  model.key("rope_attention_factor",
+            o.rope_attention_factor,
+            at_least(0),
+            "multiplies what is rotated; 0 = follows from the factor and mscales");
+  model.key("rope_truncate",
+            o.rope_truncate,
+            flag(),
+            "the ramp between both kinds of pairs begins and ends at whole pairs");
+}
+
+void describe_latents(Section& model, ModelOptions& o) {
+  model.key("q_lora_rank",
+            o.q_lora_rank,
+            integer(0, kMaxWidth),
+            "of mla: width of the queries' latent; 0 = none");
+  model.key("kv_lora_rank",
+            o.kv_lora_rank,
+            integer(1, kMaxWidth),
+            "of mla: width of the latent of keys and values");
+  model.key("qk_nope_head_dim",
+            o.qk_nope_head_dim,
+            integer(1, kMaxCount),
+            "of mla: width of a query or key without position");
+  model.key("qk_rope_head_dim",
+            o.qk_rope_head_dim,
+            integer(2, kMaxCount),
+            "of mla: width of its rotated part; even");
+  model.key("v_head_dim", o.v_head_dim, integer(1, kMaxCount), "of mla: width of a value");
+}
+
 void describe(Section model, ModelOptions& o, const PartNames& parts) {
   model.key("vocab_size",
             o.vocab_size,
@@ -141,7 +203,7 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.num_key_value_heads,
             integer(1, kMaxCount),
             "key and value heads; divides num_attention_heads");
-  model.key("head_dim", o.head_dim, integer(2, kMaxCount), "width of a head; even");
+  model.key("head_dim", o.head_dim, integer(2, kMaxCount), "width of a head; even; mla has widths of its own");
   model.key("intermediate_size",
             o.intermediate_size,
             integer(1, kMaxWidth),
@@ -162,6 +224,15 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.num_shared_experts,
             integer(0, kMaxCount),
             "width, in experts, of the feed-forward network that every token passes");
+  model.key("shared_expert_intermediate_size",
+            o.shared_expert_intermediate_size,
+            integer(0, kMaxWidth),
+            "its width instead, for one shared expert; 0 = num_shared_experts times "
+            "moe_intermediate_size");
+  model.key("shared_expert_gate",
+            o.shared_expert_gate,
+            flag(),
+            "a token's shared output is weighed by a sigmoid of its own, as in Qwen2-MoE");
   model.key("first_k_dense_replace",
             o.first_k_dense_replace,
             integer(0, kMaxCount),
@@ -195,7 +266,7 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             flag(),
             "a bias on each expert's score, for the choice alone, moved against its load after each "
             "step");
-  model.key("rope_theta", o.rope_theta, above(0), "base of the rotary embedding's angles");
+  describe_rotary(model, o);
   model.key("rms_norm_eps", o.rms_norm_eps, above(0), "added to the mean square in RMSNorm");
   model.key(
       "initializer_range", o.initializer_range, above(0), "standard deviation of initial weights");
@@ -208,7 +279,12 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.attention_output_bias,
             flag(),
             "a bias on o; the attention_bias of Qwen3-MoE is this and the other");
-  model.key("use_qk_norm", o.use_qk_norm, flag(), "RMSNorm per head on q and k, before RoPE");
+  model.key("use_qk_norm", o.use_qk_norm, flag(), "RMSNorm on q and k, before RoPE");
+  model.key("qk_norm",
+            o.qk_norm,
+            one_of<std::string>({"head", "full"}, {"head", "full"}),
+            "what that norm is of: each head, or all heads together as in OLMoE");
+  describe_latents(model, o);
   model.key("max_position_embeddings",
             o.max_position_embeddings,
             integer(1, kMaxTokens),
@@ -220,7 +296,7 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
   model.key("attention",
             o.attention,
             one_of(parts.attentions),
-            "which attention; docs/extending.md says how to add one");
+            "grouped_query, or mla (multi-head latent attention); docs/extending.md says how to add one");
   model.key("router",
             o.router,
             one_of(parts.routers),
