@@ -91,7 +91,8 @@ TrainConfig random_config(Dice& dice) {
   config.model.routed_scaling_factor = dice.positive();
   config.model.tie_word_embeddings = dice.coin();
   config.model.dtype = dice.coin() ? DType::kFloat32 : DType::kFloat64;
-  config.router = {dice.coin() ? 0.0 : dice.positive(), dice.positive()};
+  config.router.aux_loss_coef = dice.coin() ? 0.0 : dice.positive();
+  config.router.z_loss_coef = dice.positive();
   config.parallel = {static_cast<int64_t>(dice.below(4)), static_cast<int64_t>(dice.below(4))};
   config.optim.betas = {dice.fraction(), dice.fraction()};
   config.optim.eps = dice.positive();
