@@ -46,7 +46,10 @@ class Builder {
                                 const nlohmann::json::exception& error) {
     // The reason ends with the text read last, which may be as long as the file.
     constexpr size_t kLongest = 300;
-    const std::string reason = error.what();
+    std::string reason = error.what();
+    if (const size_t name = reason.find("] "); reason.starts_with('[') && name < kLongest) {
+      reason.erase(0, name + 2);  // the library's name of the error: "[json.exception.parse ...] "
+    }
     throw FileError(source_ + " is not valid JSON: " +
                     (reason.size() > kLongest ? reason.substr(0, kLongest) + "..." : reason));
   }
@@ -104,6 +107,9 @@ Json parse_json(std::string_view text, const std::string& source) {
   // The library takes a NUL for the end of the text, whatever follows.
   if (const size_t place = text.find('\0'); place != std::string_view::npos) {
     throw FileError(source + " is not valid JSON: byte " + std::to_string(place) + " is zero");
+  }
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    throw FileError(source + " is not valid JSON: it is empty; get the file anew");
   }
   Builder builder(source);
   Json::sax_parse(text.begin(), text.end(), &builder);

@@ -21,10 +21,10 @@ AutogradBlock::AutogradBlock(std::shared_ptr<torch::nn::Module> module,
       index_(index) {}
 
 void AutogradBlock::forward(BlockState& state, int /*phase*/) {
-  if (state.layout.num_tokens() == 0) {
+  const at::Tensor hidden = state.cut.gather(state.hidden);
+  if (hidden.size(0) == 0) {
     return;
   }
-  const at::Tensor hidden = state.cut.gather(state.hidden);
   LocalGraph* graph = state.context.training ? &state.saved<Saved>(index_).graph : nullptr;
   at::Tensor out =
       module_.forward(
@@ -43,12 +43,12 @@ void AutogradBlock::forward(BlockState& state, int /*phase*/) {
 }
 
 void AutogradBlock::backward(BlockState& state, int /*phase*/) {
-  if (state.layout.num_tokens() == 0) {
+  const at::Tensor grad = state.cut.gather(state.grad_hidden);
+  if (grad.size(0) == 0) {
     return;
   }
-  state.grad_hidden = state.cut.own_rows(module_.backward(state.saved<Saved>(index_).graph,
-                                                          state.cut.gather(state.grad_hidden),
-                                                          state.cut.is_first()));
+  state.grad_hidden = state.cut.own_rows(
+      module_.backward(state.saved<Saved>(index_).graph, grad, state.cut.is_first()));
   state.release(index_);
 }
 

@@ -20,6 +20,8 @@ struct StepContext {
   int64_t valid_tokens_of_step = 1;
   /// False: forward only, nothing is saved for a backward.
   bool training = true;
+  /// Of random numbers, which depend on it and on the place of a token in the run alone.
+  uint64_t seed = 0;
   /// Decoder::generation() when the micro-batch started.
   int64_t generation = 0;
 };
@@ -29,12 +31,21 @@ struct LossSums {
   double cross_entropy = 0;  ///< nats
   double objective = 0;      ///< of the loss of one's own; 0 without one
   double aux = 0;            ///< L_aux times valid tokens, summed over MoE layers
+  double device = 0;         ///< L of groups of experts times valid tokens, summed likewise
   double z = 0;              ///< L_z times valid tokens, summed over MoE layers
+};
+
+/// What the micro-batches of a step so far have sent to the experts, over all ranks.
+struct StepCounts {
+  /// [MoE layers]: copies of valid tokens for each of the E experts, and the number of those tokens.
+  std::vector<std::vector<int64_t>> by_layer;
 };
 
 /// Where the router of one MoE layer sent the tokens, and how decided it was.
 struct MoeLoad {
-  std::vector<int64_t> valid_copies;  ///< [E] copies of this rank's valid tokens for each expert
+  /// [E] copies of this rank's valid tokens for each expert, before any are dropped.
+  std::vector<int64_t> valid_copies;
+  int64_t dropped = 0;                ///< of them
   int64_t computed_rows = 0;          ///< token copies that this rank's experts computed
   double entropy = 0;                 ///< router_entropy of this rank's valid tokens
   double margin = 0;                  ///< Route::margin of this rank's tokens
@@ -57,6 +68,10 @@ struct BlockState {
   at::Tensor labels;      ///< [T] int64, -1 = none; undefined when only logits are wanted
   int64_t num_valid = 0;  ///< labels that are not -1
   SequenceLayout layout;  ///< of all T
+  int64_t first_token = 0;   ///< number of the first of the T tokens in the run
+  at::Tensor sequence_of;    ///< [T] int64, the sequence that each token is of, from 0
+  int64_t num_sequences = 1;
+  StepCounts* so_far = nullptr;  ///< in training
   /// Rows whose logits the head shall return when there are no labels, [N] int64.
   at::Tensor wanted_rows;
 

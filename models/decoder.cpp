@@ -1,5 +1,6 @@
 #include "models/decoder.h"
 
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -54,6 +55,7 @@ Decoder::Decoder(const ModelOptions& options,
                  LossFunction loss,
                  const DenseSharding& sharding)
     : options_(options),
+      bias_update_rate_(router.expert_bias_update_rate),
       mesh_(mesh),
       registry_(mesh.place(), scalar_type(options.dtype)),
       store_(make_store(options, mesh, registry_)),
@@ -76,9 +78,14 @@ Decoder::Decoder(const ModelOptions& options,
     blocks_.push_back(make_attention(options_, layer_name(layer), next_index(), registry_));
     registry_.begin_block();
     if (options.is_moe_layer(layer)) {
-      const MoeBlock::Wiring wiring{next_index(), moe_layer++, store_.get(), &mesh.tokens()};
-      blocks_.push_back(std::make_unique<MoeBlock>(
-          options_, router, layer_name(layer), wiring, registry_, make_router));
+      const MoeBlock::Wiring wiring{
+          next_index(), moe_layer++, store_.get(), &mesh.tokens(), &mesh.control()};
+      auto block = std::make_unique<MoeBlock>(
+          options_, router, layer_name(layer), wiring, registry_, make_router);
+      if (block->expert_bias() != nullptr) {
+        expert_biases_.push_back(block->expert_bias());
+      }
+      blocks_.push_back(std::move(block));
     } else {
       blocks_.push_back(
           std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_));
@@ -102,9 +109,27 @@ void Decoder::initialize(uint64_t seed) {
   commit_step();
 }
 
-void Decoder::commit_step() {
+/// An expert with fewer tokens than the mean becomes more attractive, one with more less, by the
+/// same step whatever the distance. Integers decide, so that all ranks decide alike.
+void Decoder::move_expert_biases(std::span<const int64_t> tokens) {
+  const int64_t experts = options_.num_experts;
+  for (size_t layer = 0; layer < expert_biases_.size(); ++layer) {
+    const auto counts = tokens.subspan(layer * experts, experts);
+    const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+    for (int64_t expert = 0; expert < experts; ++expert) {
+      const int64_t lacking = total - counts[expert] * experts;
+      const double direction = lacking > 0 ? 1.0 : lacking < 0 ? -1.0 : 0.0;
+      expert_biases_[layer]->value.select(0, expert).add_(direction * bias_update_rate_);
+    }
+  }
+}
+
+void Decoder::commit_step(std::span<const int64_t> tokens) {
   ++generation_;
   gather_masters(mesh_, registry_);
+  if (!tokens.empty()) {
+    move_expert_biases(tokens);
+  }
   if (store_ != nullptr) {
     store_->refresh_replicas();
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "models/block.h"
@@ -38,18 +39,24 @@ class Decoder {
   /// Fresh parameters, the same for every layout. Collective.
   void initialize(uint64_t seed);
   /// After masters changed, each on the ranks that update it: makes what is computed with equal to
-  /// them. Collective. Weights change here only.
-  void commit_step();
+  /// them. After a step, `tokens` [MoE layers, E] are the copies of its valid tokens for each expert,
+  /// and move the biases of experts (arXiv 2408.15664, algorithm 1). Collective. Weights change here
+  /// only.
+  void commit_step(std::span<const int64_t> tokens = {});
   /// How often weights changed. What a forward saved is good for a backward of the same generation
   /// alone.
   int64_t generation() const { return generation_; }
 
  private:
+  void move_expert_biases(std::span<const int64_t> tokens);
+
   const ModelOptions options_;
+  const double bias_update_rate_;
   const ProcessMesh& mesh_;
   ParameterRegistry registry_;
   std::unique_ptr<ExpertStore> store_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<const DenseParameter*> expert_biases_;  // [MoE layers], or none
   bool has_own_loss_;
   int64_t generation_ = 0;
 };

@@ -70,6 +70,12 @@ void check_ranges(const ModelOptions& o, Rules& rules) {
   check_range(rules, "num_experts", o.num_experts, 0, kMaxCount);
   check_range(rules, "num_experts_per_tok", o.num_experts_per_tok, 1, kMaxCount);
   check_range(rules, "num_shared_experts", o.num_shared_experts, 0, kMaxCount);
+  check_range(rules, "n_group", o.n_group, 1, kMaxCount);
+  check_range(rules, "topk_group", o.topk_group, 1, kMaxCount);
+  rules.bound(o.group_score == "top2_sum" || o.group_score == "max",
+              "group_score (",
+              o.group_score,
+              ") must be top2_sum or max");
   check_range(rules, "first_k_dense_replace", o.first_k_dense_replace, 0, kMaxCount);
   check_range(rules, "max_position_embeddings", o.max_position_embeddings, 1, kMaxTokens);
   check_positive(rules, "routed_scaling_factor", o.routed_scaling_factor);
@@ -184,6 +190,34 @@ void check_across(const ModelOptions& o, Rules& rules) {
                o.num_experts,
                ", or num_experts to at least ",
                o.num_experts_per_tok);
+  rules.relate(o.num_experts % o.n_group == 0,
+               "n_group (",
+               o.n_group,
+               ") must divide num_experts (",
+               o.num_experts,
+               "); set it to ",
+               list_divisors(std::max<int64_t>(o.num_experts, 1)));
+  rules.relate(o.topk_group <= o.n_group,
+               "topk_group (",
+               o.topk_group,
+               ") must not exceed n_group (",
+               o.n_group,
+               "); set it to at most ",
+               o.n_group);
+  rules.relate(o.num_experts == 0 || o.topk_group > o.n_group ||
+                   o.num_experts_per_tok <= o.topk_group * (o.num_experts / o.n_group),
+               "num_experts_per_tok (",
+               o.num_experts_per_tok,
+               ") must not exceed the experts of topk_group (",
+               o.topk_group,
+               ") of n_group (",
+               o.n_group,
+               ") groups of num_experts (",
+               o.num_experts,
+               "); set topk_group to at most ",
+               o.n_group,
+               ", or num_experts_per_tok to at most ",
+               o.topk_group * (o.num_experts / o.n_group));
   rules.relate(o.num_experts > 0 || o.num_shared_experts == 0,
                "num_shared_experts (",
                o.num_shared_experts,
@@ -226,7 +260,15 @@ bool is_part_name(std::string_view name) {
 
 void RouterOptions::check(Rules& rules) const {
   check_not_negative(rules, "aux_loss_coef", aux_loss_coef);
+  check_not_negative(rules, "device_loss_coef", device_loss_coef);
+  check_range(rules, "device_groups", device_groups, 1, kMaxCount);
   check_not_negative(rules, "z_loss_coef", z_loss_coef);
+  check_not_negative(rules, "expert_bias_update_rate", expert_bias_update_rate);
+  rules.bound(jitter_eps >= 0 && jitter_eps < 1,
+              "jitter_eps (",
+              jitter_eps,
+              ") must be at least 0 and below 1");
+  check_not_negative(rules, "capacity_factor", capacity_factor);
 }
 
 }  // namespace enodia

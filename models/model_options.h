@@ -119,10 +119,31 @@ struct PartNames {
 /// Whether a name is made of letters, digits and underscores, as those of parts and settings are.
 bool is_part_name(std::string_view name);
 
-/// Coefficients of the router's losses; zero turns a loss off.
+/// Whose tokens the load-balance loss evens out.
+enum class AuxLossScope : uint8_t {
+  kMicroBatch,   ///< those of each micro-batch
+  kSequence,     ///< those of each sequence
+  kGlobalBatch,  ///< those of all ranks in the micro-batches of the step so far
+};
+
+/// Which copies an expert takes when more come than it has room for.
+enum class DropPolicy : uint8_t {
+  kPosition,  ///< the first tokens
+  kProbs,     ///< those with the largest scores
+  kRandom,    ///< any
+};
+
+/// How tokens are spread over experts in training. Zero turns a loss, jitter or capacity off.
 struct RouterOptions {
   double aux_loss_coef = 0.001;
+  AuxLossScope aux_loss_scope = AuxLossScope::kMicroBatch;
+  double device_loss_coef = 0.0;
+  int64_t device_groups = 1;  ///< of experts, as many in each
   double z_loss_coef = 0.0;
+  double expert_bias_update_rate = 0.001;  ///< with ModelOptions::use_expert_bias
+  double jitter_eps = 0.0;
+  double capacity_factor = 0.0;  ///< of an even share; 0 = dropless
+  DropPolicy drop_policy = DropPolicy::kPosition;
 
   void check(Rules& rules) const;
 };

@@ -1,10 +1,19 @@
 #include "models/moe_block.h"
 
 #include <array>
+#include <numeric>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/ge.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "models/ops.h"
+#include "models/router/admission.h"
+#include "models/router/jitter.h"
+#include "parallel/tensor_view.h"
 
 namespace enodia {
 namespace {
@@ -13,11 +22,17 @@ enum Phase : int { kGate, kCounts, kDispatch, kExperts, kCombine, kNumPhases };
 constexpr std::array<std::string_view, kNumPhases> kPhaseNames{
     "gate", "counts", "dispatch", "experts", "combine"};
 
+/// The objective weighs a micro-batch's means by its valid tokens over the step's: its own cancel.
+double share_of_token(const BlockState& state) {
+  return 1.0 / static_cast<double>(state.context.valid_tokens_of_step);
+}
+
 }  // namespace
 
 struct MoeBlock::Saved : SavedState {
   at::Tensor hidden, normed, rstd;
   SharedExperts::Saved shared;
+  at::Tensor jitter;  // of the router's input; undefined = none
   at::Tensor shared_out;
   LocalGraph router;
   Route route;
@@ -39,9 +54,13 @@ MoeBlock::MoeBlock(const ModelOptions& options,
     : options_(options),
       router_options_(router),
       route_options_{
-          options.norm_topk_prob,
-          options.routed_scaling_factor,
-          options.scoring_func == "sigmoid" ? ScoringFunc::kSigmoid : ScoringFunc::kSoftmax},
+          .renormalize = options.norm_topk_prob,
+          .scale = options.routed_scaling_factor,
+          .scoring =
+              options.scoring_func == "sigmoid" ? ScoringFunc::kSigmoid : ScoringFunc::kSoftmax,
+          .num_groups = options.n_group,
+          .num_chosen_groups = options.topk_group,
+          .group_score = options.group_score == "max" ? GroupScore::kMax : GroupScore::kTop2Sum},
       wiring_(wiring),
       dispatcher_(*wiring.group),
       norm_(registry.add_dense(
@@ -49,6 +68,12 @@ MoeBlock::MoeBlock(const ModelOptions& options,
           0,
           {.decays = false, .initializer = Initializer::kOnes})),
       router_(make_router(options, layer_name + ".mlp.gate", registry)) {
+  if (options.use_expert_bias) {
+    bias_ = &registry.add_dense(
+        {{layer_name + ".mlp.gate.e_score_correction_bias", options.num_experts}},
+        0,
+        {.decays = false, .trained = false, .initializer = Initializer::kZeros});
+  }
   if (options.shared_width() > 0) {
     shared_.emplace(options, layer_name + ".mlp", registry);
   }
@@ -98,35 +123,137 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
-  saved.route =
-      route_tokens(router_->forward(normed, state.context.training ? &saved.router : nullptr),
-                   options_.num_experts_per_tok,
-                   route_options_);
-  if (state.labels.defined()) {
+  const bool training = state.context.training;
+  saved.route = route_tokens(
+      router_->forward(router_input(state, saved), training ? &saved.router : nullptr),
+      options_.num_experts_per_tok,
+      route_options_,
+      bias_ != nullptr ? bias_->value : at::Tensor());
+  if (training) {
     add_losses(state, saved);
+    if (router_options_.capacity_factor > 0) {
+      drop_copies(state, saved);
+    }
   }
+}
+
+RandomKey MoeBlock::random_key(const BlockState& state, std::string_view purpose) const {
+  return RandomKey(state.context.seed)
+      .with(purpose)
+      .with(static_cast<uint64_t>(state.context.step))
+      .with(static_cast<uint64_t>(wiring_.moe_layer));
+}
+
+at::Tensor MoeBlock::router_input(const BlockState& state, Saved& saved) const {
+  if (router_options_.jitter_eps == 0 || !state.context.training) {
+    return saved.normed;
+  }
+  saved.jitter = jitter_factors(random_key(state, "jitter"),
+                                state.first_token + state.cut.mine().first,
+                                saved.normed.size(0),
+                                saved.normed.size(1),
+                                router_options_.jitter_eps,
+                                saved.normed.scalar_type());
+  return saved.normed * saved.jitter;
 }
 
 void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
   const at::Tensor valid = at::ge(state.own_labels(), 0);
-  std::vector<int64_t> counts =
-      count_valid_copies(saved.route.expert_ids, valid, options_.num_experts);
-  std::vector<int64_t> micro_batch_counts = counts;
-  state.cut.sum(micro_batch_counts);
-  // The objective weighs a micro-batch's means by n_mb / N: their n_mb cancels.
-  const double per_token = 1.0 / static_cast<double>(state.context.valid_tokens_of_step);
-  RouterLoss aux = aux_loss(
-      saved.route, valid, micro_batch_counts, state.num_valid, router_options_.aux_loss_coef * per_token);
-  RouterLoss z = z_loss(saved.route, valid, router_options_.z_loss_coef * per_token);
+  const RouterLoss aux = aux_loss(state, saved, valid);
   state.losses.aux += aux.sum;
-  state.losses.z += z.sum;
   saved.grad_probs = aux.gradient;
+  if (router_options_.device_loss_coef > 0) {
+    const RouterLoss device = device_loss(state, saved, valid);
+    state.losses.device += device.sum;
+    saved.grad_probs = saved.grad_probs + device.gradient;
+  }
+  const RouterLoss z = z_loss(saved.route, valid, router_options_.z_loss_coef * share_of_token(state));
+  state.losses.z += z.sum;
   saved.grad_logits = z.gradient;
   state.moe_loads.resize(wiring_.store->num_layers());
   MoeLoad& load = state.moe_loads[wiring_.moe_layer];
-  load.valid_copies = std::move(counts);
+  load.valid_copies = count_valid_copies(saved.route.chosen_ids, valid, options_.num_experts);
   load.entropy = router_entropy(saved.route, valid);
   load.margin = saved.route.margin;
+}
+
+RouterLoss MoeBlock::aux_loss(const BlockState& state,
+                              const Saved& saved,
+                              const at::Tensor& valid) const {
+  const bool by_sequence = router_options_.aux_loss_scope == AuxLossScope::kSequence;
+  const int64_t sets = by_sequence ? state.num_sequences : 1;
+  const at::Tensor sequences = state.cut.own_rows(state.sequence_of);
+  const at::Tensor set_of = by_sequence ? sequences : at::zeros_like(sequences);
+  // The last column counts the valid tokens.
+  at::Tensor counts = at::zeros({sets, options_.num_experts + 1}, at::kLong);
+  at::Tensor copies = counts.narrow(1, 0, options_.num_experts).contiguous();
+  add_valid_copies(saved.route.chosen_ids, valid, set_of, copies);
+  counts.narrow(1, 0, options_.num_experts).copy_(copies);
+  counts.select(1, options_.num_experts).index_add_(0, set_of, valid.to(at::kLong));
+  if (router_options_.aux_loss_scope == AuxLossScope::kGlobalBatch) {
+    wiring_.world->all_reduce(view(counts), ReduceOp::kSum).wait();
+    std::vector<int64_t>& so_far = state.so_far->by_layer.at(wiring_.moe_layer);
+    auto* count = counts.mutable_data_ptr<int64_t>();
+    for (int64_t i = 0; i < counts.numel(); ++i) {
+      count[i] = so_far[i] += count[i];
+    }
+  } else {
+    state.cut.sum(counts);
+  }
+  return balance_loss(saved.route,
+                      valid,
+                      set_of,
+                      load_fractions(counts.narrow(1, 0, options_.num_experts),
+                                     counts.select(1, options_.num_experts),
+                                     options_.num_experts_per_tok,
+                                     saved.route.probs.scalar_type()),
+                      router_options_.aux_loss_coef * share_of_token(state));
+}
+
+/// Of a micro-batch, whatever the other loss is of.
+RouterLoss MoeBlock::device_loss(const BlockState& state,
+                                 const Saved& saved,
+                                 const at::Tensor& valid) const {
+  std::vector<int64_t> counts =
+      count_valid_copies(saved.route.chosen_ids, valid, options_.num_experts);
+  state.cut.sum(counts);
+  const at::Tensor fractions =
+      load_fractions(at::tensor(at::ArrayRef<int64_t>(counts), at::kLong).unsqueeze(0),
+                     at::tensor({state.num_valid}, at::kLong),
+                     options_.num_experts_per_tok,
+                     saved.route.probs.scalar_type());
+  return balance_loss(saved.route,
+                      valid,
+                      at::zeros({valid.size(0)}, at::kLong),
+                      group_fractions(fractions, router_options_.device_groups),
+                      router_options_.device_loss_coef * share_of_token(state));
+}
+
+/// Every rank of the tensor-parallel group knows all copies of the micro-batch and admits alike.
+void MoeBlock::drop_copies(BlockState& state, Saved& saved) const {
+  Route& route = saved.route;
+  const at::Tensor valid = at::ge(state.labels, 0);
+  CopyCandidates candidates{state.cut.gather(route.chosen_ids), {}, valid, state.first_token};
+  if (router_options_.drop_policy == DropPolicy::kProbs) {
+    candidates.scores =
+        state.cut.gather(route.scores.gather(1, route.chosen_ids.to(at::kLong)).contiguous());
+  }
+  const Capacity capacity{capacity_of(router_options_.capacity_factor,
+                                      state.num_valid,
+                                      options_.num_experts_per_tok,
+                                      options_.num_experts),
+                          router_options_.drop_policy,
+                          random_key(state, "admission")};
+  route.expert_ids = state.cut.own_rows(admit(candidates, capacity)).contiguous();
+  route.weights = route.weights * at::ge(route.expert_ids, 0);
+  const at::Tensor own_valid = state.cut.own_rows(valid).contiguous();
+  route.counts =
+      count_valid_copies(route.expert_ids, at::ones_like(own_valid), options_.num_experts);
+  const std::vector<int64_t> kept =
+      count_valid_copies(route.expert_ids, own_valid, options_.num_experts);
+  MoeLoad& load = state.moe_loads[wiring_.moe_layer];
+  load.dropped = std::accumulate(load.valid_copies.begin(), load.valid_copies.end(), int64_t{0}) -
+                 std::accumulate(kept.begin(), kept.end(), int64_t{0});
 }
 
 void MoeBlock::exchange(BlockState& state, Saved& saved) {
@@ -200,7 +327,11 @@ void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
   if (saved.grad_logits.defined()) {
     grad_logits.add_(saved.grad_logits);
   }
-  at::Tensor grad_normed = router_->backward(grad_logits, saved.normed, saved.router);
+  at::Tensor grad_normed =
+      saved.jitter.defined()
+          ? router_->backward(grad_logits, saved.normed * saved.jitter, saved.router)
+                .mul_(saved.jitter)
+          : router_->backward(grad_logits, saved.normed, saved.router);
   grad_normed.add_(saved.grad_normed);
   if (shared_) {
     grad_normed.add_(saved.grad_shared);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "common/random.h"
 #include "models/block.h"
 #include "models/experts.h"
 #include "models/model_options.h"
@@ -24,6 +25,7 @@ class MoeBlock : public Block {
     int moe_layer;  ///< of the layer in the store
     ExpertStore* store;
     Communicator* group;  ///< the expert-parallel group
+    Communicator* world;  ///< all ranks
   };
   MoeBlock(const ModelOptions& options,
            const RouterOptions& router,
@@ -31,6 +33,8 @@ class MoeBlock : public Block {
            const Wiring& wiring,
            ParameterRegistry& registry,
            const RouterFactory& make_router);
+  /// The bias of the experts' scores, [E]; null unless the model has one. Changed in commit_step.
+  const DenseParameter* expert_bias() const { return bias_; }
   int num_phases() const override;
   std::string_view phase_name(int phase) const override;
   void forward(BlockState& state, int phase) override;
@@ -47,7 +51,14 @@ class MoeBlock : public Block {
   void dispatch_backward(BlockState& state, Saved& saved);
   void experts_backward(BlockState& state, Saved& saved);
   void combine_backward(BlockState& state, Saved& saved);
+  at::Tensor router_input(const BlockState& state, Saved& saved) const;
   void add_losses(BlockState& state, Saved& saved) const;
+  RouterLoss aux_loss(const BlockState& state, const Saved& saved, const at::Tensor& valid) const;
+  RouterLoss device_loss(const BlockState& state,
+                         const Saved& saved,
+                         const at::Tensor& valid) const;
+  void drop_copies(BlockState& state, Saved& saved) const;
+  RandomKey random_key(const BlockState& state, std::string_view purpose) const;
 
   const ModelOptions options_;
   const RouterOptions router_options_;
@@ -56,6 +67,7 @@ class MoeBlock : public Block {
   const TokenDispatcher dispatcher_;
   const DenseParameter& norm_;
   const std::unique_ptr<Router> router_;
+  const DenseParameter* bias_ = nullptr;
   std::optional<SharedExperts> shared_;
 };
 

@@ -75,6 +75,9 @@ void add_attention(const ModelOptions& o, const std::string& name, Collector& li
 
 void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
   list.add(name + ".gate.weight", {o.num_experts, o.hidden_size});
+  if (o.use_expert_bias) {
+    list.add(name + ".gate.e_score_correction_bias", {o.num_experts});
+  }
   for (int64_t expert = 0; expert < o.num_experts; ++expert) {
     list.add_feed_forward(
         name + ".experts." + std::to_string(expert), o.hidden_size, o.moe_intermediate_size);
@@ -85,6 +88,14 @@ void add_moe(const ModelOptions& o, const std::string& name, Collector& list) {
   if (o.shared_expert_gate) {
     list.add(name + ".shared_expert_gate.weight", {1, o.hidden_size});
   }
+}
+
+/// The parameters of the same model with one layer, dense or with this many experts.
+int64_t count_with_one_layer(ModelOptions o, bool dense, int64_t num_experts) {
+  o.num_hidden_layers = 1;
+  o.first_k_dense_replace = dense ? 1 : 0;
+  o.num_experts = num_experts;
+  return std::ssize(list_parameters(o));
 }
 
 }  // namespace
@@ -114,6 +125,21 @@ std::vector<ParameterShape> list_parameters(const ModelOptions& o) {
     return a.name < b.name;
   });
   return parameters;
+}
+
+// Each layer of a kind adds equally many, and so does each expert: models of one layer tell them.
+int64_t count_parameters(const ModelOptions& o) {
+  ModelOptions none = o;
+  none.num_hidden_layers = 0;
+  const int64_t outside = std::ssize(list_parameters(none));
+  const int64_t dense = count_with_one_layer(o, /*dense=*/true, 1) - outside;
+  const int64_t moe = count_with_one_layer(o, /*dense=*/false, 1) - outside;
+  const int64_t expert = count_with_one_layer(o, /*dense=*/false, 2) - outside - moe;
+  const int64_t dense_layers = o.num_experts == 0
+                                   ? o.num_hidden_layers
+                                   : std::min(o.first_k_dense_replace, o.num_hidden_layers);
+  return outside + dense_layers * dense +
+         (o.num_hidden_layers - dense_layers) * (moe + (o.num_experts - 1) * expert);
 }
 
 }  // namespace enodia

@@ -19,4 +19,8 @@ struct ParameterShape {
 /// only the decoder knows the parameters.
 std::vector<ParameterShape> list_parameters(const ModelOptions& options);
 
+/// How many parameters list_parameters gives, without listing them: a model of the largest sizes
+/// that check() allows has 2^34, too many for any memory. Local. Throws UsageError as it does.
+int64_t count_parameters(const ModelOptions& options);
+
 }  // namespace enodia

@@ -81,6 +81,9 @@ AdamW::AdamW(const OptimOptions& options, ParameterRegistry& registry)
 void AdamW::step(double lr, double gradient_scale) {
   ++steps_;
   for (const LogicalParameter& parameter : registry_.parameters()) {
+    if (!parameter.trained) {
+      continue;
+    }
     const auto updated = [&](std::string_view column) {
       return parameter.rows(column, parameter.updated_rows);
     };

@@ -92,6 +92,7 @@ const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember
       parameter.size.push_back(held_columns.count);
     }
     parameter.decays = options.decays;
+    parameter.trained = options.trained;
     parameter.initializer = options.initializer;
     parameter.first = extent.held;
     extent.held += parameter.numel();

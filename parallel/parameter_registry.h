@@ -28,6 +28,7 @@ struct LogicalParameter {
   std::vector<int64_t> shape;         ///< global
   std::vector<int64_t> offset, size;  ///< the box of it that this rank holds; may be empty
   bool decays = true;                 ///< weight decay applies
+  bool trained = true;                ///< by its gradient; else it changes in commit_step alone
   Initializer initializer = Initializer::kNormal;
   /// Rows (first dim) of the box that this rank, of all that hold them, counts in norms and saves.
   Slice owned_rows;
@@ -67,6 +68,7 @@ struct StackMember {
 
 struct DenseOptions {
   bool decays = true;
+  bool trained = true;
   Initializer initializer = Initializer::kNormal;
   Holders holders = Holders::kWorld;
   std::optional<Slice> held_columns = std::nullopt;  ///< of the columns; all by default

@@ -175,7 +175,9 @@ void add_export(CLI::App& app, CommandLine& line) {
                       "mixtral or qwen3_moe; by default the first that expresses the model");
   command->add_option("--dtype", arguments.dtype, "Of the weights: float32 or bfloat16")
       ->capture_default_str();
-  command->add_flag("--verify", arguments.verify, "Read the folder again and compare logits");
+  command->add_flag("--verify",
+                    arguments.verify,
+                    "Read the folder again; compare logits with those of the model in --dtype");
   command->add_flag("--json", arguments.json, "Print one JSON object");
   command->callback([&line] {
     line.on_ranks = [&line](Communicator& world, Watchdog& watchdog) {

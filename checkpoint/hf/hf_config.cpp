@@ -230,28 +230,6 @@ class Reader {
 
 }  // namespace
 
-std::vector<int64_t> read_generation_eos(const Json& json,
-                                         const std::string& source,
-                                         int64_t vocab_size) {
-  if (!json.is_object()) {
-    throw FileError(source + " must hold a JSON object");
-  }
-  const auto eos = json.find("eos_token_id");
-  std::vector<int64_t> ids;
-  if (eos == json.end() || eos->is_null()) {
-    return ids;
-  }
-  for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= vocab_size) {
-      throw FileError(source + ": eos_token_id (" + text_of_json(*eos) +
-                      ") must be ids of the vocabulary, from 0 to " +
-                      std::to_string(vocab_size - 1));
-    }
-    ids.push_back(id.get<int64_t>());
-  }
-  return ids;
-}
-
 HfConfig read_hf_config(const Json& json, const std::string& source) {
   return Reader(read_family(json, source), json).read(source);
 }

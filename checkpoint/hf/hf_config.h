@@ -32,13 +32,6 @@ struct HfConfig {
 /// `source` and lists every refused key with its value.
 HfConfig read_hf_config(const Json& json, const std::string& source);
 
-/// The ids at which generation ends by a generation_config.json, which may tell none. Throws
-/// FileError that begins with `source` for what is no such file, and for ids outside the
-/// vocabulary.
-std::vector<int64_t> read_generation_eos(const Json& json,
-                                         const std::string& source,
-                                         int64_t vocab_size);
-
 /// The config.json of a model of this family, with old and new names where readers differ, so that
 /// transformers 4 and 5, vLLM and llama.cpp's converter can read it.
 Json write_hf_config(const HfConfig& config);

@@ -1,6 +1,7 @@
 #include "checkpoint/hf/hf_export.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <span>
@@ -14,6 +15,7 @@
 #include "common/check.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/wording.h"
 #include "models/parameter_list.h"
 
 namespace enodia {
@@ -72,39 +74,82 @@ std::string name_of_file(size_t index, size_t count) {
   return name;
 }
 
-void write_values(const std::vector<float>& values, DType dtype, SafetensorsWriter& writer) {
-  if (dtype == DType::kFloat32) {
-    writer.write(std::as_bytes(std::span(values)));
-    return;
-  }
-  std::vector<uint16_t> rounded(values.size());
-  std::transform(values.begin(), values.end(), rounded.begin(), bfloat16_from_float);
-  writer.write(std::as_bytes(std::span<const uint16_t>(rounded)));
+/// The part of a parameter in a slab, as float32 or float64.
+template <typename Value>
+std::vector<Value> read_slab(const WeightSource& weights,
+                             const ParameterShape& parameter,
+                             const Box& slab) {
+  constexpr DType kType = sizeof(Value) == 4 ? DType::kFloat32 : DType::kFloat64;
+  std::vector<Value> values(static_cast<size_t>(*element_count(slab.size, sizeof(Value))));
+  weights.read({parameter.name, kType, parameter.shape, slab.offset, slab.size, values.data()});
+  return values;
 }
 
-void write_file(const fs::path& path,
-                std::span<const Piece> pieces,
-                const WeightSource& weights) {
-  std::vector<SafetensorsSpec> tensors;
-  for (const Piece& piece : pieces) {
-    tensors.push_back(piece.tensor);
+float round_to(DType dtype, float value) {
+  return dtype == DType::kBFloat16 ? float_from_bfloat16(bfloat16_from_float(value)) : value;
+}
+
+/// Writes weights, and looks for those that are not finite.
+class WeightWriter {
+ public:
+  explicit WeightWriter(const WeightSource& weights) : weights_(weights) {}
+
+  void write_file(const fs::path& path, std::span<const Piece> pieces) {
+    std::vector<SafetensorsSpec> tensors;
+    for (const Piece& piece : pieces) {
+      tensors.push_back(piece.tensor);
+    }
+    SafetensorsWriter writer(path, std::move(tensors), {{"format", "pt"}});
+    for (const Piece& piece : pieces) {
+      for (const Box& slab : row_major_slabs(piece.parameter.shape, kSlabElements)) {
+        write_slab(piece, slab, writer);
+      }
+    }
+    writer.finish();
   }
-  SafetensorsWriter writer(path, std::move(tensors), {{"format", "pt"}});
-  std::vector<float> values;
-  for (const auto& [parameter, tensor] : pieces) {
-    for (const Box& slab : row_major_slabs(parameter.shape, kSlabElements)) {
-      values.resize(static_cast<size_t>(*element_count(slab.size, sizeof(float))));
-      weights.read({parameter.name,
-                    DType::kFloat32,
-                    parameter.shape,
-                    slab.offset,
-                    slab.size,
-                    values.data()});
-      write_values(values, tensor.dtype, writer);
+
+  std::optional<std::string> first_not_finite() && { return std::move(first_not_finite_); }
+
+ private:
+  void write_slab(const Piece& piece, const Box& slab, SafetensorsWriter& writer) {
+    const auto values = read_slab<float>(weights_, piece.parameter, slab);
+    if (!std::all_of(values.begin(), values.end(), [&](float value) {
+          return std::isfinite(round_to(piece.tensor.dtype, value));
+        })) {
+      look_at_not_finite(piece, slab);
+    }
+    if (piece.tensor.dtype == DType::kFloat32) {
+      writer.write(std::as_bytes(std::span(values)));
+      return;
+    }
+    std::vector<uint16_t> rounded(values.size());
+    std::transform(values.begin(), values.end(), rounded.begin(), bfloat16_from_float);
+    writer.write(std::as_bytes(std::span<const uint16_t>(rounded)));
+  }
+
+  /// A weight that is not finite stays so; one that is must not become infinite. The slab is read
+  /// anew, since a float64 weight may be too large for float32 already.
+  void look_at_not_finite(const Piece& piece, const Box& slab) {
+    const DType dtype = piece.tensor.dtype;
+    for (const double value : read_slab<double>(weights_, piece.parameter, slab)) {
+      if (!std::isfinite(value)) {
+        first_not_finite_ = first_not_finite_.value_or(piece.tensor.name);
+      } else if (!std::isfinite(round_to(dtype, static_cast<float>(value)))) {
+        throw FileError(
+            detail::concat(quote(piece.tensor.name),
+                           " holds ",
+                           value,
+                           ", which is too large for ",
+                           name_of(dtype),
+                           dtype == DType::kFloat32 ? "; " : "; export it as float32, or ",
+                           "take a checkpoint from before the weights grew so large"));
+      }
     }
   }
-  writer.finish();
-}
+
+  const WeightSource& weights_;
+  std::optional<std::string> first_not_finite_;
+};
 
 void write_json(const fs::path& path, const Json& json) {
   write_file_atomically(path, json.dump(2) + "\n");
@@ -140,18 +185,19 @@ void refuse_other_weights(const fs::path& folder) {
 
 }  // namespace
 
-void write_hf_model(const fs::path& folder,
-                    const HfConfig& config,
-                    const WeightSource& weights,
-                    const HfExportOptions& options) {
+std::optional<std::string> write_hf_model(const fs::path& folder,
+                                          const HfConfig& config,
+                                          const WeightSource& weights,
+                                          const HfExportOptions& options) {
   ENODIA_CHECK(options.dtype == DType::kFloat32 || options.dtype == DType::kBFloat16,
                "weights cannot be exported as ",
                name_of(options.dtype));
   refuse_other_weights(folder);
   const std::vector<Piece> pieces = list_pieces(config, options.dtype);
   const auto files = cut_files(pieces, options.max_file_bytes);
+  WeightWriter writer(weights);
   for (size_t i = 0; i < files.size(); ++i) {
-    write_file(folder / name_of_file(i, files.size()), files[i], weights);
+    writer.write_file(folder / name_of_file(i, files.size()), files[i]);
   }
   if (files.size() > 1) {
     write_json(folder / "model.safetensors.index.json", index_of(files));
@@ -161,6 +207,7 @@ void write_hf_model(const fs::path& folder,
   written.dtype = name_of(options.dtype);
   // Last, so that a folder is a model only when all of it is there.
   write_json(folder / "config.json", write_hf_config(written));
+  return std::move(writer).first_not_finite();
 }
 
 }  // namespace enodia

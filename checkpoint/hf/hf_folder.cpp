@@ -12,6 +12,7 @@
 #include "checkpoint/native/box.h"
 #include "checkpoint/safetensors/safetensors_elements.h"
 #include "checkpoint/safetensors/safetensors_folder.h"
+#include "common/check.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "common/wording.h"
@@ -193,11 +194,48 @@ class Fitting {
   std::vector<std::string> missing_, problems_;
 };
 
+/// The most parameters that the tensors can hold: a fused one has two matrices for each index of
+/// its first dimension, which takes a byte at least.
+int64_t most_parameters_in(const SafetensorsFolder& files) {
+  int64_t most = 0;
+  for (const SafetensorsTensor& tensor : files.tensors()) {
+    const bool may_be_fused = tensor.shape.size() == 3;
+    most += may_be_fused ? 2 * std::min(tensor.shape[0], tensor.end - tensor.begin) : 1;
+  }
+  return most;
+}
+
+/// Refuses a config.json whose sizes are absurd beside the files before its parameters are listed,
+/// which would take memory without bound. Below the bound what is missing is told by name.
+std::vector<ParameterShape> list_within_reason(const fs::path& folder,
+                                               const HfConfig& config,
+                                               const SafetensorsFolder& files) {
+  constexpr int64_t kAlwaysListed = 100'000;
+  const ModelOptions& model = config.model;
+  const int64_t wanted = count_parameters(model);
+  const int64_t most = most_parameters_in(files);
+  if (wanted > kAlwaysListed && wanted / 4 > most) {
+    throw FileError(detail::concat(folder.string(),
+                                   ": config.json asks for ",
+                                   wanted,
+                                   " weights (num_hidden_layers is ",
+                                   model.num_hidden_layers,
+                                   ", the number of experts ",
+                                   model.num_experts,
+                                   "), but the ",
+                                   files.tensors().size(),
+                                   " tensors of the files can hold at most ",
+                                   most,
+                                   "; take the config.json that belongs to the files"));
+  }
+  return list_parameters(model);
+}
+
 }  // namespace
 
 HfFolder::Tensors::Tensors(const fs::path& folder, const HfConfig& config)
     : files(SafetensorsFolder::open(folder)),
-      parameters(list_parameters(config.model)) {
+      parameters(list_within_reason(folder, config, files)) {
   Fitting fitting(config, files);
   const SafetensorsTensor* embedding = nullptr;
   for (const ParameterShape& parameter : parameters) {
@@ -220,11 +258,11 @@ HfFolder::Tensors::Tensors(const fs::path& folder, const HfConfig& config)
 
 namespace {
 
-std::vector<int64_t> read_generation_config(const fs::path& folder, int64_t vocab_size) {
+HfGeneration read_generation(const fs::path& folder, int64_t vocab_size) {
   const fs::path path = folder / "generation_config.json";
   std::error_code error;
-  return fs::exists(path, error) ? read_generation_eos(read_json(path), path.string(), vocab_size)
-                                 : std::vector<int64_t>();
+  return fs::exists(path, error) ? read_hf_generation(read_json(path), path.string(), vocab_size)
+                                 : HfGeneration();
 }
 
 }  // namespace
@@ -237,7 +275,7 @@ bool is_hf_folder(const fs::path& path) {
 HfFolder::HfFolder(const fs::path& folder)
     : folder_(folder),
       config_(read_hf_config(read_json(folder / "config.json"), (folder / "config.json").string())),
-      generation_eos_(read_generation_config(folder, config_.model.vocab_size)),
+      generation_(read_generation(folder, config_.model.vocab_size)),
       tensors_(std::make_unique<const Tensors>(folder, config_)) {}
 
 HfFolder::~HfFolder() = default;

@@ -2,10 +2,9 @@
 
 #include <filesystem>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "checkpoint/hf/hf_config.h"
+#include "checkpoint/hf/hf_generation.h"
 #include "checkpoint/weight_source.h"
 
 namespace enodia {
@@ -25,14 +24,14 @@ class HfFolder : public WeightSource {
   const std::filesystem::path& folder() const { return folder_; }
   const HfConfig& config() const { return config_; }
   /// Of generation_config.json, when there is one.
-  const std::vector<int64_t>& generation_eos() const { return generation_eos_; }
+  const HfGeneration& generation() const { return generation_; }
   void read(const Shard& wanted) const override;
 
  private:
   struct Tensors;
   std::filesystem::path folder_;
   HfConfig config_;
-  std::vector<int64_t> generation_eos_;
+  HfGeneration generation_;
   std::unique_ptr<const Tensors> tensors_;
 };
 

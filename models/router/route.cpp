@@ -1,6 +1,8 @@
 #include "models/router/route.h"
 
+#include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/logsumexp.h>
@@ -8,7 +10,6 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/sort.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
 namespace enodia {
@@ -20,9 +21,61 @@ at::Tensor sum_of_scores(const at::Tensor& scores) {
   return scores.sum(1, /*keepdim=*/true) + 1e-20;
 }
 
+/// Columns that were chosen, and how narrowly.
+struct Choice {
+  at::Tensor ids;  ///< [T, count] int64
+  double margin = std::numeric_limits<double>::infinity();
+};
+
+/// The `count` largest of each row. A stable descending sort, not topk: equal ones must go to the
+/// smaller id everywhere.
+Choice choose(const at::Tensor& values, int64_t count) {
+  const auto [sorted, ids] = at::sort(values, /*stable=*/true, /*dim=*/1, /*descending=*/true);
+  Choice choice{ids.narrow(1, 0, count)};
+  if (values.size(0) > 0 && count < values.size(1)) {
+    choice.margin = (sorted.select(1, count - 1) - sorted.select(1, count)).min().item<double>();
+  }
+  return choice;
+}
+
+at::Tensor by_group(const at::Tensor& preferences, const RouteOptions& options) {
+  const int64_t experts = preferences.size(1) / options.num_groups;
+  return preferences.view({preferences.size(0), options.num_groups, experts});
+}
+
+Choice choose_groups(const at::Tensor& preferences, const RouteOptions& options) {
+  if (options.num_chosen_groups == options.num_groups) {
+    return {};
+  }
+  const at::Tensor grouped = by_group(preferences, options);
+  const int64_t best = options.group_score == GroupScore::kMax ? 1 : 2;
+  const at::Tensor sorted = std::get<0>(at::sort(grouped, /*dim=*/2, /*descending=*/true));
+  return choose(sorted.narrow(2, 0, std::min(best, grouped.size(2))).sum(2),
+                options.num_chosen_groups);
+}
+
+/// Minus infinity for the experts of groups that were not chosen.
+at::Tensor leave_out(const at::Tensor& preferences,
+                     const at::Tensor& groups,
+                     const RouteOptions& options) {
+  if (!groups.defined()) {
+    return preferences;
+  }
+  const at::Tensor grouped = by_group(preferences, options);
+  const at::Tensor left_out =
+      at::ones({grouped.size(0), grouped.size(1)}, at::TensorOptions().dtype(at::kBool))
+          .scatter(1, groups, false);
+  return grouped
+      .masked_fill(left_out.unsqueeze(2), -std::numeric_limits<double>::infinity())
+      .reshape(preferences.sizes());
+}
+
 }  // namespace
 
-Route route_tokens(const at::Tensor& logits, int64_t num_chosen, const RouteOptions& options) {
+Route route_tokens(const at::Tensor& logits,
+                   int64_t num_chosen,
+                   const RouteOptions& options,
+                   const at::Tensor& bias) {
   Route route;
   route.scoring = options.scoring;
   route.logits = logits;
@@ -32,19 +85,16 @@ Route route_tokens(const at::Tensor& logits, int64_t num_chosen, const RouteOpti
     route.scores = at::sigmoid(logits);
     route.probs = route.scores / sum_of_scores(route.scores);
   }
-  // A stable descending sort, not topk: equal scores must go to the smaller id everywhere.
-  const auto [sorted, ids] =
-      at::sort(route.scores, /*stable=*/true, /*dim=*/1, /*descending=*/true);
-  at::Tensor weights = sorted.narrow(1, 0, num_chosen).contiguous();
+  const at::Tensor preferences = bias.defined() ? route.scores + bias : route.scores;
+  const Choice groups = choose_groups(preferences, options);
+  const Choice experts = choose(leave_out(preferences, groups.ids, options), num_chosen);
+  route.margin = std::min(groups.margin, experts.margin);
+  at::Tensor weights = route.scores.gather(1, experts.ids);
   if (options.renormalize) {
     weights = weights / sum_of_scores(weights);
   }
   route.weights = weights.mul(options.scale);
-  route.expert_ids = ids.narrow(1, 0, num_chosen).to(at::kInt).contiguous();
-  if (logits.size(0) > 0 && num_chosen < logits.size(1)) {
-    route.margin =
-        (sorted.select(1, num_chosen - 1) - sorted.select(1, num_chosen)).min().item<double>();
-  }
+  route.chosen_ids = route.expert_ids = experts.ids.to(at::kInt).contiguous();
   const at::Tensor everyone = at::ones({logits.size(0)}, at::TensorOptions().dtype(at::kBool));
   route.counts = count_valid_copies(route.expert_ids, everyone, logits.size(1));
   return route;
@@ -54,7 +104,7 @@ at::Tensor route_backward(const Route& route,
                           const at::Tensor& grad_weights,
                           const at::Tensor& grad_probs,
                           const RouteOptions& options) {
-  const at::Tensor ids = route.expert_ids.to(at::kLong);
+  const at::Tensor ids = route.chosen_ids.to(at::kLong);  // a dropped copy's gradient is zero
   at::Tensor grad_chosen = grad_weights.mul(options.scale);
   if (options.renormalize) {
     // w = s / S with S = sum s: ds_j = (dw_j - sum_k dw_k w_k) / S, where w is before scaling.
@@ -81,26 +131,33 @@ at::Tensor route_backward(const Route& route,
   return grad * route.scores * (1 - route.scores);
 }
 
-RouterLoss aux_loss(const Route& route,
-                    const at::Tensor& valid,
-                    const std::vector<int64_t>& valid_counts,
-                    int64_t num_valid,
-                    double grad_scale) {
-  RouterLoss loss;
-  if (num_valid == 0) {
-    return loss;
-  }
-  const auto experts = static_cast<double>(valid_counts.size());
-  const auto chosen = static_cast<double>(route.expert_ids.size(1));
-  const at::Tensor fraction =
-      at::tensor(at::ArrayRef<int64_t>(valid_counts)).to(route.probs.scalar_type()) /
-      (chosen * static_cast<double>(num_valid));
+RouterLoss balance_loss(const Route& route,
+                        const at::Tensor& valid,
+                        const at::Tensor& set_of,
+                        const at::Tensor& fractions,
+                        double grad_scale) {
+  const auto experts = static_cast<double>(fractions.size(1));
   const at::Tensor mask = valid.to(route.probs.scalar_type()).unsqueeze(1);
-  // L n_mb = E sum_i f_i sum_t p_ti, since P_i = sum_t p_ti / n_mb.
-  const at::Tensor summed = (route.probs * mask).sum(0);
-  loss.sum = experts * (fraction * summed).sum().to(at::kDouble).item<double>();
-  loss.gradient = (mask * fraction) * (experts * grad_scale);
+  // L n = E sum_t sum_i f_i p_ti over the n valid tokens of a set, since P_i = sum_t p_ti / n.
+  const at::Tensor weights =
+      fractions.size(0) == 1 ? mask * fractions : mask * fractions.index_select(0, set_of);
+  RouterLoss loss;
+  loss.sum = experts * (route.probs * weights).sum(at::kDouble).item<double>();
+  loss.gradient = weights * (experts * grad_scale);
   return loss;
+}
+
+at::Tensor load_fractions(const at::Tensor& counts,
+                          const at::Tensor& valid,
+                          int64_t num_chosen,
+                          at::ScalarType dtype) {
+  const at::Tensor copies = valid.clamp_min(1).mul(num_chosen).unsqueeze(1);
+  return (counts.to(at::kDouble) / copies).to(dtype);
+}
+
+at::Tensor group_fractions(const at::Tensor& fractions, int64_t groups) {
+  const at::Tensor grouped = fractions.view({fractions.size(0), groups, -1});
+  return grouped.mean(2, /*keepdim=*/true).expand_as(grouped).reshape(fractions.sizes());
 }
 
 RouterLoss z_loss(const Route& route, const at::Tensor& valid, double grad_scale) {
@@ -137,6 +194,23 @@ std::vector<int64_t> count_valid_copies(const at::Tensor& expert_ids,
     }
   }
   return counts;
+}
+
+void add_valid_copies(const at::Tensor& expert_ids,
+                      const at::Tensor& valid,
+                      const at::Tensor& set_of,
+                      at::Tensor& counts) {
+  const auto* id = expert_ids.const_data_ptr<int32_t>();
+  const auto* mask = valid.const_data_ptr<bool>();
+  const auto* set = set_of.const_data_ptr<int64_t>();
+  auto* count = counts.mutable_data_ptr<int64_t>();
+  for (int64_t t = 0; t < expert_ids.size(0); ++t) {
+    for (int64_t k = 0; k < expert_ids.size(1); ++k, ++id) {
+      if (mask[t] && *id >= 0) {
+        ++count[set[t] * counts.size(1) + *id];
+      }
+    }
+  }
 }
 
 }  // namespace enodia

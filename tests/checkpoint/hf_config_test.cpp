@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/hf/hf_description.h"
+#include "checkpoint/hf/hf_generation.h"
 
 #include "hf_models.h"
+#include "states.h"
 
 namespace enodia {
 namespace {
@@ -393,7 +395,7 @@ TEST(HfConfig, WritesTokensForGeneration) {
 }
 
 TEST(HfConfig, ReadsWhereGenerationEnds) {
-  const auto eos = [](const Json& json) { return read_generation_eos(json, "generation", 5); };
+  const auto eos = [](const Json& json) { return read_hf_generation(json, "generation", 5).eos; };
   EXPECT_EQ(eos({{"eos_token_id", {4, 2}}, {"temperature", 0.6}}), (std::vector<int64_t>{4, 2}));
   EXPECT_EQ(eos({{"eos_token_id", 3}}), std::vector<int64_t>{3});
   EXPECT_TRUE(eos(Json::object()).empty());
@@ -402,6 +404,34 @@ TEST(HfConfig, ReadsWhereGenerationEnds) {
     EXPECT_THROW(eos({{"eos_token_id", bad}}), FileError) << bad;
   }
   EXPECT_THROW(eos(Json::array()), FileError);
+}
+
+TEST(HfConfig, ReadsHowToSampleAndRefusesNonsense) {
+  const Json good{{"bos_token_id", 1},
+                  {"do_sample", true},
+                  {"temperature", 0.6},
+                  {"top_k", 20},
+                  {"top_p", 1},
+                  {"min_p", nullptr},
+                  {"repetition_penalty", 1},
+                  {"some_other", "x"},
+                  {"transformers_version", "5.23.0"}};
+  EXPECT_EQ(read_hf_generation(good, "generation", 5).sampling,
+            (std::vector<std::string>{
+                "do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "some_other"}));
+  const std::vector<std::pair<Json, std::string>> cases{
+      {{{"temperature", -1}}, "generation: temperature (-1) must be a number not below 0"},
+      {{{"temperature", "hot"}}, "temperature (\"hot\") must be"},
+      {{{"top_k", 2.5}}, "top_k (2.5) must be a whole number"},
+      {{{"top_k", -3}}, "top_k (-3)"},
+      {{{"top_p", 1.5}}, "top_p (1.5) must be a number from 0 to 1"},
+      {{{"min_p", true}}, "min_p (true)"},
+      {{{"repetition_penalty", -0.5}}, "repetition_penalty (-0.5)"},
+      {{{"do_sample", 1}}, "do_sample (1) must be true or false"}};
+  for (const auto& [json, sentence] : cases) {
+    const std::string refusal = file_error_of([&] { read_hf_generation(json, "generation", 5); });
+    EXPECT_NE(refusal.find(sentence), std::string::npos) << refusal;
+  }
 }
 
 }  // namespace

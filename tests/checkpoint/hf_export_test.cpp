@@ -1,5 +1,9 @@
 #include "checkpoint/hf/hf_export.h"
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
 #include <gtest/gtest.h>
 
 #include "checkpoint/hf/hf_folder.h"
@@ -52,6 +56,68 @@ TEST(HfExport, RoundsToTheNearestBfloat16) {
   const Json config = read_json(scratch.path() / "config.json");
   EXPECT_EQ(config["dtype"], "bfloat16");
   EXPECT_EQ(config["torch_dtype"], "bfloat16");
+}
+
+/// One weight is another number.
+class OneOddWeight : public NumberedWeights {
+ public:
+  explicit OneOddWeight(double value) : value_(value) {}
+  void read(const Shard& wanted) const override {
+    if (wanted.dtype == DType::kFloat32) {
+      NumberedWeights::read(wanted);
+      put(wanted, static_cast<float*>(wanted.data));
+    } else {
+      std::fill_n(static_cast<double*>(wanted.data), wanted.size.front(), 0.0);
+      put(wanted, static_cast<double*>(wanted.data));
+    }
+  }
+
+ private:
+  template <typename Value>
+  void put(const Shard& wanted, Value* values) const {
+    if (wanted.name == "model.norm.weight") {
+      values[7] = static_cast<Value>(value_);
+    }
+  }
+  double value_;
+};
+
+TEST(HfExport, TellsWhichTensorIsNotFiniteAndKeepsIt) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const double odd : {NAN, -INFINITY}) {
+      const ScratchFolder scratch;
+      EXPECT_EQ(
+          write_hf_model(
+              scratch.path(), config_of(small_mixtral()), OneOddWeight(odd), {.dtype = dtype}),
+          "model.norm.weight");
+      const float kept = whole_of(HfFolder(scratch.path()), {"model.norm.weight", {48}})[7];
+      EXPECT_TRUE(std::isnan(odd) ? std::isnan(kept) : kept == odd) << kept;
+    }
+  }
+  const ScratchFolder scratch;
+  EXPECT_EQ(write_hf_model(scratch.path(), config_of(small_mixtral()), NumberedWeights(), {}),
+            std::nullopt);
+}
+
+TEST(HfExport, RefusesAWeightThatTheTypeCannotHold) {
+  const auto refusal = [](double value, DType dtype) {
+    const ScratchFolder scratch;
+    return file_error_of([&] {
+      write_hf_model(
+          scratch.path(), config_of(small_mixtral()), OneOddWeight(value), {.dtype = dtype});
+    });
+  };
+  // bfloat16 ends at 3.3895e38, float32 at 3.4028e38.
+  const std::string half = refusal(-3.4e38, DType::kBFloat16);
+  for (const char* words :
+       {"'model.norm.weight' holds -3.4e+38", "too large for bfloat16", "as float32"}) {
+    EXPECT_NE(half.find(words), std::string::npos) << half;
+  }
+  EXPECT_EQ(refusal(-3.4e38, DType::kFloat32), "");
+  const std::string whole = refusal(1e39, DType::kFloat32);
+  EXPECT_NE(whole.find("'model.norm.weight' holds 1e+39, which is too large for float32; take"),
+            std::string::npos)
+      << whole;
 }
 
 TEST(HfExport, CutsIntoFilesOfBoundedSize) {

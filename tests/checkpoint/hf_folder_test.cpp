@@ -225,6 +225,22 @@ TEST(HfFolder, NamesWhatIsMissing) {
                  {"tensors are missing", "tensors have no place in the model"});
 }
 
+TEST(HfFolder, RefusesAbsurdSizesWithoutListingThem) {
+  Json absurd = small_qwen3_moe();
+  absurd["num_hidden_layers"] = 65536;
+  absurd["num_experts"] = absurd["num_local_experts"] = 65536;
+  const Tensors tensors = tensors_of(small_qwen3_moe());
+  const std::vector<std::string> words{"config.json asks for 12885491715 weights",
+                                       "num_hidden_layers is 65536",
+                                       "experts 65536",
+                                       std::to_string(tensors.size()) + " tensors",
+                                       "at most " + std::to_string(tensors.size())};
+  expect_refused(absurd, tensors, words);
+  Tensors empty = tensors;  // no bytes, whatever its first dimension says
+  empty["huge"] = {{int64_t{1} << 40, 0, 1}, {}};
+  expect_refused(absurd, empty, {"at most " + std::to_string(tensors.size())});
+}
+
 TEST(HfFolder, NamesWhatHasNoPlace) {
   Tensors tensors = tensors_of(small_mixtral());
   tensors["model.layers.0.self_attn.q_proj.bias"] = {{60}, std::vector<float>(60)};

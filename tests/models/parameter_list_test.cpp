@@ -31,6 +31,7 @@ void expect_what_a_decoder_has(const ModelOptions& options) {
     const std::vector<LogicalParameter>& held = decoder.registry().parameters();
     const std::vector<ParameterShape> listed = list_parameters(options);
     ASSERT_EQ(listed.size(), held.size());
+    EXPECT_EQ(count_parameters(options), std::ssize(held));
     for (size_t i = 0; i < held.size(); ++i) {
       EXPECT_EQ(listed[i].name, held[i].name);
       EXPECT_EQ(listed[i].shape, held[i].shape) << held[i].name;
@@ -53,6 +54,13 @@ TEST(ParameterList, FollowsEveryOptionThatAddsOrRemovesParameters) {
   expect_what_a_decoder_has(options);
   options.num_experts = options.num_shared_experts = 0;
   expect_what_a_decoder_has(options);
+}
+
+TEST(ParameterList, IsCountedWithoutBeingListed) {
+  ModelOptions options = small_model();
+  options.num_hidden_layers = options.num_experts = int64_t{1} << 16;
+  // Two norms, six of the attention and the router a layer; three matrices an expert.
+  EXPECT_EQ(count_parameters(options), 3 + (int64_t{1} << 16) * (9 + 3 * (int64_t{1} << 16)));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "collectives/collectives.h"
 #include "collectives/loopback/loopback.h"
 #include "common/error.h"
 #include "parallel/expert_store.h"
@@ -112,7 +113,7 @@ TEST_P(Store, EveryExpertHasOneOwnerAndDenseParametersLieEverywhere) {
     const int rank = model.mesh.rank();
     for (const LogicalParameter& parameter : model.registry.parameters()) {
       names[rank].insert(parameter.name);
-      if (parameter.owner == rank) {
+      if (parameter.owned_rows.count > 0) {
         counted[rank].insert(parameter.name);
       }
     }
@@ -267,20 +268,75 @@ TEST_P(Store, DenseGradientsAreSummedOverRanksInRankOrderInBucketsOfAnySize) {
     const auto fill = [](int rank) {
       return rank % 2 == 0 ? 1e-3F : 1e5F / static_cast<float>(3 + rank);
     };
-    model.stack.grad.fill_(fill(model.mesh.rank()));
-    GradientReduction reduction(
-        model.mesh.gradients(), model.registry.dense_gradients(), /*bucket_bytes=*/40);
-    for (const int64_t first : {70, 69, 64, 0}) {
-      reduction.ready_from(first);
+    ParameterRegistry registry(model.mesh.place(), at::kFloat);
+    const DenseParameter& first = registry.add_dense({{"a", 3}}, 5);
+    registry.begin_block();
+    registry.begin_block();  // a block without parameters
+    const DenseParameter& small = registry.add_dense({{"b", 7}}, 0);
+    registry.begin_block();
+    const DenseParameter& last = registry.add_dense({{"c", 9}, {"d", 1}}, 4);
+    registry.allocate({.bucket_bytes = 50});  // b is too small for one of its own
+    EXPECT_EQ(registry.dense(Holders::kWorld).buckets.size(), 2U);
+    for (const DenseParameter* parameter : {&first, &last}) {
+      at::Tensor(parameter->grad).fill_(fill(model.mesh.rank()));
+    }
+    GradientReduction reduction(model.mesh, registry);
+    for (const int block : {3, 2, 1, 0}) {
+      reduction.ready_from(block);
     }
     reduction.finish();
     float sum = fill(0);
     for (int rank = 1; rank < model.mesh.world_size(); ++rank) {
       sum += fill(rank);
     }
-    EXPECT_EQ(model.stack.grad.min().item<float>(), sum);
-    EXPECT_EQ(model.stack.grad.max().item<float>(), sum);
-    EXPECT_EQ(model.norm.grad.abs().max().item<float>(), 0.0F);
+    for (const DenseParameter* parameter : {&first, &last}) {
+      EXPECT_EQ(parameter->grad.min().item<float>(), sum);
+      EXPECT_EQ(parameter->grad.max().item<float>(), sum);
+    }
+    EXPECT_EQ(small.grad.abs().max().item<float>(), 0.0F);
+  });
+}
+
+// The sums that a rank owns are those that it gets without ZeRO-1, bit for bit; the others hold
+// what they updated, sent around.
+TEST_P(Store, Zero1GivesEachRankTheSumsAndTheMomentsOfWhatItOwns) {
+  run([](Model& model) {
+    for (const Zero1 zero1 : {Zero1::kRows, Zero1::kParameters}) {
+      ParameterRegistry registry(model.mesh.place(), at::kFloat);
+      registry.add_dense({{"a", 5}}, 3);
+      registry.begin_block();
+      registry.add_dense({{"b", 7}}, 0);
+      registry.add_dense({{"c", 4}, {"d", 2}}, 4);
+      registry.allocate({.zero1 = zero1, .bucket_bytes = 1});
+      registry.add_column("exp_avg");
+      const auto fill = [](int rank) { return 1.0F / static_cast<float>(3 + rank); };
+      float sum = fill(0);
+      for (int rank = 1; rank < model.mesh.world_size(); ++rank) {
+        sum += fill(rank);
+      }
+      int64_t owned = 0;
+      for (const LogicalParameter& parameter : registry.parameters()) {
+        parameter.column("grad").fill_(fill(model.mesh.rank()));
+      }
+      GradientReduction(model.mesh, registry).finish();
+      for (const LogicalParameter& parameter : registry.parameters()) {
+        const at::Tensor mine = parameter.rows("grad", parameter.owned_rows);
+        EXPECT_TRUE(mine.eq(sum).all().item<bool>()) << parameter.name;
+        EXPECT_EQ(parameter.updated_rows, parameter.owned_rows);
+        EXPECT_EQ(parameter.rows("exp_avg", parameter.owned_rows).numel(), mine.numel());
+        if (zero1 == Zero1::kParameters) {
+          EXPECT_THAT(parameter.owned_rows.count, testing::AnyOf(0, parameter.shape[0]));
+        }
+        owned += mine.numel();
+        parameter.rows("master", parameter.owned_rows)
+            .fill_(static_cast<float>(model.mesh.rank() + 1));
+      }
+      EXPECT_EQ(all_reduce_value(model.mesh.control(), owned, ReduceOp::kSum), 15 + 7 + 24);
+      gather_masters(model.mesh, registry);
+      for (const LogicalParameter& parameter : registry.parameters()) {
+        EXPECT_GE(parameter.column("master").min().item<float>(), 1.0F) << parameter.name;
+      }
+    }
   });
 }
 
@@ -341,7 +397,7 @@ TEST_F(Registry, StacksShareMemoryWithTheirMembers) {
                         model.registry.find("k.weight").column("master")));
   model.stack.grad.select(0, 3).fill_(2.0);
   EXPECT_EQ(model.registry.find("q.weight").column("grad").select(0, 3).sum().item<double>(), 10);
-  EXPECT_EQ(model.registry.dense_gradients().sum().item<double>(), 10);
+  EXPECT_EQ(model.registry.dense(Holders::kWorld).columns->column("grad").sum().item<double>(), 10);
 }
 
 TEST_F(Registry, InitializesByNameAlone) {

@@ -14,6 +14,10 @@ struct ReferenceTally {
   const ReferenceOptions& options;
   const ReferenceRoutes* replay;  ///< null = the reference chooses
   int64_t valid_of_step;          ///< N
+  int64_t step_number = 0;        ///< from 0, for random numbers
+  /// [micro-batch][MoE layer]: copies of valid tokens for each expert; filled by count_only.
+  std::vector<std::vector<std::vector<int64_t>>> counts = {};
+  bool count_only = false;  ///< a pass before the real one
 
   at::Tensor router_objective;  ///< the aux and z terms of the objective
   ReferenceStep step;           ///< routes, margins, load and the logged router losses
@@ -23,6 +27,7 @@ struct ReferenceTally {
 struct ReferencePlace {
   int64_t micro_batch;
   std::vector<int64_t> valid;
+  std::vector<int64_t> valid_of_micro_batches = {};  ///< of the step
 };
 
 /// Throws std::invalid_argument unless the condition holds.

@@ -74,12 +74,30 @@ NamedTensors leaves_of(const NamedTensors& parameters) {
 ReferenceTally fresh_tally(const ReferenceOptions& options,
                            const ReferenceRoutes* replay,
                            size_t micro_batches) {
-  ReferenceTally tally{options, replay, 0, zero(), {}};
+  ReferenceTally tally{options, replay, 0};
+  tally.router_objective = zero();
   tally.step.smallest_margin = std::numeric_limits<double>::infinity();
   tally.step.routes.resize(micro_batches);
+  tally.counts.resize(micro_batches);
   tally.step.load.resize(static_cast<size_t>(count_moe_layers(options) * options.num_experts), 0);
   tally.step.router_entropy.resize(static_cast<size_t>(count_moe_layers(options)), 0.0);
   return tally;
+}
+
+Tensor forward(const NamedTensors& leaves,
+               const std::vector<ReferenceMicroBatch>& micro_batches,
+               ReferenceTally& tally);
+
+// What each micro-batch sends to the experts, which does not depend on the losses.
+void count_loads(const NamedTensors& leaves,
+                 const std::vector<ReferenceMicroBatch>& micro_batches,
+                 ReferenceTally& tally) {
+  const at::NoGradGuard no_gradients;
+  ReferenceTally counting = fresh_tally(tally.options, tally.replay, micro_batches.size());
+  counting.count_only = true;
+  counting.step_number = tally.step_number;
+  forward(leaves, micro_batches, counting);
+  tally.counts = counting.counts;
 }
 
 // Runs all micro-batches and returns the sum of the valid tokens' cross-entropies.
@@ -90,6 +108,14 @@ Tensor forward(const NamedTensors& leaves,
   for (size_t m = 0; m < micro_batches.size(); ++m) {
     places.push_back(place_of(static_cast<int64_t>(m), micro_batches[m]));
     tally.valid_of_step += static_cast<int64_t>(places.back().valid.size());
+  }
+  for (ReferencePlace& place : places) {
+    for (const ReferencePlace& other : places) {
+      place.valid_of_micro_batches.push_back(static_cast<int64_t>(other.valid.size()));
+    }
+  }
+  if (tally.options.aux_loss_scope == "global_batch" && !tally.count_only) {
+    count_loads(leaves, micro_batches, tally);
   }
   Tensor cross_entropy_sum = zero();
   for (size_t m = 0; m < micro_batches.size(); ++m) {
@@ -180,6 +206,9 @@ std::map<std::string, std::vector<int64_t>> reference_parameter_shapes(
       continue;
     }
     shapes[prefix + "mlp.gate.weight"] = {o.num_experts, o.hidden_size};
+    if (o.use_expert_bias) {
+      shapes[prefix + "mlp.gate.e_score_correction_bias"] = {o.num_experts};
+    }
     for (int64_t expert = 0; expert < o.num_experts; ++expert) {
       add_ffn(expert_prefix(layer, expert), o.moe_intermediate_size);
     }
@@ -201,6 +230,7 @@ ReferenceStep reference_step(const ReferenceOptions& options,
   const at::AutoGradMode with_gradients(true);
   const NamedTensors leaves = leaves_of(parameters);
   ReferenceTally tally = fresh_tally(options, replay, micro_batches.size());
+  tally.step_number = optimizer_step - 1;
   const Tensor cross_entropy_sum = forward(leaves, micro_batches, tally);
 
   const Tensor objective = objective_of(cross_entropy_sum, tally);

@@ -32,6 +32,10 @@ struct ReferenceOptions {
   bool norm_topk_prob = true;
   bool sigmoid_scores = false;  ///< scoring_func: sigmoid, else softmax
   double routed_scaling_factor = 1.0;
+  int64_t n_group = 1;
+  int64_t topk_group = 1;
+  bool group_score_is_max = false;  ///< else the sum of the two largest
+  bool use_expert_bias = false;
   double rope_theta = 10000.0;
   double rms_norm_eps = 1e-6;
   bool tie_word_embeddings = false;
@@ -40,7 +44,17 @@ struct ReferenceOptions {
   bool use_qk_norm = true;
 
   double aux_loss_coef = 0.0;
+  std::string aux_loss_scope = "micro_batch";  ///< or sequence, global_batch
+  double device_loss_coef = 0.0;
+  int64_t device_groups = 1;
   double z_loss_coef = 0.0;
+  double expert_bias_update_rate = 0.0;
+  double jitter_eps = 0.0;
+  double capacity_factor = 0.0;          ///< 0 = dropless
+  std::string drop_policy = "position";  ///< or probs, random
+  uint64_t seed = 0;
+  /// Micro-batches that are computed at once: of all ranks. What global_batch calls "so far".
+  int64_t micro_batches_at_once = 1;
 
   double lr = 1e-3;
   double beta1 = 0.9;
@@ -59,6 +73,8 @@ struct ReferenceMicroBatch {
   std::vector<int64_t> tokens;
   std::vector<int64_t> labels;           ///< one a token, -1 = none
   std::vector<int64_t> segment_lengths;  ///< sum to the number of tokens
+  std::vector<int64_t> sequence_lengths = {};  ///< likewise; empty = one sequence
+  int64_t first_token = 0;                     ///< number of the first token in the run
 };
 
 /// The experts that the tokens of one micro-batch chose in one layer: [T, K] int64.
@@ -72,7 +88,9 @@ using ReferenceRoutes = std::vector<std::vector<ReferenceRoute>>;
 struct ReferenceStep {
   double loss = 0.0;       ///< mean cross-entropy in nats over the step's valid tokens
   double aux_loss = 0.0;   ///< L_aux averaged over MoE layers and valid tokens
-  double z_loss = 0.0;     ///< L_z averaged likewise
+  double device_loss = 0.0;  ///< of groups of experts, averaged likewise
+  double z_loss = 0.0;       ///< L_z averaged likewise
+  int64_t dropped = 0;       ///< copies of valid tokens without room
   double objective = 0.0;  ///< what is differentiated: coefficients included, summed over layers
   double grad_norm = 0.0;  ///< of all gradients, before clipping
   NamedTensors gradients;  ///< of the objective, before clipping

@@ -18,6 +18,28 @@ at::Tensor moment_of(const NamedTensors* moments, const std::string& name, const
   return moments == nullptr ? at::zeros_like(like) : moments->at(name);
 }
 
+// Each expert's bias a step up when it had fewer tokens than the mean, down when it had more.
+at::Tensor moved_bias(const ReferenceOptions& options,
+                      const std::string& name,
+                      const at::Tensor& bias,
+                      const ReferenceStep& step) {
+  const int64_t layer = std::stoll(name.substr(std::string("model.layers.").size()));
+  const auto counts = step.load.begin() +
+                      (layer - options.first_k_dense_replace) * options.num_experts;
+  double mean = 0.0;
+  for (int64_t e = 0; e < options.num_experts; ++e) {
+    mean += static_cast<double>(counts[e]) / static_cast<double>(options.num_experts);
+  }
+  at::Tensor moved = bias.detach().clone();
+  for (int64_t e = 0; e < options.num_experts; ++e) {
+    const double lacking = mean - static_cast<double>(counts[e]);
+    if (std::abs(lacking) > 1e-6) {
+      moved[e] += lacking > 0 ? options.expert_bias_update_rate : -options.expert_bias_update_rate;
+    }
+  }
+  return moved;
+}
+
 }  // namespace
 
 bool reference_decays(const std::string& name) {
@@ -48,6 +70,11 @@ void reference_update(const ReferenceOptions& options,
   const double correction1 = 1.0 - std::pow(options.beta1, count);
   const double correction2 = 1.0 - std::pow(options.beta2, count);
   for (const auto& [name, parameter] : parameters) {
+    if (ends_with(name, "e_score_correction_bias")) {
+      step.updated[name] = skipped ? parameter.clone() : moved_bias(options, name, parameter, step);
+      step.exp_avg[name] = step.exp_avg_sq[name] = at::zeros_like(parameter);
+      continue;
+    }
     at::Tensor p = parameter.detach().clone();
     at::Tensor m = moment_of(exp_avg, name, p).clone();
     at::Tensor v = moment_of(exp_avg_sq, name, p).clone();

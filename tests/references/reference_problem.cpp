@@ -26,10 +26,13 @@ NamedTensors random_parameters(const ReferenceOptions& options, uint64_t seed) {
   NamedTensors parameters;
   for (const auto& [name, shape] : reference_parameter_shapes(options)) {
     const bool is_norm = name.find("norm.weight") != std::string::npos;
+    const bool is_bias = name.find("e_score_correction_bias") != std::string::npos;
     at::Tensor tensor = at::empty(shape, at::kDouble);
     double* value = tensor.mutable_data_ptr<double>();
     for (int64_t i = 0; i < tensor.numel(); ++i) {
-      value[i] = is_norm ? 1.0 + 0.2 * normal(engine) : 0.5 * normal(engine);
+      value[i] = is_norm   ? 1.0 + 0.2 * normal(engine)
+                 : is_bias ? 0.05 * normal(engine)
+                           : 0.5 * normal(engine);
     }
     parameters[name] = tensor;
   }

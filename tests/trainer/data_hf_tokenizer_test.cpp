@@ -268,6 +268,12 @@ TEST(HfTokenizer, RefusesWhatItDoesNotKnowByName) {
       {"/model", nullptr, "model must be an object"},
       {"/version", "9.0", "version is '9.0', but only version 1.0 is known"},
       {"/frob", 1, "has the key 'frob', which is not known"},
+      {"/truncation", 3, "truncation must be an object or null"},
+      {"/padding", "left", "padding must be an object or null"},
+      {"/post_processor", 3, "post_processor must be an object or null"},
+      {"/post_processor", Json::object(), "post_processor has no 'type'"},
+      {"/added_tokens/0/strip", true, "added_tokens[0] has the key 'strip', which is not known"},
+      {"/added_tokens/0", 3, "added_tokens[0] must be an object"},
       {"/added_tokens/0/content", "", "added_tokens[0].content must not be empty"},
       {"/added_tokens", 3, "added_tokens must be an array"},
       {"/added_tokens/0/id", 1000000000000000000, "added_tokens[0].id"},
@@ -323,6 +329,71 @@ TEST(HfTokenizer, EndsExpressionsThatBacktrackWithoutEnd) {
     const auto tokenizer = Folder(json).load();
     EXPECT_THROW(tokenizer->encode(text), FileError) << expression;
     EXPECT_THAT(tokenizer->encode("ab"), ElementsAre(5));
+  }
+}
+
+Json replacement(const std::string& what, const std::string& with) {
+  return {{"type", "Replace"}, {"pattern", {{"String", what}}}, {"content", with}};
+}
+
+std::string encoding_error(const Json& json, const std::string& text) {
+  try {
+    Folder(json).load()->encode(text);
+    return "nothing was refused";
+  } catch (const FileError& error) {
+    return error.what();
+  }
+}
+
+TEST(HfTokenizer, EndsTextsThatGrowWithoutEnd) {
+  Json explosion = small_tokenizer();
+  explosion["normalizer"] = {{"type", "Sequence"},
+                             {"normalizers", Json(12, replacement("a", std::string(1000, 'a')))}};
+  EXPECT_THAT(encoding_error(explosion, "a"),
+              HasSubstr("tokenizer.json: normalizer makes at least 1000000 bytes of a text of 1, "
+                        "more than 32 times as many and 4096; use another tokenizer"));
+  Json prefixes = small_tokenizer();
+  prefixes["normalizer"] = {
+      {"type", "Sequence"},
+      {"normalizers", Json(6, {{"type", "Prepend"}, {"prepend", std::string(1000, 'a')}})}};
+  EXPECT_THAT(encoding_error(prefixes, "a"), HasSubstr("normalizer makes at least 5001 bytes"));
+  Json bytes = small_tokenizer();  // each step spells a byte that is no ASCII as two such bytes
+  bytes["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       Json(40, {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}})}};
+  EXPECT_THAT(encoding_error(bytes, "\xC3\xA9"), HasSubstr("pre_tokenizer makes at least"));
+  Json growing_back = small_tokenizer();
+  growing_back["decoder"] = {{"type", "Sequence"},
+                             {"decoders", Json(12, replacement("a", std::string(1000, 'a')))}};
+  const auto tokenizer = Folder(growing_back).load();
+  EXPECT_EQ(tokenizer->decode(std::array<int64_t, 2>{1, 2}), "bc");
+  EXPECT_THROW(tokenizer->decode(std::array<int64_t, 2>{0, 0}), FileError);
+}
+
+TEST(HfTokenizer, LetsTextsGrowWithinReason) {
+  Json json = small_tokenizer();
+  json["normalizer"] = {{"type", "Sequence"},
+                        {"normalizers",
+                         {replacement("a", std::string(32, 'b')),
+                          {{"type", "Prepend"}, {"prepend", std::string(4096, 'c')}}}}};
+  EXPECT_EQ(Folder(json).load()->encode(std::string(1000, 'a')).size(), 4096U + 32000U);
+}
+
+TEST(HfTokenizer, JudgesWhatIsCalledJsonAsJson) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "is not valid JSON: it is empty"},
+      {" \n", "is not valid JSON: it is empty"},
+      {"null", "must be an object"},
+      {"7", "must be an object"},
+      {"[[[[", "is not valid JSON: parse error at line 1, column 5"},
+      {"\x7F\x45LF\x02", "is not valid JSON"},
+      {std::string("\0\n\x0E", 3), "byte 0 is zero"}};
+  for (const auto& [content, complaint] : cases) {
+    const Folder folder;
+    folder.write("tokenizer.json", content);
+    EXPECT_THAT(refusal(folder), HasSubstr("tokenizer.json")) << content;
+    EXPECT_THAT(refusal(folder), HasSubstr(complaint)) << content;
   }
 }
 

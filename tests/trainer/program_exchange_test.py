@@ -2,7 +2,9 @@
 is in tests/transformers."""
 
 import json
+import math
 import shutil
+import struct
 import unittest
 
 from program_testing import TINY, ProgramTest, settings
@@ -64,11 +66,72 @@ class Exchange(ProgramTest):
                              (self.folder / "exported" / name).read_bytes(), name)
 
     def test_bfloat16_halves_the_files_and_verifies(self):
-        self.succeed("export", "run", "--verify", "--dtype", "bfloat16", "--output", "half")
+        said = self.succeed("export", "run", "--verify", "--dtype", "bfloat16", "--output", "half").out
+        self.assertIn("differ from those of the model rounded to bfloat16 by at most", said)
+        self.assertRegex(said, r"rounding the weights changed the model's logits by at most \d")
         size = [(self.folder / name / "model.safetensors").stat().st_size
                 for name in ("exported", "half")]
         self.assertLess(size[1], 0.6 * size[0])
         self.assertNotEqual(self.masters("half"), self.masters("run"))
+
+    def test_verify_tells_apart_what_rounding_changes(self):
+        found = [json.loads(self.succeed("export", "run", "--verify", "--json", "--dtype", dtype,
+                                         "--output", f"verified-{dtype}").out)
+                 for dtype in ("float32", "bfloat16")]
+        self.assertEqual(found[0]["rounding_difference"], 0)
+        self.assertGreater(found[1]["rounding_difference"], 20 * found[1]["largest_difference"])
+        again = json.loads(self.succeed("export", "verified-bfloat16", "--verify", "--json", "--dtype",
+                                        "bfloat16", "--output", "verified-again").out)
+        self.assertEqual(again["rounding_difference"], 0)
+
+    def copy_with_weight(self, name, value):
+        """The exported model with another number in the last norm."""
+        shutil.copytree(self.folder / "exported", self.folder / name)
+        path = self.folder / name / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        (size,) = struct.unpack_from("<Q", content)
+        begin = json.loads(content[8:8 + size])["model.norm.weight"]["data_offsets"][0]
+        struct.pack_into("<f", content, 8 + size + begin, value)
+        path.write_bytes(content)
+
+    def test_weights_that_are_not_finite_are_named(self):
+        for name, value in (("nan", math.nan), ("infinite", math.inf)):
+            self.copy_with_weight(name, value)
+            for ranks in (0, 2):
+                self.refuse(4, [f"the logits of {name} are not finite", "'model.norm.weight'", "--verify"],
+                            "export", name, "--verify", "--output", "nowhere", ranks=ranks)
+            result = self.succeed("export", name, "--output", f"{name}-kept")
+            self.assertIn("'model.norm.weight' holds weights that are not finite", result.err)
+        self.copy_with_weight("large", 3.4e38)
+        self.refuse(4, ["'model.norm.weight' holds 3.4e+38", "too large for bfloat16", "float32"],
+                    "export", "large", "--dtype", "bfloat16", "--output", "nowhere")
+        self.assertFalse((self.folder / "nowhere").exists())
+
+    def test_absurd_sizes_are_refused_at_once(self):
+        shutil.copytree(self.folder / "exported", self.folder / "absurd")
+        path = self.folder / "absurd/config.json"
+        config = json.loads(path.read_text())
+        config.update(num_hidden_layers=65536, num_experts=65536, num_local_experts=65536)
+        path.write_text(json.dumps(config))
+        self.refuse(4, ["num_hidden_layers is 65536", "experts 65536"], "import", "absurd", "--output",
+                    "nowhere")
+
+    def test_what_import_cannot_keep_is_told(self):
+        for name in ("sampling", "hot", "narrow"):
+            shutil.copytree(self.folder / "exported", self.folder / name)
+        said = self.succeed("import", "exported", "--output", "quiet").err
+        self.assertNotIn(" W ", said)
+        (self.folder / "sampling/generation_config.json").write_text('{"top_k": 5, "temperature": 0.5}')
+        said = self.succeed("import", "sampling", "--output", "sampling-in", ranks=2).err
+        self.assertEqual(said.count("generation_config.json: top_k, temperature will not be kept"), 1)
+        (self.folder / "hot/generation_config.json").write_text('{"temperature": -1}')
+        self.refuse(4, ["temperature (-1)"], "import", "hot", "--output", "nowhere")
+        path = self.folder / "narrow/tokenizer.json"
+        tokenizer = json.loads(path.read_text())
+        tokenizer["added_tokens"].append({"id": 400, "content": "<wide>", "special": True})
+        path.write_text(json.dumps(tokenizer))
+        said = self.succeed("import", "narrow", "--output", "narrow-in").err
+        self.assertIn("the tokenizer has 401 ids, but vocab_size in config.json is 320", said)
 
     def test_a_folder_that_holds_something_is_never_replaced(self):
         (self.folder / "precious").mkdir()

@@ -1,19 +1,24 @@
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/ops/abs.h>
 #include <ATen/ops/max.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/sub.h>
+#include <ATen/ops/sum.h>
 
 #include "checkpoint/hf/hf_export.h"
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
 #include "common/check.h"
 #include "common/file.h"
+#include "common/log.h"
 #include "common/random.h"
+#include "common/wording.h"
 #include "parallel/tensor_view.h"
 #include "trainer/commands/commands.h"
 #include "trainer/commands/output_folder.h"
@@ -83,87 +88,148 @@ MicroBatch random_text(const ModelOptions& model) {
   return builder.finish();
 }
 
-/// Logits of random text; on rank 0, the others serve their experts. `rounded` is the type that the
-/// weights were written in. Collective.
-at::Tensor logits_of(Communicator& world,
-                     const std::string& model,
-                     StatusBoard& board,
-                     DType rounded) {
-  ServingModel serving(world, model, board, ModelParts());
-  for (const LogicalParameter& parameter : serving.decoder->registry().parameters()) {
-    const at::Tensor master = parameter.column("master");
-    master.copy_(master.to(scalar_type(rounded)));
-  }
-  serving.decoder->commit_step();
+/// Logits of random text; on rank 0, the others serve their experts. Collective.
+at::Tensor logits_of(Communicator& world, ServingModel& serving) {
   if (world.rank() != 0) {
     serving.engine->logits(MicroBatch(), {});
     return {};
   }
   const MicroBatch text = random_text(serving.stored->config.model);
   std::vector<int64_t> rows(text.tokens.size());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    rows[i] = static_cast<int64_t>(i);
-  }
+  std::iota(rows.begin(), rows.end(), int64_t{0});
   return serving.engine->logits(text, rows).to(at::kDouble);
 }
 
-struct Verification {
-  double largest_difference = 0, largest_logit = 0;
+/// Gives a model the weights that it has when they are stored in this type.
+void round_weights(ServingModel& serving, DType dtype) {
+  for (const LogicalParameter& parameter : serving.decoder->registry().parameters()) {
+    const at::Tensor master = parameter.column("master");
+    master.copy_(master.to(scalar_type(dtype)));
+  }
+  serving.decoder->commit_step();
+}
+
+/// Logits of the same text, on rank 0.
+struct ComparedLogits {
+  at::Tensor model;     ///< of the model as it is
+  at::Tensor rounded;   ///< of the model with its weights rounded to the type they were written in
+  at::Tensor exported;  ///< of the folder
 };
 
-/// Throws SharedError when the folder's logits are not the model's. Collective.
-Verification verify(Communicator& world,
-                    const ExportArguments& arguments,
-                    const std::string& folder,
-                    StatusBoard& board) {
-  const DType dtype = dtype_from_name(arguments.dtype);
-  const at::Tensor before = logits_of(world, arguments.model, board, dtype);
-  const at::Tensor after = logits_of(world, folder, board, DType::kFloat32);
-  Verification found;
-  run_together(world, [&] {
-    if (world.rank() != 0) {
-      return;
-    }
-    found = {at::max(at::abs(at::sub(before, after))).item<double>(),
-             at::max(at::abs(before)).item<double>()};
-    if (!(found.largest_difference <= kTolerance * std::max(1.0, found.largest_logit))) {
-      throw FileError(detail::concat("the exported model's logits differ from those of ",
-                                     arguments.model,
-                                     " by ",
-                                     found.largest_difference,
-                                     " (the largest is ",
-                                     found.largest_logit,
-                                     "), so it was not kept; this is an error of enodia"));
-    }
-  });
+/// Collective.
+ComparedLogits compute_logits(Communicator& world,
+                              const ExportArguments& arguments,
+                              const std::string& folder,
+                              StatusBoard& board) {
+  ComparedLogits logits;
+  {
+    ServingModel serving(world, arguments.model, board, ModelParts());
+    logits.model = logits_of(world, serving);
+    round_weights(serving, dtype_from_name(arguments.dtype));
+    logits.rounded = logits_of(world, serving);
+  }  // one model in memory at a time
+  ServingModel serving(world, folder, board, ModelParts());
+  logits.exported = logits_of(world, serving);
+  return logits;
+}
+
+struct Verification {
+  double largest_difference = 0;   ///< from the logits of the rounded model
+  double largest_logit = 0;        ///< of the rounded model
+  double rounding_difference = 0;  ///< of the rounded model's logits from the model's own
+};
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  return at::max(at::abs(at::sub(a, b))).item<double>();
+}
+
+/// `not_finite` is the name of a tensor, if there is one. Throws FileError.
+void require_finite(const at::Tensor& logits,
+                    const std::string& model,
+                    const std::optional<std::string>& not_finite) {
+  // Zero times a number is zero unless the number is infinite or none.
+  if (at::sum(at::mul(logits, 0)).item<double>() != 0) {
+    throw FileError(
+        "the logits of " + model + " are not finite, " +
+        (not_finite ? "since " + quote(*not_finite) + " holds weights that are not"
+                    : "though its weights are") +
+        ", so the export cannot be verified and was not kept; take an earlier checkpoint, or "
+        "export without --verify");
+  }
+}
+
+/// Throws FileError when the folder's logits are not those of the rounded model. Local.
+Verification compare(const ComparedLogits& logits,
+                     const ExportArguments& arguments,
+                     const std::optional<std::string>& not_finite) {
+  require_finite(logits.model, arguments.model, not_finite);
+  require_finite(logits.rounded, arguments.model + " rounded to " + arguments.dtype, not_finite);
+  const Verification found{largest_difference(logits.rounded, logits.exported),
+                           at::max(at::abs(logits.rounded)).item<double>(),
+                           largest_difference(logits.rounded, logits.model)};
+  if (!(found.largest_difference <= kTolerance * std::max(1.0, found.largest_logit))) {
+    throw FileError(detail::concat("the exported model's logits differ from those of ",
+                                   arguments.model,
+                                   " rounded to ",
+                                   arguments.dtype,
+                                   " by ",
+                                   found.largest_difference,
+                                   " (the largest is ",
+                                   found.largest_logit,
+                                   "), so it was not kept; this is an error of enodia"));
+  }
   return found;
 }
 
-void report(const ExportArguments& arguments,
-            const HfConfig& config,
-            const std::string& note,
-            const std::optional<Verification>& found) {
-  const std::string family(name_of(*config.family));
+/// The exported model and what is to be told of it.
+struct Exported {
+  HfConfig config;
+  std::string note;
+  std::optional<std::string> not_finite;  ///< the first tensor with such a weight
+  std::optional<Verification> verified;
+};
+
+void report_as_json(const ExportArguments& arguments, const Exported& exported) {
+  Json json = {{"output", arguments.output},
+               {"family", name_of(*exported.config.family)},
+               {"dtype", arguments.dtype}};
+  if (exported.verified) {
+    json["largest_difference"] = exported.verified->largest_difference;
+    json["largest_logit"] = exported.verified->largest_logit;
+    json["rounding_difference"] = exported.verified->rounding_difference;
+  }
+  std::puts(json.dump().c_str());
+}
+
+void report(const ExportArguments& arguments, const Exported& exported) {
+  if (exported.not_finite) {
+    log_warning(quote(*exported.not_finite) +
+                " holds weights that are not finite; they were written as they are");
+  }
   if (arguments.json) {
-    Json json = {{"output", arguments.output}, {"family", family}, {"dtype", arguments.dtype}};
-    if (found) {
-      json["largest_difference"] = found->largest_difference;
-      json["largest_logit"] = found->largest_logit;
-    }
-    std::puts(json.dump().c_str());
+    report_as_json(arguments, exported);
     return;
   }
   std::printf("%s: %s (%s) in %s%s\n",
               arguments.output.c_str(),
-              family.c_str(),
-              std::string(architecture_of(*config.family)).c_str(),
+              std::string(name_of(*exported.config.family)).c_str(),
+              std::string(architecture_of(*exported.config.family)).c_str(),
               arguments.dtype.c_str(),
-              note.empty() ? "" : (", " + note).c_str());
-  if (found) {
-    std::printf(
-        "verified: its logits differ from the model's by at most %.2g (the largest is %.3g)\n",
-        found->largest_difference,
-        found->largest_logit);
+              exported.note.empty() ? "" : (", " + exported.note).c_str());
+  if (!exported.verified) {
+    return;
+  }
+  const Verification& found = *exported.verified;
+  const bool was_rounded = name_of(exported.config.model.dtype) != arguments.dtype;
+  std::printf(
+      "verified: its logits differ from those of the model%s by at most %.2g (the largest "
+      "is %.3g)\n",
+      was_rounded ? (" rounded to " + arguments.dtype).c_str() : "",
+      found.largest_difference,
+      found.largest_logit);
+  if (was_rounded) {
+    std::printf("rounding the weights changed the model's logits by at most %.2g\n",
+                found.rounding_difference);
   }
 }
 
@@ -171,31 +237,34 @@ void report(const ExportArguments& arguments,
 
 void export_model(Communicator& world, Watchdog& watchdog, const ExportArguments& arguments) {
   std::optional<OutputFolder> output;
-  HfConfig config;
-  std::string note;
+  Exported exported;
   std::string folder;
   watchdog.board().enter(RunSection::kSave);
-  run_together(world, [&] {
-    if (world.rank() != 0) {
-      return;
-    }
+  const auto on_rank_0 = [&](const auto& work) {
+    run_together(world, [&] {
+      if (world.rank() == 0) {
+        work();
+      }
+    });
+  };
+  on_rank_0([&] {
     const DType dtype = check_arguments(arguments);
     const StoredModel stored = open_stored_model(arguments.model);
-    config = describe(stored, arguments);
+    exported.config = describe(stored, arguments);
     output.emplace(arguments.output);
     folder = output->partial().string();
-    write_hf_model(folder, config, *stored.weights, {.dtype = dtype});
-    note = write_tokenizer(folder, stored);
+    exported.not_finite =
+        write_hf_model(folder, exported.config, *stored.weights, {.dtype = dtype});
+    exported.note = write_tokenizer(folder, stored);
   });
-  std::optional<Verification> found;
   if (arguments.verify) {
-    found = verify(world, arguments, broadcast_text(world, folder, 0), watchdog.board());
+    folder = broadcast_text(world, folder, 0);
+    const ComparedLogits logits = compute_logits(world, arguments, folder, watchdog.board());
+    on_rank_0([&] { exported.verified = compare(logits, arguments, exported.not_finite); });
   }
-  run_together(world, [&] {
-    if (world.rank() == 0) {
-      output->commit();
-      report(arguments, config, note, found);
-    }
+  on_rank_0([&] {
+    output->commit();
+    report(arguments, exported);
   });
 }
 

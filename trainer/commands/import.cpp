@@ -55,6 +55,28 @@ std::vector<Attachment> attachments_of(const StoredModel& stored) {
   return attachments;
 }
 
+/// What a user should know of the folder before the model is used.
+void warn_of_loose_ends(const StoredModel& stored) {
+  const bool carries_files =
+      stored.tokenizer != nullptr && stored.tokenizer->name() == "huggingface";
+  if (!carries_files && !stored.hf_sampling.empty()) {
+    std::string keys;
+    for (const std::string& key : stored.hf_sampling) {
+      keys += (keys.empty() ? "" : ", ") + key;
+    }
+    log_warning("generation_config.json: " + keys +
+                " will not be kept, since only a tokenizer.json takes that file along; add them to "
+                "what export writes");
+  }
+  if (stored.tokenizer != nullptr &&
+      stored.tokenizer->vocab_size() > stored.config.model.vocab_size) {
+    log_warning("the tokenizer has " + std::to_string(stored.tokenizer->vocab_size()) +
+                " ids, but vocab_size in config.json is " +
+                std::to_string(stored.config.model.vocab_size) +
+                ": text that gives one of the ids beyond it cannot be used with this model");
+  }
+}
+
 int64_t count_elements(const std::vector<Shard>& shards) {
   int64_t count = 0;
   for (const Shard& shard : shards) {
@@ -81,6 +103,9 @@ void import_model(Communicator& world, Watchdog& watchdog, const ImportArguments
     stored = open_stored_model(arguments.folder);
     held = read_share(stored, world);
   });
+  if (world.rank() == 0) {
+    warn_of_loose_ends(stored);
+  }
   watchdog.board().enter(RunSection::kSave);
   try {
     for (const std::string& warning : save_checkpoint(world,

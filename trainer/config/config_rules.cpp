@@ -127,6 +127,17 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                ", or to auto for all ranks");
 }
 
+void check_device_groups(const TrainConfig& config, Rules& rules) {
+  const int64_t experts = std::max<int64_t>(config.model.num_experts, 1);
+  rules.relate(experts % config.router.device_groups == 0,
+               "router.device_groups (",
+               config.router.device_groups,
+               ") must divide model.num_experts (",
+               config.model.num_experts,
+               "); set it to ",
+               list_divisors(experts));
+}
+
 void check_loss(const TrainConfig& config, Rules& rules) {
   rules.relate(config.parallel.tp == 1 || config.train.loss == kCrossEntropy,
                "train.loss (",
@@ -228,6 +239,7 @@ std::vector<KeyRule> collect(const TrainConfig& config, int world_size, Collect 
     check_schedule(config, rules);
     check_held_out(config, rules);
     check_loss(config, rules);
+    check_device_groups(config, rules);
     if (world_size > 0) {
       check_ranks(config, world_size, rules);
     }

@@ -249,6 +249,23 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.routed_scaling_factor,
             above(0),
             "multiplies the chosen experts' weights");
+  model.key("n_group",
+            o.n_group,
+            integer(1, kMaxCount),
+            "groups that experts are in, as many in each; 1 = no groups");
+  model.key("topk_group",
+            o.topk_group,
+            integer(1, kMaxCount),
+            "groups that a token's experts come from");
+  model.key("group_score",
+            o.group_score,
+            one_of<std::string>({"top2_sum", "max"}, {"top2_sum", "max"}),
+            "by what groups are chosen: the sum of their two largest scores, or the largest");
+  model.key("use_expert_bias",
+            o.use_expert_bias,
+            flag(),
+            "a bias on each expert's score, for the choice alone, moved against its load after each "
+            "step");
   describe_rotary(model, o);
   model.key("rms_norm_eps", o.rms_norm_eps, above(0), "added to the mean square in RMSNorm");
   model.key(
@@ -295,6 +312,42 @@ void describe(Section section, std::map<std::string, double>& settings, const Pa
 
 void describe(Section router, RouterOptions& o) {
   router.key("aux_loss_coef", o.aux_loss_coef, at_least(0), "weight of the load-balance loss");
+  router.key("aux_loss_scope",
+             o.aux_loss_scope,
+             one_of<AuxLossScope>({"micro_batch", "sequence", "global_batch"},
+                                  {AuxLossScope::kMicroBatch,
+                                   AuxLossScope::kSequence,
+                                   AuxLossScope::kGlobalBatch}),
+             "tokens among which the load-balance loss evens out: of each micro-batch, of each "
+             "sequence, or of all ranks in the step so far");
+  router.key("device_loss_coef",
+             o.device_loss_coef,
+             at_least(0),
+             "weight of the load-balance loss between groups of experts");
+  router.key("device_groups",
+             o.device_groups,
+             integer(1, kMaxCount),
+             "groups of that loss; divides model.num_experts");
+  router.key("expert_bias_update_rate",
+             o.expert_bias_update_rate,
+             at_least(0),
+             "how far a step moves the bias of an expert, with model.use_expert_bias");
+  router.key("jitter_eps",
+             o.jitter_eps,
+             RealRule{.min = 0, .below = 1},
+             "the router's input is multiplied by random numbers from 1 - jitter_eps to 1 + "
+             "jitter_eps in training");
+  router.key("capacity_factor",
+             o.capacity_factor,
+             at_least(0),
+             "room of an expert for the tokens of a micro-batch in training, in even shares; what "
+             "does not fit is dropped; 0 = everything fits");
+  router.key("drop_policy",
+             o.drop_policy,
+             one_of<DropPolicy>({"position", "probs", "random"},
+                                {DropPolicy::kPosition, DropPolicy::kProbs, DropPolicy::kRandom}),
+             "which tokens an expert takes when not all fit: the first, those with the largest "
+             "scores, or any");
   router.key("z_loss_coef", o.z_loss_coef, at_least(0), "weight of the router's z loss");
 }
 

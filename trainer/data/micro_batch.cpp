@@ -19,6 +19,9 @@ void MicroBatchBuilder::add_segment(std::span<const int64_t> ids, int64_t length
     batch_.labels.push_back(MicroBatch::kNoLabel);
   }
   lengths_.push_back(length);
+  if (!batch_.sequence_lengths.empty()) {
+    batch_.sequence_lengths.back() += length;
+  }
 }
 
 MicroBatch MicroBatchBuilder::finish() {

@@ -68,6 +68,7 @@ int64_t Sampler::window_start(int64_t sample) const {
 }
 
 void add_sample(const Sampler& sampler, int64_t sample, MicroBatchBuilder& builder) {
+  builder.begin_sequence();
   const int64_t length = sampler.sequence_length();
   const int64_t start = sampler.window_start(sample);
   std::vector<int64_t> window(static_cast<size_t>(length) + 1);

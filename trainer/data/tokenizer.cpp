@@ -110,8 +110,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path) {
                     " holds no tokenizer: neither a tokenizer.json nor a tokenizer.model");
   }
   std::string content = read_file(name_or_path, kMaxModelBytes);
+  // A file called .json is judged as JSON, however little it looks like it.
   const size_t start = content.find_first_not_of(" \t\r\n");
-  const bool is_json = start != std::string::npos && content[start] == '{';
+  const bool is_json = fs::path(name_or_path).extension() == ".json" ||
+                       (start != std::string::npos && content[start] == '{');
   return is_json && !is_hf_blob(content) ? load_hf_tokenizer(name_or_path)
                                          : tokenizer_from_blob(std::move(content), name_or_path);
 }

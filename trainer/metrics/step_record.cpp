@@ -83,7 +83,9 @@ Json StepRecord::to_json() const {
                {"tokens", tokens},
                {"loss", number(losses.loss)},
                {"aux_loss", number(losses.aux_loss)},
+               {"device_loss", number(losses.device_loss)},
                {"z_loss", number(losses.z_loss)},
+               {"dropped_tokens", losses.load.dropped},
                {"grad_norm", number(update.grad_norm)},
                {"skipped", !update.applied},
                {"lr", lr},
@@ -127,6 +129,9 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       100.0 * mfu(),
       imbalance_of(losses.load).expert);
   line += notable_load(summarize(losses.load));
+  if (losses.load.dropped > 0) {
+    line += " | dropped " + std::to_string(losses.load.dropped);
+  }
   if (losses.objective) {
     line += printed(" | objective %.4f", *losses.objective);
   }

@@ -72,7 +72,7 @@ TrainingRun::TrainingRun(Communicator& world,
                .bucket_bytes =
                    communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket}),
       optimizer(config.optim, decoder.registry()),
-      engine(decoder, mesh, &trace),
+      engine(decoder, mesh, static_cast<uint64_t>(config.run.seed), &trace),
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
@@ -86,6 +86,7 @@ std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) {
   for (int64_t index = mesh.data_rank(); index * micro < config.train.global_batch_size;
        index += mesh.layout().dp) {
     batches.push_back(samples.micro_batch(first + index * micro, micro));
+    batches.back().first_token = (first + index * micro) * config.train.sequence_length;
   }
   return batches;
 }
@@ -111,7 +112,8 @@ StepRecord TrainingRun::train_step(int64_t step) {
   const std::vector<MicroBatch> micro_batches =
       timer.measure(&StepTimes::data, [&] { return micro_batches_of(step); });
   record.losses = engine.accumulate_gradients(step, micro_batches);
-  record.update = timer.measure(&StepTimes::optimizer, [&] { return update(record.lr); });
+  record.update =
+      timer.measure(&StepTimes::optimizer, [&] { return update(record.lr, record.losses.load); });
   record.times = timer.finish();
   if (communication) {
     record.times.communication_thread =
@@ -126,9 +128,9 @@ StepRecord TrainingRun::train_step(int64_t step) {
   return record;
 }
 
-UpdateResult TrainingRun::update(double lr) {
+UpdateResult TrainingRun::update(double lr, const StepLoad& load) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "optimizer"; });
-  return engine.apply_update(optimizer, lr);
+  return engine.apply_update(optimizer, lr, load);
 }
 
 void TrainingRun::measure(const std::vector<MicroBatch>& micro_batches, StepRecord& record) {

@@ -47,7 +47,7 @@ struct TrainingRun {
   void save(int64_t step);
 
   // What train_step is made of.
-  UpdateResult update(double lr);
+  UpdateResult update(double lr, const StepLoad& load);
   /// Fills in what a step took, after its time was taken: operations and memory.
   void measure(const std::vector<MicroBatch>& micro_batches, StepRecord& record);
 

@@ -25,8 +25,9 @@ StoredModel open_hf_folder(const fs::path& path) {
   stored.config = config_of(folder->config(), (path / "config.json").string());
   stored.token_ids = folder->config().token_ids;
   stored.stop_ids = stored.token_ids.eos;
-  stored.stop_ids.insert(
-      stored.stop_ids.end(), folder->generation_eos().begin(), folder->generation_eos().end());
+  const HfGeneration& generation = folder->generation();
+  stored.stop_ids.insert(stored.stop_ids.end(), generation.eos.begin(), generation.eos.end());
+  stored.hf_sampling = generation.sampling;
   stored.hf_family = name_of(*folder->config().family);
   stored.weights = std::move(folder);
   stored.tokenizer = find_folder_tokenizer(path);

@@ -28,7 +28,8 @@ struct StoredModel {
   std::vector<int64_t> stop_ids;  ///< generated text ends at any of these
   /// Null for a Hugging Face folder.
   std::unique_ptr<const Checkpoint> checkpoint;
-  std::string hf_family;  ///< of a Hugging Face folder: "mixtral"
+  std::string hf_family;                 ///< of a Hugging Face folder: "mixtral"
+  std::vector<std::string> hf_sampling;  ///< keys of its generation_config.json: "temperature"
 
   /// Tokens in a window of text: those of the sequences it was trained on, or when that is not
   /// known the longest it is meant for, at most kMaxContext.

@@ -10,9 +10,10 @@ namespace enodia {
 struct StepLoad {
   int64_t first_layer = 0;      ///< the decoder layer of the first MoE layer; the others follow it
   int64_t num_experts = 0;      ///< E
-  std::vector<int64_t> tokens;  ///< [L, E] copies of valid tokens for each expert
+  std::vector<int64_t> tokens;  ///< [L, E] copies of valid tokens for each expert, before drops
   std::vector<int64_t> rows;    ///< [L, W] token copies that each rank computed, valid or not
   std::vector<double> entropy;  ///< [L] of the router's probabilities: nats, mean over valid tokens
+  int64_t dropped = 0;  ///< copies of valid tokens that found no room, over all layers
 };
 
 /// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over

@@ -29,11 +29,21 @@ int64_t count_own_valid(const MicroBatch& micro_batch, const Communicator& group
   return mine.count - std::count(first, first + mine.count, MicroBatch::kNoLabel);
 }
 
+std::vector<int64_t> sequence_of_tokens(const MicroBatch& micro_batch) {
+  std::vector<int64_t> sequences;
+  for (size_t i = 0; i < micro_batch.sequence_lengths.size(); ++i) {
+    sequences.insert(sequences.end(), micro_batch.sequence_lengths[i], static_cast<int64_t>(i));
+  }
+  sequences.resize(micro_batch.tokens.size(), 0);
+  return sequences;
+}
+
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, Trace* trace)
+StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, uint64_t seed, Trace* trace)
     : decoder_(decoder),
       mesh_(mesh),
+      seed_(seed),
       trace_(trace) {
   for (const auto& block : decoder.blocks()) {
     phases_of_block_.push_back(block->num_phases());
@@ -45,13 +55,20 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
   const at::NoGradGuard no_grad;
   const int64_t valid_tokens = agree_on_step(micro_batches);
 
+  StepCounts so_far;
+  if (decoder_.experts() != nullptr) {
+    so_far.by_layer.assign(decoder_.experts()->num_layers(),
+                           std::vector<int64_t>(decoder_.options().num_experts + 1, 0));
+  }
   std::vector<BlockState> states;
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     states.push_back(make_state(micro_batches[i],
                                 {.step = step,
                                  .micro_batch = static_cast<int64_t>(i),
                                  .valid_tokens_of_step = std::max<int64_t>(valid_tokens, 1),
-                                 .training = true}));
+                                 .training = true,
+                                 .seed = seed_}));
+    states.back().so_far = &so_far;
   }
   decoder_.registry().zero_gradients();
   GradientReduction reduction(mesh_, decoder_.registry());
@@ -64,14 +81,14 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
   return reduce_losses(states, valid_tokens);
 }
 
-UpdateResult StepEngine::apply_update(AdamW& optimizer, double lr) {
+UpdateResult StepEngine::apply_update(AdamW& optimizer, double lr, const StepLoad& load) {
   const at::NoGradGuard no_grad;
   UpdateResult result;
   result.grad_norm = gradient_norm(mesh_.control(), decoder_.registry());
   result.applied = std::isfinite(result.grad_norm);
   if (result.applied) {
     optimizer.step(lr, optimizer.clip_scale(result.grad_norm));
-    decoder_.commit_step();
+    decoder_.commit_step(load.tokens);
   }
   return result;
 }
@@ -110,6 +127,9 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   state.labels = to_tensor(micro_batch.labels);
   state.num_valid = micro_batch.num_valid;
   state.layout = micro_batch.layout;
+  state.first_token = micro_batch.first_token;
+  state.sequence_of = to_tensor(sequence_of_tokens(micro_batch));
+  state.num_sequences = std::max<int64_t>(std::ssize(micro_batch.sequence_lengths), 1);
   return state;
 }
 
@@ -174,9 +194,10 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   const int64_t layers = decoder_.experts() != nullptr ? decoder_.experts()->num_layers() : 0;
   const int64_t experts = decoder_.options().num_experts;
   const int64_t ranks = mesh_.world_size();
-  std::vector<double> sums(5 + ranks + layers * (1 + experts + ranks), 0.0);
+  constexpr int64_t kScalars = 7;
+  std::vector<double> sums(kScalars + ranks + layers * (1 + experts + ranks), 0.0);
   sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
-  double* const margins = sums.data() + 5;         // [ranks], each its own
+  double* const margins = sums.data() + kScalars;  // [ranks], each its own
   double* const entropy = margins + ranks;         // [layers]
   double* const tokens = entropy + layers;         // [layers, experts]
   double* const rows = tokens + layers * experts;  // [layers, ranks]
@@ -186,9 +207,11 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
     sums[1] += state.losses.aux;
     sums[2] += state.losses.z;
     sums[4] += state.losses.objective;
+    sums[5] += state.losses.device;
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
       entropy[layer] += load.entropy;
+      sums[6] += static_cast<double>(load.dropped);
       margin = std::min(margin, load.margin);
       rows[layer * ranks + mesh_.rank()] += static_cast<double>(load.computed_rows);
       for (int64_t expert = 0; expert < experts; ++expert) {
@@ -205,13 +228,15 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
           .loss = sums[0] / count,
           .objective = decoder_.has_own_loss() ? std::optional(sums[4] / count) : std::nullopt,
           .aux_loss = sums[1] / count_in_layers,
+          .device_loss = sums[5] / count_in_layers,
           .z_loss = sums[2] / count_in_layers,
           .route_margin = *std::min_element(margins, margins + ranks),
           .load = {.first_layer = decoder_.options().first_k_dense_replace,
                    .num_experts = experts,
                    .tokens = {tokens, tokens + layers * experts},
                    .rows = {rows, rows + layers * ranks},
-                   .entropy = {entropy, entropy + layers}},
+                   .entropy = {entropy, entropy + layers},
+                   .dropped = static_cast<int64_t>(sums[6])},
           .stop_wanted = sums[3] > 0};
 }
 

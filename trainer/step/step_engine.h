@@ -29,7 +29,8 @@ struct StepLosses {
   /// Mean of the loss of one's own; none when the model trains on cross-entropy.
   std::optional<double> objective;
   double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
-  double z_loss = 0;    ///< L_z, likewise
+  double device_loss = 0;  ///< of groups of experts, likewise
+  double z_loss = 0;       ///< L_z, likewise
   /// Route::margin, the smallest of all tokens and layers; infinite where nothing was chosen.
   double route_margin = std::numeric_limits<double>::infinity();
   StepLoad load;
@@ -48,7 +49,8 @@ struct UpdateResult {
 class StepEngine {
  public:
   /// While `trace` is on each phase becomes a span of it; null = no trace.
-  StepEngine(Decoder& decoder, const ProcessMesh& mesh, Trace* trace = nullptr);
+  /// `seed` is of what is random in a step.
+  StepEngine(Decoder& decoder, const ProcessMesh& mesh, uint64_t seed = 0, Trace* trace = nullptr);
 
   /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
   /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
@@ -59,8 +61,8 @@ class StepEngine {
   StepLosses accumulate_gradients(int64_t step, std::span<const MicroBatch> micro_batches);
 
   /// Clips, updates and makes what is computed with equal to the new masters; skips all of it on
-  /// all ranks when the gradient norm is not finite.
-  UpdateResult apply_update(AdamW& optimizer, double lr);
+  /// all ranks when the gradient norm is not finite. `load` is that of the step.
+  UpdateResult apply_update(AdamW& optimizer, double lr, const StepLoad& load);
 
   /// Cross-entropy in nats summed over the valid tokens of all ranks' micro-batches, and their
   /// number. No gradients.
@@ -85,6 +87,7 @@ class StepEngine {
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
+  uint64_t seed_;
   Trace* trace_;
   std::vector<int> phases_of_block_;
   const std::atomic<bool>* stop_wanted_ = nullptr;

@@ -1,6 +1,7 @@
 #include "trainer/data/hf/added_tokens.h"
 
 #include <algorithm>
+#include <array>
 
 #include "common/check.h"
 #include "common/wording.h"
@@ -13,7 +14,21 @@ namespace {
 // Finding takes time in proportion to text times longest token; known models stay below 100.
 constexpr size_t kMaxContentBytes = 1024;
 
+void refuse_unknown_keys(const JsonField& description) {
+  constexpr std::array<std::string_view, 7> kKeys{
+      "id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"};
+  if (!description.value().is_object()) {
+    description.fail("must be an object");
+  }
+  for (const auto& [key, value] : description.value().items()) {
+    if (std::count(kKeys.begin(), kKeys.end(), key) == 0) {
+      description.fail("has the key " + quote(key) + ", which is not known");
+    }
+  }
+}
+
 AddedToken read_added_token(const JsonField& description) {
+  refuse_unknown_keys(description);
   const auto flag = [&](std::string_view key, bool otherwise) {
     const auto found = description.find(key);
     return found ? found->flag() : otherwise;

@@ -20,8 +20,21 @@ Part part_of(const JsonField& file, std::string_view key) {
   return description ? Part(*description) : Part();
 }
 
-/// As Hugging Face's tokenizers: one version, and no keys but these. What comes after encoding
-/// (post_processor) or makes texts equally long (truncation, padding) has no part in ids here.
+/// What comes after encoding (post_processor) or makes texts equally long (truncation, padding) has
+/// no part in ids here, but must be of the right kind.
+void check_idle_parts(const JsonField& file) {
+  for (const char* key : {"truncation", "padding", "post_processor"}) {
+    const auto part = file.find(key);
+    if (part && !part->value().is_object()) {
+      part->fail("must be an object or null");
+    }
+  }
+  if (const auto processor = file.find("post_processor")) {
+    processor->at("type").text();
+  }
+}
+
+/// As Hugging Face's tokenizers: one version, and no keys but these.
 const Json& checked(const Json& json, const std::string& source) {
   constexpr std::array<std::string_view, 9> kKeys{"version",
                                                   "truncation",
@@ -37,6 +50,7 @@ const Json& checked(const Json& json, const std::string& source) {
   if (version && version->text() != "1.0") {
     version->fail("is " + quote(version->text()) + ", but only version 1.0 is known");
   }
+  check_idle_parts(file);
   for (const auto& [key, value] : json.items()) {
     if (std::count(kKeys.begin(), kKeys.end(), key) == 0) {
       file.fail("has the key " + quote(key) + ", which is not known");

@@ -9,8 +9,10 @@
 namespace enodia {
 
 std::string Normalizer::operator()(std::string text) const {
+  const GrowthBound bound(where_, text.size());
   for (const Step& step : steps_) {
-    text = step(std::move(text));
+    text = step(std::move(text), bound);
+    bound.check(text.size());
   }
   return text;
 }
@@ -26,18 +28,22 @@ void Normalizer::add(const JsonField& description) {
       add(step);
     }
   } else if (const auto form = forms.find(type); form != forms.end()) {
-    steps_.emplace_back(
-        [form = form->second](const std::string& text) { return normalize_unicode(text, form); });
-  } else if (type == "Lowercase") {
-    steps_.emplace_back([](const std::string& text) { return to_lower_case(text); });
-  } else if (type == "Prepend") {
-    steps_.emplace_back([prefix = description.at("prepend").text()](const std::string& text) {
-      return text.empty() ? text : prefix + text;
+    steps_.emplace_back([form = form->second](const std::string& text, const GrowthBound&) {
+      return normalize_unicode(text, form);
     });
+  } else if (type == "Lowercase") {
+    steps_.emplace_back(
+        [](const std::string& text, const GrowthBound&) { return to_lower_case(text); });
+  } else if (type == "Prepend") {
+    steps_.emplace_back(
+        [prefix = description.at("prepend").text()](const std::string& text, const GrowthBound&) {
+          return text.empty() ? text : prefix + text;
+        });
   } else if (type == "Replace") {
     steps_.emplace_back([pattern = read_pattern(description.at("pattern")),
-                         content = description.at("content").text()](const std::string& text) {
-      return replace_matches(text, pattern, content);
+                         content = description.at("content").text()](const std::string& text,
+                                                                     const GrowthBound& bound) {
+      return replace_matches(text, pattern, content, bound);
     });
   } else {
     description.at("type").fail(quote(type) +

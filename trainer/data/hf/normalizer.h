@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/json_field.h"
+#include "trainer/data/hf/growth_bound.h"
 
 namespace enodia {
 
@@ -14,14 +15,18 @@ class Normalizer {
  public:
   Normalizer() = default;
   /// Throws FileError, by name, on a kind that it does not know.
-  explicit Normalizer(const JsonField& description) { add(description); }
+  explicit Normalizer(const JsonField& description) : where_(description.where()) {
+    add(description);
+  }
 
+  /// Throws FileError when the text grows beyond its GrowthBound.
   std::string operator()(std::string text) const;
 
  private:
-  using Step = std::function<std::string(std::string)>;
+  using Step = std::function<std::string(std::string, const GrowthBound&)>;
   void add(const JsonField& description);
 
+  std::string where_;
   std::vector<Step> steps_;
 };
 

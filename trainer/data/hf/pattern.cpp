@@ -45,10 +45,17 @@ Pattern character_pattern(std::function<bool(char32_t)> matches) {
 
 std::string replace_matches(std::string_view text,
                             const Pattern& pattern,
-                            std::string_view replacement) {
+                            std::string_view replacement,
+                            const GrowthBound& bound) {
+  const std::vector<TextRange> matches = pattern(text);
+  size_t bytes = text.size() + matches.size() * replacement.size();
+  for (const TextRange& match : matches) {
+    bytes -= match.end - match.begin;
+  }
+  bound.check(bytes);
   std::string result;
   size_t done = 0;
-  for (const TextRange& match : pattern(text)) {
+  for (const TextRange& match : matches) {
     result.append(text.substr(done, match.begin - done)).append(replacement);
     done = match.end;
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/json_field.h"
+#include "trainer/data/hf/growth_bound.h"
 #include "trainer/data/hf/regex.h"
 
 namespace enodia {
@@ -19,9 +20,11 @@ Pattern read_pattern(const JsonField& description);
 /// Matches each character that `matches` takes.
 Pattern character_pattern(std::function<bool(char32_t)> matches);
 
-/// Every match of the text replaced.
+/// Every match of the text replaced. Throws FileError, before anything is built, when what comes
+/// out is larger than the bound.
 std::string replace_matches(std::string_view text,
                             const Pattern& pattern,
-                            std::string_view replacement);
+                            std::string_view replacement,
+                            const GrowthBound& bound);
 
 }  // namespace enodia

@@ -55,19 +55,24 @@ bool flag_or(const JsonField& description, std::string_view key, bool otherwise)
 }  // namespace
 
 void PreTokenizer::operator()(std::string_view text, bool first, const PieceSink& sink) const {
-  run(0, text, first, sink);
+  std::vector<size_t> given(steps_.size() + 1);
+  run(0, text, first, sink, GrowthBound(where_, text.size()), given);
 }
 
 void PreTokenizer::run(size_t step,
                        std::string_view piece,
                        bool first,
-                       const PieceSink& sink) const {
+                       const PieceSink& sink,
+                       const GrowthBound& bound,
+                       std::vector<size_t>& given) const {
+  given[step] += piece.size();
+  bound.check(given[step]);
   if (step == steps_.size()) {
     sink(piece, first);
     return;
   }
   steps_[step](piece, first, [&](std::string_view part, bool part_first) {
-    run(step + 1, part, part_first, sink);
+    run(step + 1, part, part_first, sink, bound, given);
   });
 }
 

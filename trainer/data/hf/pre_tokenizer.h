@@ -1,10 +1,12 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/json_field.h"
+#include "trainer/data/hf/growth_bound.h"
 
 namespace enodia {
 
@@ -18,8 +20,11 @@ class PreTokenizer {
 
   PreTokenizer() = default;
   /// Throws FileError, by name, on a kind that it does not know.
-  explicit PreTokenizer(const JsonField& description) { add(description); }
+  explicit PreTokenizer(const JsonField& description) : where_(description.where()) {
+    add(description);
+  }
 
+  /// Throws FileError when a step is given more than the text's GrowthBound.
   void operator()(std::string_view text, bool first, const PieceSink& sink) const;
 
  private:
@@ -31,8 +36,15 @@ class PreTokenizer {
   void add_byte_level(const JsonField& description);
   void add_split(const JsonField& description);
   void add_metaspace(const JsonField& description);
-  void run(size_t step, std::string_view piece, bool first, const PieceSink& sink) const;
+  /// `given` counts the bytes that each step has been given of the whole text.
+  void run(size_t step,
+           std::string_view piece,
+           bool first,
+           const PieceSink& sink,
+           const GrowthBound& bound,
+           std::vector<size_t>& given) const;
 
+  std::string where_;
   std::vector<Step> steps_;
 };
 

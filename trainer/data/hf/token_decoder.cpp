@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 
 #include "common/wording.h"
 #include "trainer/data/documents.h"
@@ -23,18 +24,28 @@ std::string join(const Tokens& tokens, const std::string& separator = "") {
   return text;
 }
 
+size_t count_bytes(const Tokens& tokens) {
+  return std::accumulate(
+      tokens.begin(), tokens.end(), size_t{0}, [](size_t sum, const auto& token) {
+        return sum + token.size();
+      });
+}
+
 /// The step that changes each token on its own.
 template <typename Change>
 auto for_each_token(Change change) {
-  return [change = std::move(change)](Tokens tokens) {
+  return [change = std::move(change)](Tokens tokens, const GrowthBound& bound) {
+    size_t bytes = 0;
     for (std::string& token : tokens) {
-      token = change(token);
+      token = change(token, bound);
+      bytes += token.size();
+      bound.check(bytes);
     }
     return tokens;
   };
 }
 
-Tokens decode_byte_level(Tokens tokens) {
+Tokens decode_byte_level(Tokens tokens, const GrowthBound&) {
   for (std::string& token : tokens) {
     token = read_spelled_bytes(token);
   }
@@ -53,7 +64,7 @@ bool names_byte(const std::string& token, char& byte) {
 }
 
 /// Runs of byte tokens become text when they are UTF-8, else U+FFFD for each byte.
-Tokens decode_byte_fallback(const Tokens& tokens) {
+Tokens decode_byte_fallback(const Tokens& tokens, const GrowthBound&) {
   Tokens decoded;
   std::string run;
   const auto end_run = [&] {
@@ -98,8 +109,9 @@ Tokens unmark_spaces(Tokens tokens, const Metaspace& metaspace) {
 }  // namespace
 
 std::string TokenDecoder::operator()(Tokens tokens) const {
+  const GrowthBound bound(where_, count_bytes(tokens));
   for (const Step& step : steps_) {
-    tokens = step(std::move(tokens));
+    tokens = step(std::move(tokens), bound);
   }
   return join(tokens, separator_);
 }
@@ -115,17 +127,18 @@ void TokenDecoder::add(const JsonField& description) {
   } else if (type == "ByteFallback") {
     steps_.emplace_back(decode_byte_fallback);
   } else if (type == "Fuse") {
-    steps_.emplace_back([](const Tokens& tokens) { return Tokens{join(tokens)}; });
+    steps_.emplace_back(
+        [](const Tokens& tokens, const GrowthBound&) { return Tokens{join(tokens)}; });
   } else if (type == "Metaspace") {
-    steps_.emplace_back([metaspace = Metaspace(description)](Tokens tokens) {
+    steps_.emplace_back([metaspace = Metaspace(description)](Tokens tokens, const GrowthBound&) {
       return unmark_spaces(std::move(tokens), metaspace);
     });
   } else if (type == "Replace") {
-    steps_.emplace_back(
-        for_each_token([pattern = read_pattern(description.at("pattern")),
-                        content = description.at("content").text()](const std::string& token) {
-          return replace_matches(token, pattern, content);
-        }));
+    steps_.emplace_back(for_each_token([pattern = read_pattern(description.at("pattern")),
+                                        content = description.at("content").text()](
+                                           const std::string& token, const GrowthBound& bound) {
+      return replace_matches(token, pattern, content, bound);
+    }));
   } else if (type == "Strip") {
     const std::string content = description.at("content").text();
     if (content.empty()) {
@@ -133,7 +146,9 @@ void TokenDecoder::add(const JsonField& description) {
     }
     steps_.emplace_back(for_each_token(
         [content, start = description.at("start").count(), stop = description.at("stop").count()](
-            const std::string& token) { return strip(token, content, start, stop); }));
+            const std::string& token, const GrowthBound&) {
+          return strip(token, content, start, stop);
+        }));
   } else {
     description.at("type").fail(quote(type) +
                                 " is a decoder that Enodia does not know; it knows ByteLevel, "
