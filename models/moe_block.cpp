@@ -31,8 +31,8 @@ double share_of_token(const BlockState& state) {
 
 struct MoeBlock::Saved : SavedState {
   at::Tensor hidden, normed, rstd;
-  SharedExperts::Saved shared;
   at::Tensor jitter;  // of the router's input; undefined = none
+  SharedExperts::Saved shared;
   at::Tensor shared_out;
   LocalGraph router;
   Route route;

@@ -113,12 +113,13 @@ class WeightWriter {
  private:
   void write_slab(const Piece& piece, const Box& slab, SafetensorsWriter& writer) {
     const auto values = read_slab<float>(weights_, piece.parameter, slab);
-    if (!std::all_of(values.begin(), values.end(), [&](float value) {
-          return std::isfinite(round_to(piece.tensor.dtype, value));
+    const DType dtype = piece.tensor.dtype;
+    if (!std::all_of(values.begin(), values.end(), [dtype](float value) {
+          return std::isfinite(round_to(dtype, value));
         })) {
       look_at_not_finite(piece, slab);
     }
-    if (piece.tensor.dtype == DType::kFloat32) {
+    if (dtype == DType::kFloat32) {
       writer.write(std::as_bytes(std::span(values)));
       return;
     }

@@ -85,7 +85,7 @@ Step step_on(int world_size, const ModelOptions& options, const LossFunction& lo
     for (const LogicalParameter& parameter : decoder.registry().parameters()) {
       gradients[parameter.name] = parameter.column("grad").clone();
     }
-    const double grad_norm = engine.apply_update(optimizer, 1e-3).grad_norm;
+    const double grad_norm = engine.apply_update(optimizer, 1e-3, losses.load).grad_norm;
     if (world.rank() == 0) {
       step = {losses, grad_norm, gradients};
     }

@@ -28,6 +28,23 @@ at::Tensor rows(std::vector<double> values, int64_t columns) {
   return at::tensor(at::ArrayRef<double>(values), at::kDouble).view({-1, columns});
 }
 
+/// The load-balance loss where all tokens are one set.
+RouterLoss loss_of_one_set(const Route& route,
+                           const at::Tensor& valid,
+                           const std::vector<int64_t>& counts,
+                           int64_t num_valid,
+                           double grad_scale) {
+  const at::Tensor copies = at::tensor(at::ArrayRef<int64_t>(counts), at::kLong).unsqueeze(0);
+  return balance_loss(route,
+                      valid,
+                      at::zeros({valid.size(0)}, at::kLong),
+                      load_fractions(copies,
+                                     at::tensor({num_valid}, at::kLong),
+                                     route.chosen_ids.size(1),
+                                     route.probs.scalar_type()),
+                      grad_scale);
+}
+
 TEST(Route, ChoosesTheLargestAndTiesGoToSmallerIds) {
   const Route route = route_tokens(rows({1,
                                          3,
@@ -201,7 +218,7 @@ TEST_F(RouteGradients, OfTheAuxLossAgreeWithAutograd) {
   const Route route = route_tokens(logits_.detach(), 2, {});
   const auto counts = count_valid_copies(route.expert_ids, valid_, 5);
   constexpr double kScale = 0.3;
-  const RouterLoss loss = aux_loss(route, valid_, counts, 4, kScale);
+  const RouterLoss loss = loss_of_one_set(route, valid_, counts, 4, kScale);
 
   // L = E sum_i f_i P_i with f and P over the four valid tokens; then times those tokens.
   at::Tensor probs = route.probs.clone().set_requires_grad(true);
@@ -245,7 +262,7 @@ TEST(AuxLoss, IsOneWhenTokensAndProbabilitiesAreUniform) {
     route.expert_ids.data_ptr<int32_t>()[t] = t;
   }
   const at::Tensor everyone = at::zeros({4}, at::kLong) == 0;
-  EXPECT_DOUBLE_EQ(aux_loss(route, everyone, {1, 1, 1, 1}, 4, 1.0).sum, 4.0);
+  EXPECT_DOUBLE_EQ(loss_of_one_set(route, everyone, {1, 1, 1, 1}, 4, 1.0).sum, 4.0);
 }
 
 TEST(RouterLosses, AreZeroWithoutValidTokens) {
@@ -253,7 +270,7 @@ TEST(RouterLosses, AreZeroWithoutValidTokens) {
     const Route route = route_tokens(at::zeros({tokens, 4}, at::kDouble), 2, {});
     const at::Tensor nobody = at::zeros({tokens}, at::kBool);
     EXPECT_THAT(count_valid_copies(route.expert_ids, nobody, 4), Each(0));
-    const RouterLoss aux = aux_loss(route, nobody, {0, 0, 0, 0}, 0, 1.0);
+    const RouterLoss aux = loss_of_one_set(route, nobody, {0, 0, 0, 0}, 0, 1.0);
     EXPECT_EQ(aux.sum, 0.0);
     if (aux.gradient.defined()) {
       EXPECT_EQ(aux.gradient.abs().sum().item<double>(), 0.0);

@@ -166,7 +166,7 @@ ParityCase where_all_matters(ParityCase parity_case) {
 /// A case and what its layout must compute.
 struct Problem {
   ParityCase parity_case;
-  ReferenceRun reference = run_reference(parity_case);
+  ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp());
 };
 
 /// How the fault comes to light; empty when it does not. An error that the ranks know of only

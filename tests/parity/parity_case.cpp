@@ -1,6 +1,7 @@
 #include "tests/parity/parity_case.h"
 
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include <ATen/ops/full.h>
@@ -16,6 +17,15 @@ std::vector<int64_t> segment_lengths(int64_t micro_batch) {
   static const std::array<std::vector<int64_t>, 5> kLengths{
       {{7, 4}, {9}, {3, 5, 2}, {12, 1}, {2, 2, 2, 6}}};
   return kLengths.at(static_cast<size_t>(micro_batch) % kLengths.size());
+}
+
+// The first segment is a sequence, and the others together are one.
+std::vector<int64_t> sequences_of(const std::vector<int64_t>& segments) {
+  std::vector<int64_t> sequences{segments[0]};
+  if (segments.size() > 1) {
+    sequences.push_back(std::accumulate(segments.begin() + 1, segments.end(), int64_t{0}));
+  }
+  return sequences;
 }
 
 // Small enough that float32 keeps seven digits through the layers; the router stays decided.
@@ -127,6 +137,49 @@ ReferenceOptions one_key(ReferenceOptions options) {
   return options;
 }
 
+ReferenceOptions balanced(const std::string& scope) {
+  ReferenceOptions options = parity_options();
+  options.aux_loss_scope = scope;
+  return options;
+}
+
+ReferenceOptions device_groups() {
+  ReferenceOptions options = parity_options();
+  options.device_loss_coef = 0.07;
+  options.device_groups = 4;
+  return options;
+}
+
+ReferenceOptions biased() {
+  ReferenceOptions options = sigmoid(experts(6, 2), true);
+  options.use_expert_bias = true;
+  options.expert_bias_update_rate = 0.0625;
+  return options;
+}
+
+ReferenceOptions grouped(bool by_max) {
+  ReferenceOptions options = by_max ? parity_options() : biased();
+  options.num_experts = 8;
+  options.n_group = 4;
+  options.topk_group = 2;
+  options.group_score_is_max = by_max;
+  return options;
+}
+
+ReferenceOptions jittered() {
+  ReferenceOptions options = parity_options();
+  options.jitter_eps = 0.125;
+  options.seed = 77;
+  return options;
+}
+
+ReferenceOptions with_capacity(ReferenceOptions options, const std::string& policy) {
+  options.capacity_factor = 1.0;
+  options.drop_policy = policy;
+  options.seed = 5;
+  return options;
+}
+
 ReferenceOptions dense() {
   ReferenceOptions options = parity_options();
   options.num_experts = 0;
@@ -160,14 +213,19 @@ ReferenceOptions parity_options() {
 ParityCase make_parity_case(const std::string& name,
                             const ReferenceOptions& options,
                             const ParityLayout& layout,
-                            int accumulation) {
+                            int accumulation,
+                            uint64_t seed) {
   ParityCase parity_case{name, options, layout, {}, start_parameters(options)};
-  uint64_t seed = 1;
+  int64_t token = 0;
   for (int step = 0; step < kSteps; ++step) {
     parity_case.steps.emplace_back();
     for (int m = 0; m < layout.dp() * accumulation; ++m, ++seed) {
-      parity_case.steps.back().push_back(
-          random_micro_batch(options, segment_lengths(step + m), seed));
+      const std::vector<int64_t> lengths = segment_lengths(step + m);
+      ReferenceMicroBatch batch = random_micro_batch(options, lengths, seed);
+      batch.sequence_lengths = sequences_of(lengths);
+      batch.first_token = token;
+      token += static_cast<int64_t>(batch.tokens.size());
+      parity_case.steps.back().push_back(std::move(batch));
     }
   }
   return parity_case;
@@ -223,6 +281,22 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W4Tp2Dense", dense(), {4, 1, 2}),
       without_tokens(make_parity_case("W4Tp2GroupWithoutTokens", base, {4, 4, 2}), {1}),
       with_masks(make_parity_case("W4Tp2Sigmoid", sigmoid(base, true), {4, 2, 2})),
+      make_parity_case("W3Ep3SequenceLoss", balanced("sequence"), {3, 3}),
+      with_masks(make_parity_case("W4Tp2SequenceLoss", balanced("sequence"), {4, 4, 2}, 2)),
+      make_parity_case("W4Ep2GlobalBatchLoss", balanced("global_batch"), {4, 2}, 2, 50),
+      with_masks(make_parity_case("W4Tp2GlobalBatchLoss", balanced("global_batch"), {4, 4, 2}, 3)),
+      make_parity_case("W4Ep2DeviceLoss", device_groups(), {4, 2}),
+      with_masks(make_parity_case("W3Tp3DeviceLoss", device_groups(), {3, 1, 3})),
+      with_masks(make_parity_case("W4Ep2ExpertBias", biased(), {4, 2}, 2, 50)),
+      make_parity_case("W4Tp2ExpertBiasZero1", biased(), {4, 2, 2, Zero1::kRows}, 1, 50),
+      make_parity_case("W3Ep3GroupsByTheirTwoBest", grouped(false), {3, 3}),
+      make_parity_case("W4Tp2GroupsByTheirBest", grouped(true), {4, 4, 2}),
+      make_parity_case("W3Ep3Jitter", jittered(), {3, 3}),
+      make_parity_case("W4Tp4Jitter", jittered(), {4, 2, 4}),
+      with_masks(make_parity_case("W3Ep3CapacityByPosition", with_capacity(base, "position"), {3, 3})),
+      with_masks(make_parity_case("W4Tp2CapacityByProbs", with_capacity(base, "probs"), {4, 4, 2})),
+      with_masks(make_parity_case("W3Tp3CapacityAtRandom", with_capacity(base, "random"), {3, 3, 3})),
+      make_parity_case("W4Tp2Ep2CapacityWithBias", with_capacity(biased(), "random"), {4, 2, 2}, 2, 50),
       make_parity_case("W1Zero1", base, {1, 1, 1, Zero1::kRows}),
       make_parity_case("W3Ep3Zero1", base, {3, 3, 1, Zero1::kRows}),
       make_parity_case("W3Ep1Zero1WholeParameters", base, {3, 1, 1, Zero1::kParameters}),

@@ -43,7 +43,8 @@ ReferenceOptions parity_options();
 ParityCase make_parity_case(const std::string& name,
                             const ReferenceOptions& options,
                             const ParityLayout& layout,
-                            int accumulation = 1);
+                            int accumulation = 1,
+                            uint64_t seed = 1);
 
 /// Every layout and kind of problem of invariant 1.
 std::vector<ParityCase> parity_cases();

@@ -32,6 +32,8 @@ NamedTensors values_of(const ParityStep& step) {
   const auto number = [](double value) { return at::tensor({value}, at::kDouble); };
   NamedTensors values{{"loss", number(step.loss)},
                       {"aux loss", number(step.aux_loss)},
+                      {"device loss", number(step.device_loss)},
+                      {"dropped copies", number(static_cast<double>(step.dropped))},
                       {"z loss", number(step.z_loss)},
                       {"imbalance", number(step.imbalance)},
                       {"load", at::tensor(at::ArrayRef<int64_t>(step.load)).to(at::kDouble)},
@@ -72,13 +74,15 @@ void append(std::vector<std::string>& all, std::vector<std::string> more) {
 
 }  // namespace
 
-ReferenceRun run_reference(const ParityCase& parity_case) {
+ReferenceRun run_reference(const ParityCase& parity_case, int groups) {
   ReferenceRun run{{}, std::numeric_limits<double>::infinity()};
+  ReferenceOptions options = parity_case.options;
+  options.micro_batches_at_once = groups;
   NamedTensors parameters = parity_case.parameters;
   NamedTensors exp_avg, exp_avg_sq;
   for (const auto& batches : parity_case.steps) {
     const bool first = run.steps.empty();
-    const ReferenceStep step = reference_step(parity_case.options,
+    const ReferenceStep step = reference_step(options,
                                               parameters,
                                               batches,
                                               static_cast<int64_t>(run.steps.size()) + 1,
@@ -86,9 +90,11 @@ ReferenceRun run_reference(const ParityCase& parity_case) {
                                               first ? nullptr : &exp_avg_sq);
     run.steps.push_back({step.loss,
                          step.aux_loss,
+                         step.device_loss,
                          step.z_loss,
                          imbalance_of(step.load, parity_case.options.num_experts),
                          step.load,
+                         step.dropped,
                          step.router_entropy,
                          step.grad_norm,
                          step.gradients,
@@ -104,7 +110,9 @@ ReferenceRun run_reference(const ParityCase& parity_case) {
 OneRankRuns run_one_rank(const ParityCase& parity_case, ParityType type) {
   OneRankRuns runs{run_parity_case_on_threads(parity_case, {}, type)};
   const int64_t channels = parity_case.options.hidden_size;
-  for (int run = 1; run < (type == ParityType::kFloat32 ? kOneRankRuns : 1); ++run) {
+  // A channel's random factors go with its place.
+  const bool once = type == ParityType::kFloat64 || parity_case.options.jitter_eps > 0;
+  for (int run = 1; run < (once ? 1 : kOneRankRuns); ++run) {
     // Strides that share no divisor with the channels visit each of them once.
     int64_t stride = 2 * run + 1;
     while (std::gcd(stride, channels) > 1) {

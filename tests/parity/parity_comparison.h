@@ -9,12 +9,13 @@
 
 namespace enodia {
 
-/// The steps of a case as the reference computes them.
+/// The steps of a case as the reference computes them when so many groups of ranks each compute a
+/// micro-batch at a time: what a load-balance loss over the step so far depends on, and nothing else.
 struct ReferenceRun {
   std::vector<ParityStep> steps;
   double smallest_margin = 0.0;  ///< of all decisions of the router, see ReferenceStep
 };
-ReferenceRun run_reference(const ParityCase& parity_case);
+ReferenceRun run_reference(const ParityCase& parity_case, int groups);
 
 /// What one rank computes of a case, several times: as it is, and with the channels of the residual
 /// stream in other orders, which changes the order of nearly every sum and nothing else

@@ -178,7 +178,7 @@ std::vector<ParityStep> run_lying(const ParityCase& parity_case, ParityType type
 // What the faults are compared with.
 struct Truth {
   ParityCase parity_case = masked_case();
-  ReferenceRun reference = run_reference(parity_case);
+  ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp());
 };
 
 // The violations of the layout with this fault; an exception counts as one.

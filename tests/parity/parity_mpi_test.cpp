@@ -53,7 +53,7 @@ void expect_parity(Communicator& world, const ParityCase& parity_case, ParityTyp
   if (world.rank() > 0) {
     return;
   }
-  const ReferenceRun reference = run_reference(parity_case);
+  const ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp());
   const auto one_rank = run_one_rank(parity_case, type);
   EXPECT_THAT(compare_layout("mpi", over_mpi, one_rank, reference, type), IsEmpty());
   const auto over_threads =

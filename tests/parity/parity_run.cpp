@@ -36,6 +36,10 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.norm_topk_prob = o.norm_topk_prob;
   options.scoring_func = o.sigmoid_scores ? "sigmoid" : "softmax";
   options.routed_scaling_factor = o.routed_scaling_factor;
+  options.n_group = o.n_group;
+  options.topk_group = o.topk_group;
+  options.group_score = o.group_score_is_max ? "max" : "top2_sum";
+  options.use_expert_bias = o.use_expert_bias;
   options.rope_theta = o.rope_theta;
   options.rms_norm_eps = o.rms_norm_eps;
   options.tie_word_embeddings = o.tie_word_embeddings;
@@ -43,6 +47,24 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.attention_output_bias = o.attention_output_bias;
   options.use_qk_norm = o.use_qk_norm;
   options.dtype = type == ParityType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
+  return options;
+}
+
+RouterOptions router_options(const ReferenceOptions& o) {
+  RouterOptions options;
+  options.aux_loss_coef = o.aux_loss_coef;
+  options.aux_loss_scope = o.aux_loss_scope == "sequence"       ? AuxLossScope::kSequence
+                           : o.aux_loss_scope == "global_batch" ? AuxLossScope::kGlobalBatch
+                                                                : AuxLossScope::kMicroBatch;
+  options.device_loss_coef = o.device_loss_coef;
+  options.device_groups = o.device_groups;
+  options.z_loss_coef = o.z_loss_coef;
+  options.expert_bias_update_rate = o.expert_bias_update_rate;
+  options.jitter_eps = o.jitter_eps;
+  options.capacity_factor = o.capacity_factor;
+  options.drop_policy = o.drop_policy == "probs"    ? DropPolicy::kProbs
+                        : o.drop_policy == "random" ? DropPolicy::kRandom
+                                                    : DropPolicy::kPosition;
   return options;
 }
 
@@ -132,7 +154,13 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
 
 // What is logged must be the same bits on every rank, whoever logs it.
 void check_logged(Communicator& observer, const ParityStep& step) {
-  std::vector<double> mine{step.loss, step.aux_loss, step.z_loss, step.imbalance, step.grad_norm};
+  std::vector<double> mine{step.loss,
+                           step.aux_loss,
+                           step.device_loss,
+                           step.z_loss,
+                           step.imbalance,
+                           static_cast<double>(step.dropped),
+                           step.grad_norm};
   mine.insert(mine.end(), step.load.begin(), step.load.end());
   mine.insert(mine.end(), step.router_entropy.begin(), step.router_entropy.end());
   std::vector<double> first = mine;
@@ -151,6 +179,12 @@ void check_rows(Communicator& observer,
                 options.num_experts_per_tok;
   }
   const int64_t computed = std::accumulate(load.rows.begin(), load.rows.end(), int64_t{0});
+  if (options.capacity_factor > 0) {  // tokens without a label are dropped uncounted
+    expect_nowhere(observer,
+                   computed > expected - load.dropped,
+                   "the ranks have computed copies that were dropped");
+    return;
+  }
   expect_nowhere(observer, computed != expected, "the ranks have not computed every token K times");
 }
 
@@ -159,6 +193,8 @@ MicroBatch to_product(const ReferenceMicroBatch& batch) {
   product.tokens = batch.tokens;
   product.labels = batch.labels;
   product.layout = SequenceLayout::from_lengths(batch.segment_lengths);
+  product.sequence_lengths = batch.sequence_lengths;
+  product.first_token = batch.first_token;
   product.num_valid = static_cast<int64_t>(batch.labels.size()) -
                       std::count(batch.labels.begin(), batch.labels.end(), MicroBatch::kNoLabel);
   return product;
@@ -196,14 +232,14 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                           .key_value_heads = options.num_key_value_heads},
                          decorate);
   Decoder decoder(model_options(options, type),
-                  {options.aux_loss_coef, options.z_loss_coef},
+                  router_options(options),
                   mesh,
                   {},
                   {},
                   // every block's gradients by themselves
                   {.zero1 = layout.zero1, .bucket_bytes = 1});
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh);
+  StepEngine engine(decoder, mesh, options.seed);
   set_masters(decoder, parity_case.parameters);
   check_copies(world, decoder, layout.ep, parity_case.parameters);
 
@@ -216,12 +252,14 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(mesh, batches));
     check_rows(world, losses.load, options, batches);
     const NamedTensors gradients = gather("grad");
-    const UpdateResult update = engine.apply_update(optimizer, options.lr);
+    const UpdateResult update = engine.apply_update(optimizer, options.lr, losses.load);
     steps.push_back({losses.loss,
                      losses.aux_loss,
+                     losses.device_loss,
                      losses.z_loss,
                      imbalance_of(losses.load).expert,
                      losses.load.tokens,
+                     losses.load.dropped,
                      losses.load.entropy,
                      update.grad_norm,
                      gradients,

@@ -13,9 +13,11 @@ namespace enodia {
 struct ParityStep {
   double loss = 0.0;
   double aux_loss = 0.0;
+  double device_loss = 0.0;
   double z_loss = 0.0;
   double imbalance = 1.0;     ///< of the experts' load: max / mean, averaged over MoE layers
   std::vector<int64_t> load;  ///< valid tokens of each expert, [MoE layers x E]
+  int64_t dropped = 0;        ///< copies of them
   std::vector<double> router_entropy;  ///< mean over valid tokens, nats, [MoE layers]
   double grad_norm = 0.0;
   NamedTensors gradients;

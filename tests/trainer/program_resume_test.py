@@ -228,13 +228,25 @@ class Resumed(ProgramTest):
             self.assertEqual(self.metrics(name, TIMES)[:6], self.metrics("half", TIMES))
             self.assert_close(self.losses(name), self.losses("whole"), 1e-5)
 
+    def test_in_another_layout(self):
+        """From dp to tp with ZeRO-1, and back."""
+        whole = {**self.half, "train__steps": 10}
+        self.train("whole_layout", ranks=2, **whole)
+        name = self.copy("cut")
+        cut = {"parallel__tp": 2, "parallel__zero1": "rows"}
+        result = self.train(name, ranks=4, **{**self.half, "train__steps": 8, **cut})
+        self.assertIn("sharing a micro-batch: 1 -> 2", result.err)
+        self.train(name, ranks=1, **whole)
+        self.assert_close(self.losses(name), self.losses("whole_layout"), 1e-5)
+
     def test_parameters_are_the_same_on_another_number_of_ranks(self):
         """A step with a vanishing learning rate changes none of them, and saves them anew."""
         before = self.masters("half")
-        for ranks in (1, 3):
-            name = self.copy(f"still_{ranks}")
+        for ranks, layout in ((1, {}), (3, {}), (3, {"parallel__tp": 3}),
+                              (4, {"parallel__tp": 2, "parallel__zero1": "rows"})):
+            name = self.copy(f"still_{ranks}_{len(layout)}")
             self.train(name, ranks=ranks, **{**self.half, "train__steps": 7, "optim__lr": 1e-30,
-                                             "optim__min_lr": 0})
+                                             "optim__min_lr": 0, **layout})
             self.assertEqual(self.inspect(name)["step"], 7)
             self.assertEqual(self.masters(name), before)
 

@@ -91,7 +91,10 @@ class Layouts(ProgramTest):
         self.train("two", ranks=2, **steps)
         self.train("replicas", ranks=2, parallel__ep=1, **steps)
         self.train("three", ranks=3, **steps)
-        for name in ("two", "replicas", "three"):
+        self.train("tensor", ranks=2, parallel__tp=2, **steps)
+        self.train("folded", ranks=4, parallel__tp=2, parallel__ep=4, parallel__zero1="rows", **steps)
+        self.train("uneven", ranks=3, parallel__tp=3, parallel__zero1="parameters", **steps)
+        for name in ("two", "replicas", "three", "tensor", "folded", "uneven"):
             self.assert_close(self.losses(name), self.losses("one"), 1e-4)
         self.assertLess(self.losses("one")[-1], self.losses("one")[0] - 0.5)
         self.assert_no_process_left()
@@ -105,6 +108,45 @@ class Layouts(ProgramTest):
             self.assertGreater(record["bytes"]["tokens"], 0)
         self.train("seed", ranks=2, run__seed=2)
         self.assertNotEqual(self.metrics("first", TIMES), self.metrics("seed", TIMES))
+
+
+class Balancing(ProgramTest):
+    """Every rule that spreads tokens over experts, through the program."""
+
+    def test_a_bias_evens_out_the_load(self):
+        steps = dict(train__steps=40, router__aux_loss_coef=0, optim__warmup_samples=48)
+        self.train("skewed", **steps)
+        self.train("biased", ranks=2, model__use_expert_bias=True, model__scoring_func="sigmoid",
+                   router__expert_bias_update_rate=0.02, **steps)
+        def late(name):
+            return sum(record["imbalance"]["expert"] for record in self.metrics(name)[-10:]) / 10
+        self.assertLess(late("biased"), late("skewed"))
+        biases = [name for name in self.masters("biased") if name.endswith("e_score_correction_bias")]
+        self.assertEqual(len(biases), 2)
+
+    def test_what_finds_no_room_is_dropped_and_told(self):
+        result = self.train("dropping", ranks=2, router__capacity_factor=0.75, router__drop_policy="probs")
+        record = self.metrics("dropping")[0]
+        copies = record["tokens"] * 2 * 2  # two experts a token, two MoE layers
+        self.assertGreater(record["dropped_tokens"], 0.2 * copies)
+        self.assertLess(record["dropped_tokens"], 0.5 * copies)
+        self.assertIn(f"dropped {record['dropped_tokens']}", result.out)
+        self.train("dropless")
+        self.assertEqual({record["dropped_tokens"] for record in self.metrics("dropless")}, {0})
+
+    def test_rules_that_depend_on_no_layout_agree_on_every_layout(self):
+        rules = dict(router__aux_loss_scope="sequence", router__device_loss_coef=0.01,
+                     router__device_groups=2, router__jitter_eps=0.01, router__capacity_factor=1.25,
+                     router__drop_policy="random", model__n_group=2, model__topk_group=1,
+                     model__num_experts_per_tok=1, model__norm_topk_prob=False)
+        self.train("one", **rules)
+        self.train("tensor", ranks=2, parallel__tp=2, **rules)
+        self.train("data", ranks=2, **rules)
+        for name in ("tensor", "data"):
+            self.assert_close(self.losses(name), self.losses("one"), 1e-4)
+            self.assertEqual([record["dropped_tokens"] for record in self.metrics(name)],
+                             [record["dropped_tokens"] for record in self.metrics("one")])
+        self.assertGreater(self.metrics("one")[0]["device_loss"], 0)
 
 
 class Models(ProgramTest):
