@@ -7,15 +7,10 @@
 #include <stdexcept>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/cos.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logsumexp.h>
-#include <ATen/ops/outer.h>
-#include <ATen/ops/pow.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/sin.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/xlogy.h>
@@ -33,100 +28,10 @@ Tensor zero() {
   return at::zeros({}, at::kDouble);
 }
 
-Tensor project(const Tensor& x, const Tensor& w) {
-  return x.matmul(w.t());
-}
-
-Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) {
-  return w * x / (x.square().mean(-1, /*keepdim=*/true) + eps).sqrt();
-}
-
 Tensor swiglu(const NamedTensors& p, const std::string& prefix, const Tensor& x) {
   const Tensor gate = project(x, p.at(prefix + "gate_proj.weight"));
   const Tensor up = project(x, p.at(prefix + "up_proj.weight"));
   return project(at::silu(gate) * up, p.at(prefix + "down_proj.weight"));
-}
-
-// x is one head of one segment, [S, d]; its rows stand at positions 0, 1, ...
-Tensor rotate(const Tensor& x, double theta) {
-  const int64_t d = x.size(1);
-  const Tensor position = at::arange(x.size(0), at::kDouble);
-  const Tensor pair = at::arange(d / 2, at::kDouble);
-  const Tensor angle = at::outer(position, at::pow(theta, -2.0 * pair / static_cast<double>(d)));
-  const Tensor first = x.slice(1, 0, d / 2);
-  const Tensor second = x.slice(1, d / 2, d);
-  return at::cat({first * at::cos(angle) - second * at::sin(angle),
-                  second * at::cos(angle) + first * at::sin(angle)},
-                 1);
-}
-
-// The heads of one of q, k, v of a segment: `count` tensors [S, d].
-TensorList heads_of(const ReferenceOptions& o,
-                    const NamedTensors& p,
-                    const std::string& name,
-                    int64_t count,
-                    const Tensor& x) {
-  Tensor y = project(x, p.at(name + ".weight"));
-  if (o.attention_bias) {
-    y = y + p.at(name + ".bias");
-  }
-  TensorList heads;
-  for (int64_t h = 0; h < count; ++h) {
-    heads.push_back(y.slice(1, h * o.head_dim, (h + 1) * o.head_dim));
-  }
-  return heads;
-}
-
-// Causal attention of one head: token t reads tokens 0..t.
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(1)));
-  TensorList rows;
-  for (int64_t t = 0; t < q.size(0); ++t) {
-    const Tensor scores = k.slice(0, 0, t + 1).matmul(q[t]) * scale;
-    rows.push_back(at::softmax(scores, 0).matmul(v.slice(0, 0, t + 1)));
-  }
-  return at::stack(rows);
-}
-
-Tensor attention_of_segment(const ReferenceOptions& o,
-                            const NamedTensors& p,
-                            const std::string& prefix,
-                            const Tensor& x) {
-  TensorList q = heads_of(o, p, prefix + "q_proj", o.num_attention_heads, x);
-  TensorList k = heads_of(o, p, prefix + "k_proj", o.num_key_value_heads, x);
-  const TensorList v = heads_of(o, p, prefix + "v_proj", o.num_key_value_heads, x);
-  for (Tensor& head : q) {
-    const Tensor y =
-        o.use_qk_norm ? rms_norm(head, p.at(prefix + "q_norm.weight"), o.rms_norm_eps) : head;
-    head = rotate(y, o.rope_theta);
-  }
-  for (Tensor& head : k) {
-    const Tensor y =
-        o.use_qk_norm ? rms_norm(head, p.at(prefix + "k_norm.weight"), o.rms_norm_eps) : head;
-    head = rotate(y, o.rope_theta);
-  }
-  const int64_t queries_of_key = o.num_attention_heads / o.num_key_value_heads;
-  TensorList out;
-  for (int64_t h = 0; h < o.num_attention_heads; ++h) {
-    out.push_back(attend(q[h], k[h / queries_of_key], v[h / queries_of_key]));
-  }
-  const Tensor y = project(at::cat(out, 1), p.at(prefix + "o_proj.weight"));
-  return o.attention_output_bias ? y + p.at(prefix + "o_proj.bias") : y;
-}
-
-Tensor attention(const ReferenceOptions& o,
-                 const NamedTensors& p,
-                 int64_t layer,
-                 const ReferenceMicroBatch& batch,
-                 const Tensor& x) {
-  TensorList segments;
-  int64_t begin = 0;
-  for (const int64_t length : batch.segment_lengths) {
-    const Tensor segment = x.slice(0, begin, begin + length);
-    segments.push_back(attention_of_segment(o, p, layer_prefix(layer) + "self_attn.", segment));
-    begin += length;
-  }
-  return at::cat(segments, 0);
 }
 
 // The places of a list of values from the largest down; of equal ones the smaller place first.
@@ -488,12 +393,25 @@ Tensor moe(const NamedTensors& p,
   }
   Tensor out = at::stack(rows);
   if (o.num_shared_experts > 0) {
-    out = out + swiglu(p, layer_prefix(layer) + "mlp.shared_experts.", x);
+    Tensor shared = swiglu(p, layer_prefix(layer) + "mlp.shared_experts.", x);
+    if (o.shared_expert_gate) {
+      const Tensor gate = project(x, p.at(layer_prefix(layer) + "mlp.shared_expert_gate.weight"));
+      shared = shared / (1.0 + (-gate).exp());
+    }
+    out = out + shared;
   }
   return out;
 }
 
 }  // namespace
+
+Tensor project(const Tensor& x, const Tensor& w) {
+  return x.matmul(w.t());
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) {
+  return w * x / (x.square().mean(-1, /*keepdim=*/true) + eps).sqrt();
+}
 
 void require(bool condition, const std::string& sentence) {
   if (!condition) {
@@ -522,7 +440,7 @@ Tensor reference_decode(const NamedTensors& p,
   Tensor x = at::stack(rows);
   for (int64_t layer = 0; layer < o.num_hidden_layers; ++layer) {
     const std::string prefix = layer_prefix(layer);
-    x = x + attention(o,
+    x = x + reference_attention(o,
                       p,
                       layer,
                       batch,

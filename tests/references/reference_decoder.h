@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,22 @@ struct ReferencePlace {
 /// Throws std::invalid_argument unless the condition holds.
 void require(bool condition, const std::string& sentence);
 
+/// y = x w^T.
+at::Tensor project(const at::Tensor& x, const at::Tensor& w);
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& w, double eps);
+
 std::string layer_prefix(int64_t layer);
 std::string expert_prefix(int64_t layer, int64_t expert);
+
+/// What attention of a layer adds to the residual stream, from its normed tokens [T, D].
+at::Tensor reference_attention(const ReferenceOptions& options,
+                               const NamedTensors& parameters,
+                               int64_t layer,
+                               const ReferenceMicroBatch& batch,
+                               const at::Tensor& x);
+/// Its parameters by their names within the layer's attention.
+std::map<std::string, std::vector<int64_t>> reference_attention_shapes(
+    const ReferenceOptions& options);
 
 /// The logits [T, V] of a micro-batch with at least one token.
 at::Tensor reference_decode(const NamedTensors& parameters,

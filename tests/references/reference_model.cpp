@@ -20,6 +20,7 @@ namespace {
 using at::Tensor;
 using detail::expert_prefix;
 using detail::layer_prefix;
+using detail::reference_attention_shapes;
 using detail::ReferencePlace;
 using detail::ReferenceTally;
 using detail::require;
@@ -184,23 +185,9 @@ std::map<std::string, std::vector<int64_t>> reference_parameter_shapes(
     const std::string attention_prefix = prefix + "self_attn.";
     shapes[prefix + "input_layernorm.weight"] = {o.hidden_size};
     shapes[prefix + "post_attention_layernorm.weight"] = {o.hidden_size};
-    const std::map<std::string, int64_t> heads = {
-        {"q", o.num_attention_heads}, {"k", o.num_key_value_heads}, {"v", o.num_key_value_heads}};
-    for (const auto& [letter, count] : heads) {
-      shapes[attention_prefix + letter + "_proj.weight"] = {count * o.head_dim, o.hidden_size};
-      if (o.attention_bias) {
-        shapes[attention_prefix + letter + "_proj.bias"] = {count * o.head_dim};
-      }
+    for (auto& [name, shape] : reference_attention_shapes(o)) {
+      shapes[attention_prefix + name] = shape;
     }
-    if (o.attention_output_bias) {
-      shapes[attention_prefix + "o_proj.bias"] = {o.hidden_size};
-    }
-    if (o.use_qk_norm) {
-      shapes[attention_prefix + "q_norm.weight"] = {o.head_dim};
-      shapes[attention_prefix + "k_norm.weight"] = {o.head_dim};
-    }
-    shapes[attention_prefix + "o_proj.weight"] = {o.hidden_size,
-                                                  o.num_attention_heads * o.head_dim};
     if (!o.is_moe_layer(layer)) {
       add_ffn(prefix + "mlp.", o.intermediate_size);
       continue;
@@ -213,7 +200,13 @@ std::map<std::string, std::vector<int64_t>> reference_parameter_shapes(
       add_ffn(expert_prefix(layer, expert), o.moe_intermediate_size);
     }
     if (o.num_shared_experts > 0) {
-      add_ffn(prefix + "mlp.shared_experts.", o.num_shared_experts * o.moe_intermediate_size);
+      const bool has_width = o.shared_expert_intermediate_size > 0;
+      add_ffn(prefix + "mlp.shared_experts.",
+              has_width ? o.shared_expert_intermediate_size
+                        : o.num_shared_experts * o.moe_intermediate_size);
+    }
+    if (o.shared_expert_gate) {
+      shapes[prefix + "mlp.shared_expert_gate.weight"] = {1, o.hidden_size};
     }
   }
   return shapes;

@@ -42,6 +42,28 @@ struct ReferenceOptions {
   bool attention_bias = false;
   bool attention_output_bias = false;
   bool use_qk_norm = true;
+  bool full_qk_norm = false;  ///< of all heads together, else of each
+  int64_t shared_expert_intermediate_size = 0;  ///< 0 = num_shared_experts moe_intermediate_size
+  bool shared_expert_gate = false;
+
+  double partial_rotary_factor = 1.0;
+  bool rope_interleave = false;
+  bool yarn = false;  ///< what follows is of it
+  double yarn_factor = 1.0;
+  double yarn_original_length = 16.0;
+  double yarn_beta_fast = 32.0;
+  double yarn_beta_slow = 1.0;
+  double yarn_mscale = 0.0;            ///< 0 = not given
+  double yarn_mscale_all_dim = 0.0;    ///< 0 = not given
+  double yarn_attention_factor = 0.0;  ///< 0 = follows from the others
+  bool yarn_truncate = true;
+
+  bool latent_attention = false;  ///< attention: mla; what follows is of it
+  int64_t q_lora_rank = 0;        ///< 0 = none
+  int64_t kv_lora_rank = 0;
+  int64_t qk_nope_head_dim = 0;
+  int64_t qk_rope_head_dim = 0;
+  int64_t v_head_dim = 0;
 
   double aux_loss_coef = 0.0;
   std::string aux_loss_scope = "micro_batch";  ///< or sequence, global_batch

@@ -58,6 +58,38 @@ ReferenceOptions plain_options() {
   return options;
 }
 
+// Multi-head latent attention with YaRN, and a gate of shared experts.
+ReferenceOptions latent_options() {
+  ReferenceOptions options = full_options();
+  options.num_key_value_heads = 4;
+  options.use_qk_norm = false;
+  options.shared_expert_gate = true;
+  options.latent_attention = true;
+  options.q_lora_rank = 5;
+  options.kv_lora_rank = 3;
+  options.qk_nope_head_dim = 3;
+  options.qk_rope_head_dim = 4;
+  options.v_head_dim = 2;
+  options.rope_interleave = true;
+  options.yarn = true;
+  options.yarn_factor = 4.0;
+  options.yarn_original_length = 6.0;
+  options.yarn_beta_fast = 2.0;
+  options.yarn_beta_slow = 0.25;
+  options.yarn_mscale_all_dim = 1.3;
+  return options;
+}
+
+// Norms of all heads together, and half of each head rotated.
+ReferenceOptions full_norm_options() {
+  ReferenceOptions options = full_options();
+  options.full_qk_norm = true;
+  options.partial_rotary_factor = 0.5;
+  options.shared_expert_intermediate_size = 7;
+  options.num_shared_experts = 1;
+  return options;
+}
+
 double largest_difference(const Tensor& a, const Tensor& b) {
   return (a - b).abs().max().item<double>();
 }
@@ -100,6 +132,33 @@ TEST(ReferenceModel, GradientsAreFiniteDifferencesWithEverythingOn) {
 
 TEST(ReferenceModel, GradientsAreFiniteDifferencesWithEverythingOff) {
   expect_gradients_of_finite_differences(plain_options(), 12);
+}
+
+TEST(ReferenceModel, GradientsAreFiniteDifferencesWithLatentAttention) {
+  expect_gradients_of_finite_differences(latent_options(), 12);
+}
+
+TEST(ReferenceModel, GradientsAreFiniteDifferencesWithNormsOfAllHeads) {
+  expect_gradients_of_finite_differences(full_norm_options(), 12);
+}
+
+// The scores of two tokens see only how far apart they are, and YaRN slows that down.
+TEST(ReferenceModel, LatentAttentionHeedsOrderThroughItsRotatedPartAlone) {
+  ReferenceOptions options = latent_options();
+  options.num_hidden_layers = 1;
+  NamedTensors parameters = random_parameters(options, 5);
+  const ReferenceMicroBatch batch = random_micro_batch(options, {6}, 6);
+  ReferenceMicroBatch swapped = batch;
+  std::swap(swapped.tokens[1], swapped.tokens[3]);
+  const auto last = [&](const ReferenceMicroBatch& given) {
+    return reference_logits(options, parameters, given)[5];
+  };
+  EXPECT_GT(largest_difference(last(batch), last(swapped)), 1e-6);
+  const int64_t rank = options.kv_lora_rank;
+  const std::string latent = "model.layers.0.self_attn.kv_a_proj_with_mqa.";
+  parameters.at(latent + "weight").slice(0, rank).zero_();
+  parameters.at(latent + "bias").slice(0, rank).zero_();
+  EXPECT_LT(largest_difference(last(batch), last(swapped)), 1e-13);
 }
 
 TEST(ReferenceModel, AModelThatKnowsNothingLosesLogV) {
