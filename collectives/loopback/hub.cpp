@@ -66,17 +66,22 @@ std::shared_ptr<LoopbackOperation> LoopbackHub::post(Group& group,
   operation->owner = group.members[rank];
   operation->copies.push_back(own);
   const QueueEvent ready = is_host(queue) ? QueueEvent() : QueueEvent(queue);
+  // The Work keeps the memory alive. If this did too, a peer's thread might give it back, later.
+  const auto posted = [&](Buffer buffer, bool is_send) {
+    buffer.keep.reset();
+    return Posted{std::move(buffer), operation, is_send, queue, ready};
+  };
   std::vector<Pair> pairs;
   {
     const std::lock_guard lock(mutex_);
     for (const Message& message : receives) {
       if (message.peer != rank) {
-        post_one(group, message.peer, rank, {message.buffer, operation, false, queue, ready}, pairs);
+        post_one(group, message.peer, rank, posted(message.buffer, false), pairs);
       }
     }
     for (const Message& message : sends) {
       if (message.peer != rank) {
-        post_one(group, rank, message.peer, {message.buffer, operation, true, queue, ready}, pairs);
+        post_one(group, rank, message.peer, posted(message.buffer, true), pairs);
       }
     }
     if (!poison_.empty() && operation->failure.empty() && pairs.empty()) {

@@ -89,8 +89,7 @@ void FakeCuda::record(FakeEvent* event, FakeStream* stream) {
 
 void FakeCuda::wait(FakeStream* stream, const FakeEvent* event) {
   const std::lock_guard lock(mutex);
-  const int number = ++waits_[fake_current_device()];
-  if (counts_as_ignored(number) || event->state == nullptr) {
+  if (is_ignored(stream->device, ++waits_[stream->device]) || event->state == nullptr) {
     return;
   }
   const std::shared_ptr<FakeEventState> state = event->state;
@@ -108,9 +107,9 @@ bool FakeCuda::query(FakeEvent* event) {
     return true;
   }
   if (state->wait_number == 0) {
-    state->wait_number = ++waits_[fake_current_device()];
+    state->wait_number = ++waits_[event->device];
   }
-  if (counts_as_ignored(state->wait_number)) {
+  if (is_ignored(event->device, state->wait_number)) {
     return true;
   }
   if (state->done) {
@@ -121,8 +120,7 @@ bool FakeCuda::query(FakeEvent* event) {
 
 void FakeCuda::synchronize(FakeEvent* event) {
   std::unique_lock lock(mutex);
-  const int number = ++waits_[fake_current_device()];
-  if (counts_as_ignored(number) || event->state == nullptr) {
+  if (is_ignored(event->device, ++waits_[event->device]) || event->state == nullptr) {
     return;
   }
   const std::shared_ptr<FakeEventState> state = event->state;
@@ -130,8 +128,8 @@ void FakeCuda::synchronize(FakeEvent* event) {
   observe(state->clock);
 }
 
-bool FakeCuda::counts_as_ignored(int number) const {
-  return ignored_device_ == fake_current_device() && ignored_number_ == number;
+bool FakeCuda::is_ignored(int device, int number) const {
+  return ignored_device_ == device && ignored_number_ == number;
 }
 
 /// The calling thread has waited for what `clock` covers: it sees what was copied to the host.

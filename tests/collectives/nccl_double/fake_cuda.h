@@ -120,7 +120,7 @@ class FakeCuda {
   void check_range(const MemoryRange& range, int device, const std::string& what);
   void poison(const MemoryRange& range);
   bool is_in_use(const MemoryRange& range);
-  bool counts_as_ignored(int number) const;
+  bool is_ignored(int device, int number) const;
   void observe(const Clock& clock);
   void run_stream(FakeStream* stream);
   void delay(FakeStream* stream, std::unique_lock<std::mutex>& lock);

@@ -38,8 +38,8 @@ class NcclDouble {
   void check_host_reads(const void* memory, size_t bytes) {
     fake_cuda_.check_host_reads(memory, bytes);
   }
-  /// Waits (of a stream or the host for an event; a loop of queries is one) that threads with this
-  /// current device have asked for; and one of them, counted from 1, that will not be heeded.
+  /// Waits (of a stream of this device, or of the host for an event of it; a loop of queries is one) so
+  /// far; and one of them, counted from 1, that will not be heeded.
   int waits(int device) { return fake_cuda_.waits(device); }
   void ignore_wait(int device, int number) { fake_cuda_.ignore_wait(device, number); }
   /// All communicators report this error from now on.
