@@ -154,7 +154,9 @@ void FakeCuda::queue(FakeStream* stream, FakeOperation operation) {
   const uint64_t number = stream->clock.tick(stream->actor);
   for (const bool writes : {false, true}) {
     for (const MemoryRange& range : writes ? operation.writes : operation.reads) {
-      check_range(range, stream->device, operation.what);
+      if (!check_range(range, stream->device, operation.what)) {
+        return;
+      }
       const auto races = checker_.note(
           host(), {range, writes, stream->actor, number, operation.what}, stream->clock, seen);
       for (const std::string& race : races) {
@@ -226,10 +228,10 @@ FakeCuda::Allocation* FakeCuda::allocation_of(const void* memory) {
   return offset < next->second.bytes ? &next->second : nullptr;
 }
 
-void FakeCuda::check_range(const MemoryRange& range, int device, const std::string& what) {
+bool FakeCuda::check_range(const MemoryRange& range, int device, const std::string& what) {
   const Allocation* allocation = allocation_of(range.begin);
   if (allocation == nullptr) {
-    return;  // of the host
+    return true;  // of the host
   }
   const auto* end = static_cast<const std::byte*>(range.begin) + range.bytes;
   if (allocation->freed) {
@@ -240,7 +242,9 @@ void FakeCuda::check_range(const MemoryRange& range, int device, const std::stri
   }
   if (end > allocation->memory.get() + allocation->bytes) {
     error(what + " goes past the end of its memory");
+    return false;
   }
+  return true;
 }
 
 void FakeCuda::poison(const MemoryRange& range) {

@@ -117,7 +117,8 @@ class FakeCuda {
 
   int host();
   Allocation* allocation_of(const void* memory);
-  void check_range(const MemoryRange& range, int device, const std::string& what);
+  /// False when it must not be run.
+  bool check_range(const MemoryRange& range, int device, const std::string& what);
   void poison(const MemoryRange& range);
   bool is_in_use(const MemoryRange& range);
   bool is_ignored(int device, int number) const;
