@@ -65,6 +65,10 @@ std::string NcclDouble::leftovers() {
   return communicators == 0 ? rest : std::to_string(communicators) + " communicators, " + rest;
 }
 
+int NcclDouble::open_groups() {
+  return open_group().depth;
+}
+
 CudaTable NcclDouble::cuda() {
   return CudaTable{
       .runtime_get_version = [](int* version) { return *version = CUDART_VERSION, cudaSuccess; },

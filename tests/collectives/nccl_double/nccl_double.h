@@ -42,6 +42,8 @@ class NcclDouble {
   /// far; and one of them, counted from 1, that will not be heeded.
   int waits(int device) { return fake_cuda_.waits(device); }
   void ignore_wait(int device, int number) { fake_cuda_.ignore_wait(device, number); }
+  /// Groups that the calling thread has started and not ended.
+  static int open_groups();
   /// All communicators report this error from now on.
   void fail_communicators(ncclResult_t error) { fake_nccl_.fail_all(error); }
 
