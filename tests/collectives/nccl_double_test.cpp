@@ -118,8 +118,9 @@ TEST_F(NcclDoubleTest, AHostThatReadsTheDevicesMemoryTooEarlyIsAnError) {
 
 /// The errors of two ranks that run `body` with two communicators.
 std::vector<std::string> errors_of(
-    const std::function<void(Communicator&, Communicator&, const Buffer&, const Queue&)>& body) {
-  NcclDouble fakes(kSlow);
+    const std::function<void(Communicator&, Communicator&, const Buffer&, const Queue&)>& body,
+    const FakeOptions& options = kSlow) {
+  NcclDouble fakes(options);
   const NcclTable nccl = NcclDouble::nccl();
   run_loopback(2, [&](Communicator& host) {
     CudaDevice device(NcclDouble::cuda(), host.rank());
@@ -135,14 +136,19 @@ std::vector<std::string> errors_of(
   return fakes.errors();
 }
 
-TEST(NcclDoubleOrder, AnotherOrderOfLaunchesIsAnError) {
-  EXPECT_THAT(errors_of([](Communicator& a, Communicator& b, const Buffer& buffer, const Queue& queue) {
-                Communicator& first = a.rank() == 0 ? a : b;
-                Communicator& second = a.rank() == 0 ? b : a;
-                first.all_reduce(buffer, ReduceOp::kSum, queue).wait(queue);
-                second.all_reduce(buffer, ReduceOp::kSum, queue).wait(queue);
-              }),
-              Contains(HasSubstr("where device")));
+TEST(NcclDoubleOrder, AnotherOrderOfLaunchesIsAnErrorAndHangs) {
+  FakeOptions impatient = kSlow;
+  impatient.patience = std::chrono::milliseconds(200);
+  const auto errors = errors_of(
+      [](Communicator& a, Communicator& b, const Buffer& buffer, const Queue& queue) {
+        Communicator& first = a.rank() == 0 ? a : b;
+        Communicator& second = a.rank() == 0 ? b : a;
+        first.all_reduce(buffer, ReduceOp::kSum, queue).wait(queue);
+        second.all_reduce(buffer, ReduceOp::kSum, queue).wait(queue);
+      },
+      impatient);
+  EXPECT_THAT(errors, Contains(HasSubstr("where device")));
+  EXPECT_THAT(errors, Contains(HasSubstr("waits for a rank that does not come")));
 }
 
 TEST(NcclDoubleOrder, TheSameOrderIsNone) {

@@ -26,6 +26,8 @@ struct FakeOptions {
   /// The host threads are ordered among each other by locks that the double does not see, as ranks
   /// on the loopback are: what one has waited for, all have.
   bool one_host = false;
+  /// After this time, an operation that waits for another rank ends with an error.
+  std::chrono::milliseconds patience{20'000};
 };
 
 /// What an operation on a stream does, and to which memory. `run` is called on the stream's thread
@@ -97,6 +99,8 @@ class FakeCuda {
   std::vector<std::string> errors();
   std::string leftovers();
 
+  const FakeOptions& options() const { return options_; }
+
   std::mutex mutex;
   std::condition_variable changed;
 
@@ -143,8 +147,4 @@ class FakeCuda {
 
 /// The calling thread's current device.
 int& fake_current_device();
-
-/// Waits of operations for each other end with an error after this time.
-constexpr std::chrono::seconds kFakePatience{20};
-
 }  // namespace enodia

@@ -300,7 +300,7 @@ bool FakeNccl::wait(std::unique_lock<std::mutex>& lock,
                     const std::function<bool()>& over,
                     const std::string& what) {
   const bool in_time = cuda_.changed.wait_for(
-      lock, kFakePatience, [&] { return communicator.aborted || over(); });
+      lock, cuda_.options().patience, [&] { return communicator.aborted || over(); });
   if (!in_time) {
     cuda_.error(what + " waits for a rank that does not come");
   }
