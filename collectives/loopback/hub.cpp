@@ -135,8 +135,9 @@ void LoopbackHub::match(int sender, int receiver, Pair pair, std::vector<Pair>& 
 // back before, even when the world is poisoned meanwhile.
 void LoopbackHub::copy(const Pair& pair, const Queue& queue) {
   const auto bytes = static_cast<size_t>(pair.send.buffer.bytes());
+  const bool on_device = bytes > 0 && (pair.send.on_device() || pair.receive.on_device());
   QueueEvent copied;
-  if (bytes > 0 && (pair.send.on_device() || pair.receive.on_device())) {
+  if (on_device) {
     copied = copy_on_device(pair, queue);
   } else {
     queue.copy(pair.receive.buffer.data, pair.send.buffer.data, bytes);
@@ -145,7 +146,9 @@ void LoopbackHub::copy(const Pair& pair, const Queue& queue) {
   const std::lock_guard lock(mutex_);
   for (const Posted* side : {&pair.send, &pair.receive}) {
     LoopbackOperation& operation = *side->operation;
-    operation.copies.push_back(copied);
+    if (on_device) {
+      operation.copies.push_back(copied);
+    }
     --operation.copying;
     --operation.unsettled;
     if (settled(operation)) {
@@ -154,8 +157,8 @@ void LoopbackHub::copy(const Pair& pair, const Queue& queue) {
   }
 }
 
-// On the queue of the one who comes second, when its memory is a device's: its own thread queues there.
-// Otherwise on the other's.
+// On the queue of the one who comes second, when its memory is a device's: its own thread queues
+// there. Otherwise on the other's.
 QueueEvent LoopbackHub::copy_on_device(const Pair& pair, const Queue& queue) {
   const Posted& second = pair.send.queue.handle() == queue.handle() ? pair.send : pair.receive;
   const Posted& first = &second == &pair.send ? pair.receive : pair.send;
@@ -190,10 +193,9 @@ void LoopbackHub::wait(const LoopbackOperation& operation, const Queue& queue) {
 
 bool LoopbackHub::done(const LoopbackOperation& operation) {
   const std::lock_guard lock(mutex_);
-  return settled(operation) &&
-         std::all_of(operation.copies.begin(), operation.copies.end(), [](const QueueEvent& copy) {
-           return copy.done();
-         });
+  return settled(operation) && std::all_of(operation.copies.begin(),
+                                           operation.copies.end(),
+                                           [](const QueueEvent& copy) { return copy.done(); });
 }
 
 bool LoopbackHub::settled(const LoopbackOperation& operation) const {

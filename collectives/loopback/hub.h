@@ -24,10 +24,10 @@ class LoopbackEcho : public CommError {
 
 /// One rank's exchange. All fields but `owner` are guarded by the hub's mutex.
 struct LoopbackOperation {
-  int owner = 0;          ///< global rank
-  int64_t unsettled = 0;  ///< messages whose copy is not finished
-  int64_t copying = 0;    ///< of these, messages that a thread is copying now
-  std::string failure;    ///< this operation's own fault, empty = none
+  int owner = 0;                   ///< global rank
+  int64_t unsettled = 0;           ///< messages whose copy is not finished
+  int64_t copying = 0;             ///< of these, messages that a thread is copying now
+  std::string failure;             ///< this operation's own fault, empty = none
   std::vector<QueueEvent> copies;  ///< of device memory, queued; complete once all is settled
 };
 
@@ -35,9 +35,9 @@ struct LoopbackOperation {
 /// into the receiver's by whichever of the two comes second; so nobody's progress is needed but the
 /// two posts, and no rank ever polls. One mutex guards everything but the copies.
 ///
-/// Device memory is copied on a queue of its side, the second to come's if both have one, after what
-/// both queues had to do when the exchanges were posted; the copy is queued, not done, when the
-/// operation is settled.
+/// Device memory is copied on a queue of its side, the second to come's if both have one, after
+/// what both queues had to do when the exchanges were posted; the copy is queued, not done, when
+/// the operation is settled.
 class LoopbackHub {
  public:
   struct Group;
@@ -50,8 +50,8 @@ class LoopbackHub {
   /// Ids for `count` new groups: the first of them.
   int64_t reserve_groups(int count);
 
-  /// Posts one rank's messages to others; copies those that can be matched at once. `own` is done when
-  /// the messages to oneself are copied.
+  /// Posts one rank's messages to others; copies those that can be matched at once. `own` is done
+  /// when the messages to oneself are copied.
   std::shared_ptr<LoopbackOperation> post(Group& group,
                                           int rank,
                                           std::span<const Message> sends,

@@ -30,18 +30,20 @@ class LoopbackPending : public PendingOperation {
   std::shared_ptr<LoopbackOperation> operation_;
 };
 
-bool is_any_on_device(std::span<const Message> sends, std::span<const Message> receives) {
-  const auto is_on_device = [](const Message& message) {
-    return message.buffer.count > 0 && message.buffer.device >= 0;
+/// Whether any message has elements in the memory of a device (or of the host).
+bool is_any_on(bool device, std::span<const Message> sends, std::span<const Message> receives) {
+  const auto is_there = [&](const Message& message) {
+    return message.buffer.count > 0 && (message.buffer.device >= 0) == device;
   };
-  return std::any_of(sends.begin(), sends.end(), is_on_device) ||
-         std::any_of(receives.begin(), receives.end(), is_on_device);
+  return std::any_of(sends.begin(), sends.end(), is_there) ||
+         std::any_of(receives.begin(), receives.end(), is_there);
 }
 
 void check_queue(const Queue& after) {
-  ENODIA_CHECK(!is_host(after),
-               "a buffer on a device was given to the loopback after the host's queue, which cannot "
-               "copy it; give a queue of the device");
+  ENODIA_CHECK(
+      !is_host(after),
+      "a buffer on a device was given to the loopback after the host's queue, which cannot "
+      "copy it; give a queue of the device");
 }
 
 class LoopbackCommunicator : public Communicator {
@@ -82,8 +84,11 @@ Work LoopbackCommunicator::exchange(std::span<const Message> sends,
                                     const Queue& after) {
   check_messages(sends, receives, world_size());
   QueueEvent own;
-  if (is_any_on_device(sends, receives)) {
+  if (is_any_on(/*device=*/true, sends, receives)) {
     check_queue(after);
+    if (is_any_on(/*device=*/false, sends, receives)) {
+      synchronize(after);  // the host copies these
+    }
     const auto pairs = own_messages(sends, receives, rank_);
     for (const auto& [from, to] : pairs) {
       after.copy(to.data, from.data, static_cast<size_t>(from.bytes()));

@@ -15,7 +15,8 @@ struct CopyCounts {
   std::atomic<int64_t> device_to_device = 0;
 };
 
-/// One CUDA device: the functions that drive it, and the counts of its copies. Outlives its streams.
+/// One CUDA device: the functions that drive it, and the counts of its copies. Outlives its
+/// streams.
 class CudaDevice {
  public:
   CudaDevice(const CudaTable& cuda, int index) : cuda_(cuda), index_(index) {}
@@ -32,7 +33,8 @@ class CudaDevice {
   CopyCounts copies_;
 };
 
-/// Makes a device the calling thread's current one, and the one before again at the end of its scope.
+/// Makes a device the calling thread's current one, and the one before again at the end of its
+/// scope.
 class CudaGuard {
  public:
   explicit CudaGuard(const CudaDevice& device);

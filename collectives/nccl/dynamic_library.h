@@ -7,8 +7,8 @@ namespace enodia {
 /// A shared library opened at run time. It is never closed: CUDA's libraries do not survive that.
 class DynamicLibrary {
  public:
-  /// Opens it by name (searched as the system does) or path; one that the process has loaded already
-  /// is used as it is. Throws CommError with the system's reason.
+  /// Opens it by name (searched as the system does) or path; one that the process has loaded
+  /// already is used as it is. Throws CommError with the system's reason.
   explicit DynamicLibrary(std::string name);
 
   /// Fills `function` with the symbol's address. Throws CommError that names the library's path.

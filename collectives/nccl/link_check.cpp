@@ -1,6 +1,7 @@
-// enodia_nccl_link_check: the tables filled with the functions of the real libraries, linked directly.
-// That it compiles and links shows that the tables have the right types and names. On a machine with
-// a GPU it makes a world of one and sums in it; elsewhere it says so and exits with 77.
+// enodia_nccl_link_check: the tables filled with the functions of the real libraries, linked
+// directly. That it compiles and links shows that the tables have the right types and names. On a
+// machine with a GPU it makes a world of one and sums in it; elsewhere it says so and exits
+// with 77.
 
 #include <cstdio>
 #include <exception>

@@ -9,9 +9,9 @@ struct NcclAvailability {
   std::string why_not;  ///< a sentence, empty when available
 };
 
-/// Whether this program, on this machine, can use the NCCL backend: compiled in, both libraries found
-/// in their versions, at least one CUDA device. Opens the libraries: with LibTorch for CUDA, open
-/// that before. Local; does not throw.
+/// Whether this program, on this machine, can use the NCCL backend: compiled in, both libraries
+/// found in their versions, at least one CUDA device. Opens the libraries: with LibTorch for CUDA,
+/// open that before. Local; does not throw.
 NcclAvailability nccl_available();
 
 }  // namespace enodia

@@ -244,8 +244,8 @@ std::unique_ptr<Communicator> make_nccl_communicator(const NcclTable& nccl,
     }
   });
   host->broadcast(Buffer{&id, sizeof(id), DType::kUInt8}, 0).wait();
-  auto link = std::make_shared<NcclLink>(
-      nccl, device, enqueuer, id, host->world_size(), host->rank());
+  auto link =
+      std::make_shared<NcclLink>(nccl, device, enqueuer, id, host->world_size(), host->rank());
   return std::make_unique<NcclCommunicator>(std::move(link), std::move(host));
 }
 

@@ -7,18 +7,19 @@
 
 namespace enodia {
 
-/// Device memory only; a host buffer is a UsageError. Operations run on a stream of the communicator's
-/// own. A Work that a CudaStream's queue waits for does not block the host, and gives its buffers back
-/// at once: free or reuse their memory in order of that queue. A Work that the host waits for is done
-/// then. `barrier` also waits for everything launched on this communicator before.
+/// Device memory only; a host buffer is a UsageError. Operations run on a stream of the
+/// communicator's own. A Work that a CudaStream's queue waits for does not block the host, and
+/// gives its buffers back at once: free or reuse their memory in order of that queue. A Work that
+/// the host waits for is done then. `barrier` also waits for everything launched on this
+/// communicator before.
 ///
-/// What differs from other backends: sums have NCCL's order, the same on all ranks and runs with the
-/// same topology, but not the bits of mpi and loopback; sums of bfloat16 are rounded after each
+/// What differs from other backends: sums have NCCL's order, the same on all ranks and runs with
+/// the same topology, but not the bits of mpi and loopback; sums of bfloat16 are rounded after each
 /// addition (give float32 to sum in float32). Minimum and maximum of floating-point numbers go
 /// through the host, all ranks' values on each, because NCCL's lose NaN: for few numbers only.
 ///
-/// Counts or dtypes that differ between sender and receiver are not noticed (the checked decorator
-/// does). Errors that NCCL reports later throw CommError from the next call, wait or done.
+/// Counts or dtypes that differ between sender and receiver are not noticed. Errors that NCCL
+/// reports later throw CommError from the next call, wait or done.
 class NcclCommunicator : public Communicator {
  public:
   /// `host` has the same ranks in the same order.

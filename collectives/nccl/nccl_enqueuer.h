@@ -13,11 +13,11 @@ namespace enodia {
 /// The one order in which the NCCL operations of a device are launched. NCCL can dead-lock when two
 /// communicators' operations are launched in one order here and in another there; so all
 /// communicators of a device share one enqueuer, and one thread per device launches: its program is
-/// the order. Outlives the communicators.
+/// the order. Making, splitting and barriers are launches, too. Outlives the communicators.
 class NcclEnqueuer {
  public:
-  /// Runs `launch`. Throws UsageError when another thread has launched before, since the order of two
-  /// threads is not the same on all ranks.
+  /// Runs `launch`. Throws UsageError when another thread has launched before, since the order of
+  /// two threads is not the same on all ranks.
   void enqueue(std::string_view communicator,
                std::string_view operation,
                const std::function<void()>& launch);

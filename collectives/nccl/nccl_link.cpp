@@ -89,8 +89,7 @@ NcclLink::~NcclLink() {
 std::shared_ptr<NcclLink> NcclLink::split(int color, int key) {
   poll();
   wait_on_host(QueueEvent(queue()));
-  std::shared_ptr<NcclLink> part(
-      new NcclLink(*this, label_ + "." + std::to_string(splits_++)));
+  std::shared_ptr<NcclLink> part(new NcclLink(*this, label_ + "." + std::to_string(splits_++)));
   ncclConfig_t config = blocking_config();
   enqueuer_.enqueue(label_, "split", [&] {
     const CudaGuard guard(device());

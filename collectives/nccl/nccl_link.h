@@ -15,12 +15,13 @@
 
 namespace enodia {
 
-/// Owns one ncclComm_t and the stream that its operations run on, for a communicator and the Works it
-/// has handed out. Once something has failed, NCCL's communicator is aborted and all further calls
-/// throw CommError. Table, device and enqueuer outlive it.
+/// Owns one ncclComm_t and the stream that its operations run on, for a communicator and the Works
+/// it has handed out. Once something has failed, NCCL's communicator is aborted and all further
+/// calls throw CommError. Table, device and enqueuer outlive it.
 class NcclLink : public std::enable_shared_from_this<NcclLink> {
  public:
-  /// Collective: makes the NCCL communicator of `ranks` ranks that `id` stands for. Throws CommError.
+  /// Collective: makes the NCCL communicator of `ranks` ranks that `id` stands for. Throws
+  /// CommError.
   NcclLink(const NcclTable& nccl,
            CudaDevice& device,
            NcclEnqueuer& enqueuer,
@@ -46,11 +47,12 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
 
   /// Throws CommError when the link has failed before, or NCCL says that it has now.
   void poll();
-  /// Blocks the host until the event is done. Throws CommError when NCCL reports an error meanwhile.
+  /// Blocks the host until the event is done. Throws CommError when NCCL reports an error
+  /// meanwhile.
   void wait_on_host(const QueueEvent& event);
 
-  /// Host memory that lives as long as work queued on this link can use it; the next call may move it.
-  /// Throws CommError when the link has failed.
+  /// Host memory that lives as long as work queued on this link can use it; the next call may move
+  /// it. Throws CommError when the link has failed.
   std::byte* staging(size_t bytes);
 
   const NcclTable& nccl() const { return nccl_; }

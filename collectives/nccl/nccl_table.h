@@ -51,8 +51,8 @@ struct NcclTable {
 
 /// Opens the library and fills the table. Throws CommError, one sentence with the path found, when
 /// the library or a function is missing or its version is not the one of the header that Enodia was
-/// compiled with (major and minor). With LibTorch for CUDA, open that first: it brings its own copy,
-/// and a process has one. Local.
+/// compiled with (major and minor). With LibTorch for CUDA, open that first: it brings its own
+/// copy, and a process has one. Local.
 NcclTable load_nccl_table(const std::string& library = "libnccl.so.2");
 
 /// Throws CommError unless the table's library has the version Enodia was compiled with. Local.

@@ -186,6 +186,32 @@ TEST(LoopbackDevice, AMessageMayGoFromADeviceToTheHostAndBack) {
   EXPECT_THAT(fakes.errors(), IsEmpty());
 }
 
+TEST(LoopbackDevice, HostMemoryBesideDeviceMemoryWaitsForTheQueue) {
+  NcclDouble fakes(kOptions);
+  CudaDevice device(NcclDouble::cuda(), 0);
+  run_loopback(2, [&](Communicator& communicator) {
+    const int peer = 1 - communicator.rank();
+    CudaStream stream(device);
+    DeviceArrays<int64_t> arrays(0);
+    const auto out = arrays.upload(stream.queue(), content_of<int64_t>(communicator.rank(), 1));
+    const auto in = arrays.make(stream.queue(), out.count);
+    std::vector<int64_t> host = arrays.download(stream.queue(), out);
+    stream.queue().copy(host.data(), out.memory.get(), out.bytes());  // not there yet
+    std::vector<int64_t> host_in(host.size());
+    communicator
+        .exchange(std::vector<Message>{{peer, view(std::span(host))}, {peer, out.buffer()}},
+                  std::vector<Message>{{peer, view(std::span(host_in))}, {peer, in.buffer()}},
+                  stream.queue())
+        .wait();
+    EXPECT_EQ(host_in, content_of<int64_t>(peer, 1));
+    const auto& got = arrays.download(stream.queue(), in);
+    synchronize(stream.queue());
+    EXPECT_EQ(got, content_of<int64_t>(peer, 1));
+    communicator.barrier();
+  });
+  EXPECT_THAT(fakes.errors(), IsEmpty());
+}
+
 TEST(LoopbackDevice, TheHostsQueueIsRefusedForDeviceMemory) {
   run_loopback(1, [](Communicator& communicator) {
     float value = 0;

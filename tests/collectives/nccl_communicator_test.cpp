@@ -105,13 +105,10 @@ NcclTable counting_table() {
   nccl.recv = [](void*, size_t count, ncclDataType_t, int, ncclComm_t, cudaStream_t) {
     return calls().note(count), ncclSuccess;
   };
-  nccl.all_reduce = [](const void*,
-                       void*,
-                       size_t count,
-                       ncclDataType_t,
-                       ncclRedOp_t,
-                       ncclComm_t,
-                       cudaStream_t) { return calls().note(count), ncclSuccess; };
+  nccl.all_reduce =
+      [](const void*, void*, size_t count, ncclDataType_t, ncclRedOp_t, ncclComm_t, cudaStream_t) {
+        return calls().note(count), ncclSuccess;
+      };
   return nccl;
 }
 
@@ -256,8 +253,9 @@ TEST(NcclEnqueuer, RanksThatDifferAreNamed) {
     check_launch_order(enqueuer, host);
     enqueuer.enqueue("world", host.rank() == 2 ? "barrier" : "exchange", [] {});
     enqueuer.enqueue("world", host.rank() == 2 ? "exchange" : "barrier", [] {});
-    EXPECT_THAT([&] { check_launch_order(enqueuer, host); },
-                ThrowsMessage<CommError>(HasSubstr("rank 2 has launched other NCCL operations (3)")));
+    EXPECT_THAT(
+        [&] { check_launch_order(enqueuer, host); },
+        ThrowsMessage<CommError>(HasSubstr("rank 2 has launched other NCCL operations (3)")));
   });
 }
 

@@ -1,5 +1,7 @@
 // The double finds what it is there to find.
 
+#include "tests/collectives/nccl_double/nccl_double.h"
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -11,7 +13,6 @@
 #include "collectives/loopback/loopback.h"
 #include "collectives/nccl/nccl_communicator.h"
 #include "tests/collectives/device_array.h"
-#include "tests/collectives/nccl_double/nccl_double.h"
 
 namespace enodia {
 namespace {
@@ -45,7 +46,8 @@ class NcclDoubleTest : public ::testing::Test {
 TEST_F(NcclDoubleTest, AReaderThatDoesNotWaitIsAnError) {
   const auto array = arrays_.upload(first_, content_of<int64_t>(0, 1));
   arrays_.download(second_, array);
-  EXPECT_THAT(fakes_.errors(), Contains("a copy reads memory without waiting for a copy, which writes it"));
+  EXPECT_THAT(fakes_.errors(),
+              Contains("a copy reads memory without waiting for a copy, which writes it"));
 }
 
 TEST_F(NcclDoubleTest, AWriterThatDoesNotWaitForAReaderIsAnError) {
@@ -53,7 +55,8 @@ TEST_F(NcclDoubleTest, AWriterThatDoesNotWaitForAReaderIsAnError) {
   synchronize(first_);
   arrays_.download(first_, array);
   arrays_.fill(second_, array, content_of<int64_t>(0, 2));
-  EXPECT_THAT(fakes_.errors(), Contains("a copy writes memory without waiting for a copy, which reads it"));
+  EXPECT_THAT(fakes_.errors(),
+              Contains("a copy writes memory without waiting for a copy, which reads it"));
 }
 
 TEST_F(NcclDoubleTest, AnEventPutsTwoStreamsInOrder) {
@@ -97,7 +100,8 @@ TEST_F(NcclDoubleTest, MemoryThatIsFreedTwiceOrUsedAfterwardsIsAnError) {
   first_.table().free(first_.handle(), memory);
   EXPECT_THAT(fakes_.errors(), Contains("memory was freed twice, or was never allocated"));
   second_.table().free(second_.handle(), other);  // while the first stream may still write it
-  EXPECT_THAT(fakes_.errors(), Contains("a free writes memory without waiting for a copy, which writes it"));
+  EXPECT_THAT(fakes_.errors(),
+              Contains("a free writes memory without waiting for a copy, which writes it"));
 }
 
 TEST_F(NcclDoubleTest, ACopyPastTheEndIsAnErrorAndNotDone) {
@@ -152,21 +156,23 @@ TEST(NcclDoubleOrder, AnotherOrderOfLaunchesIsAnErrorAndHangs) {
 }
 
 TEST(NcclDoubleOrder, TheSameOrderIsNone) {
-  EXPECT_THAT(errors_of([](Communicator& a, Communicator& b, const Buffer& buffer, const Queue& queue) {
-                a.all_reduce(buffer, ReduceOp::kSum, queue).wait(queue);
-                b.broadcast(buffer, 1, queue).wait(queue);
-              }),
-              IsEmpty());
+  EXPECT_THAT(
+      errors_of([](Communicator& a, Communicator& b, const Buffer& buffer, const Queue& queue) {
+        a.all_reduce(buffer, ReduceOp::kSum, queue).wait(queue);
+        b.broadcast(buffer, 1, queue).wait(queue);
+      }),
+      IsEmpty());
 }
 
 TEST(NcclDoubleOrder, CountsThatDifferAreAnError) {
-  EXPECT_THAT(errors_of([](Communicator& a, Communicator&, const Buffer& buffer, const Queue& queue) {
-                const std::vector<Message> message{{1 - a.rank(), buffer.slice(0, 8 + a.rank())}};
-                const std::vector<Message> none;
-                a.exchange(a.rank() == 0 ? message : none, a.rank() == 0 ? none : message, queue)
-                    .wait(queue);
-              }),
-              Contains(HasSubstr("a send of 8 int64 meets a receive of 9 int64")));
+  EXPECT_THAT(
+      errors_of([](Communicator& a, Communicator&, const Buffer& buffer, const Queue& queue) {
+        const std::vector<Message> message{{1 - a.rank(), buffer.slice(0, 8 + a.rank())}};
+        const std::vector<Message> none;
+        a.exchange(a.rank() == 0 ? message : none, a.rank() == 0 ? none : message, queue)
+            .wait(queue);
+      }),
+      Contains(HasSubstr("a send of 8 int64 meets a receive of 9 int64")));
 }
 
 }  // namespace

@@ -69,18 +69,19 @@ class StagedCommunicator : public Communicator {
       device_receives.push_back({message.peer, stage(message.buffer, false), message.part});
       results.push_back({message.buffer, device_receives.back().buffer});
     }
-    return pending(
-        inner_->exchange(device_sends, device_receives, queue_), std::move(results), keep);
+    return pending([&] { return inner_->exchange(device_sends, device_receives, queue_); },
+                   std::move(results),
+                   keep);
   }
 
   Work all_reduce(Buffer inout, ReduceOp op, const Queue&) override {
     const Buffer device = stage(inout, true);
-    return pending(inner_->all_reduce(device, op, queue_), {{inout, device}}, {});
+    return pending([&] { return inner_->all_reduce(device, op, queue_); }, {{inout, device}}, {});
   }
 
   Work broadcast(Buffer inout, int root, const Queue&) override {
     const Buffer device = stage(inout, root == rank());
-    return pending(inner_->broadcast(device, root, queue_), {{inout, device}}, {});
+    return pending([&] { return inner_->broadcast(device, root, queue_); }, {{inout, device}}, {});
   }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
@@ -104,9 +105,15 @@ class StagedCommunicator : public Communicator {
     return device;
   }
 
-  Work pending(Work inner, std::vector<StagedBuffer> results, std::vector<Buffer> keep) {
-    return Work(std::make_unique<StagedPending>(std::move(inner), queue_, std::move(results)),
-                std::move(keep));
+  template <typename Start>
+  Work pending(const Start& start, std::vector<StagedBuffer> results, std::vector<Buffer> keep) {
+    try {
+      return Work(std::make_unique<StagedPending>(start(), queue_, std::move(results)),
+                  std::move(keep));
+    } catch (...) {
+      QueueEvent(queue_).synchronize();  // copies that read host memory are under way
+      throw;
+    }
   }
 
   std::unique_ptr<Communicator> inner_;

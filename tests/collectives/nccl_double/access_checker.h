@@ -28,8 +28,8 @@ struct MemoryRange {
 };
 
 /// Finds operations that use the same memory without an order between them: of each pair that
-/// overlaps, with one that writes, the later must have the earlier in its clock. That is decided when
-/// an operation is queued, so it does not depend on what happens to run first.
+/// overlaps, with one that writes, the later must have the earlier in its clock. That is decided
+/// when an operation is queued, so it does not depend on what happens to run first.
 class AccessChecker {
  public:
   struct Access {

@@ -43,11 +43,11 @@ FakeStream* FakeCuda::make_stream(int device) {
   FakeStream* stream = owner.get();
   stream->device = device;
   stream->actor = actors_++;
-  const auto before = std::count_if(streams_.begin(), streams_.end(), [&](const auto& other) {
-    return other->device == device;
-  });
-  stream->key = RandomKey(options_.seed).with(static_cast<uint64_t>(device)).with(
-      static_cast<uint64_t>(before));
+  const auto before = std::count_if(
+      streams_.begin(), streams_.end(), [&](const auto& other) { return other->device == device; });
+  stream->key = RandomKey(options_.seed)
+                    .with(static_cast<uint64_t>(device))
+                    .with(static_cast<uint64_t>(before));
   streams_.push_back(std::move(owner));
   stream->thread = std::jthread([this, stream] { run_stream(stream); });
   return stream;
@@ -202,9 +202,10 @@ void FakeCuda::run_stream(FakeStream* stream) {
     FakeOperation& operation = stream->operations.front();  // others only push behind it
     delay(stream, lock);
     for (const MemoryRange& range : operation.writes) {
-      const bool is_read = std::any_of(operation.reads.begin(),
-                                       operation.reads.end(),
-                                       [&](const MemoryRange& read) { return read.overlaps(range); });
+      const bool is_read =
+          std::any_of(operation.reads.begin(), operation.reads.end(), [&](const MemoryRange& read) {
+            return read.overlaps(range);
+          });
       if (!operation.poisoned && !is_read && allocation_of(range.begin) != nullptr) {
         poison(range);
         delay(stream, lock);
@@ -293,21 +294,22 @@ void FakeCuda::copy(FakeStream* stream, void* to, const void* from, size_t bytes
   const bool from_host = allocation_of(from) == nullptr;
   const uint64_t number = Clock(stream->clock).tick(stream->actor);
   const int actor = stream->actor;
-  queue(stream, {"a copy", {{from, bytes}}, {{to, bytes}}, [=, this](auto&) {
-                   if (from_host) {  // what earlier copies have brought, which the host has not seen
-                     for (const Shadow& shadow : shadows_) {
-                       if (MemoryRange{shadow.to, shadow.content.size()}.overlaps({from, bytes})) {
-                         std::memcpy(shadow.to, shadow.content.data(), shadow.content.size());
-                       }
-                     }
-                   }
-                   const auto* content = static_cast<const std::byte*>(from);
-                   if (to_host) {
-                     shadows_.push_back({to, {content, content + bytes}, actor, number});
-                   } else {
-                     std::memmove(to, from, bytes);
-                   }
-                 }});
+  queue(stream,
+        {"a copy", {{from, bytes}}, {{to, bytes}}, [=, this](auto&) {
+           if (from_host) {  // what earlier copies have brought, which the host has not seen
+             for (const Shadow& shadow : shadows_) {
+               if (MemoryRange{shadow.to, shadow.content.size()}.overlaps({from, bytes})) {
+                 std::memcpy(shadow.to, shadow.content.data(), shadow.content.size());
+               }
+             }
+           }
+           const auto* content = static_cast<const std::byte*>(from);
+           if (to_host) {
+             shadows_.push_back({to, {content, content + bytes}, actor, number});
+           } else {
+             std::memmove(to, from, bytes);
+           }
+         }});
 }
 
 // ---- what tests ask ----

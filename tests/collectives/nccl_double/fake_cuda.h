@@ -62,8 +62,8 @@ struct FakeStream {
   std::jthread thread;
 };
 
-/// Streams as threads, events, and memory that is watched. All public functions lock, but those that
-/// take a lock.
+/// Streams as threads, events, and memory that is watched. All public functions lock, but those
+/// that take a lock.
 class FakeCuda {
  public:
   explicit FakeCuda(const FakeOptions& options) : options_(options) {}
@@ -84,7 +84,8 @@ class FakeCuda {
 
   /// Queues the operation: checks its accesses, poisons what it writes. Under the lock.
   void queue(FakeStream* stream, FakeOperation operation);
-  /// Whether the calling thread has waited for all that the stream had to do at `clock`. Under the lock.
+  /// Whether the calling thread has waited for all that the stream had to do at `clock`. Under the
+  /// lock.
   bool host_has_seen(int actor, uint64_t number);
   bool is_on_device_locked(const void* memory) { return allocation_of(memory) != nullptr; }
   /// The stream's actor and how much it has to do so far. Under the lock.

@@ -58,7 +58,10 @@ std::string name_of(const FakeCall& call) {
 
 /// As NCCL: of a number and a NaN, the number.
 template <typename T>
-void reduce_losing_nan(const std::vector<const std::byte*>& inputs, T* out, size_t count, bool min) {
+void reduce_losing_nan(const std::vector<const std::byte*>& inputs,
+                       T* out,
+                       size_t count,
+                       bool min) {
   for (size_t i = 0; i < count; ++i) {
     T result = reinterpret_cast<const T*>(inputs[0])[i];
     for (const std::byte* input : inputs) {
@@ -118,7 +121,8 @@ FakeCommunicator* FakeNccl::join(const ncclUniqueId& id, int ranks, int rank) {
   communicator->group = group;
   communicator->rank = rank;
   communicators_[communicator] = std::move(owner);
-  wait(lock, *communicator, [&] { return group->joined == ranks; }, "ncclCommInitRankConfig");
+  wait(
+      lock, *communicator, [&] { return group->joined == ranks; }, "ncclCommInitRankConfig");
   return communicator;
 }
 
@@ -145,13 +149,14 @@ FakeCommunicator* FakeNccl::split(FakeCommunicator* communicator, int color, int
     split.done = true;
     cuda_.changed.notify_all();
   }
-  wait(lock, *communicator, [&] { return split.done; }, "ncclCommSplit");
+  wait(
+      lock, *communicator, [&] { return split.done; }, "ncclCommSplit");
   auto part = std::make_unique<FakeCommunicator>();
   FakeCommunicator* result = part.get();
   part->group = split.parts[color];
   const auto& devices = part->group->devices;
-  part->rank = static_cast<int>(
-      std::find(devices.begin(), devices.end(), fake_current_device()) - devices.begin());
+  part->rank = static_cast<int>(std::find(devices.begin(), devices.end(), fake_current_device()) -
+                                devices.begin());
   communicators_[result] = std::move(part);
   return result;
 }
@@ -324,12 +329,13 @@ void FakeNccl::run_messages(std::unique_lock<std::mutex>& lock,
       match(group, call.peer, communicator.rank);
     }
   }
-  wait(lock,
-       communicator,
-       [&] {
-         return std::all_of(posts.begin(), posts.end(), [](const auto& post) { return post->done; });
-       },
-       "a group of messages");
+  wait(
+      lock,
+      communicator,
+      [&] {
+        return std::all_of(posts.begin(), posts.end(), [](const auto& post) { return post->done; });
+      },
+      "a group of messages");
 }
 
 void FakeNccl::match(FakeGroup& group, int from, int to) {
@@ -376,7 +382,8 @@ void FakeNccl::run_collective(std::unique_lock<std::mutex>& lock,
     meeting.done = true;
     cuda_.changed.notify_all();
   }
-  wait(lock, communicator, [&] { return meeting.done; }, name_of(call));
+  wait(
+      lock, communicator, [&] { return meeting.done; }, name_of(call));
 }
 
 }  // namespace enodia

@@ -73,8 +73,8 @@ struct FakeCall {
 };
 
 /// NCCL on the memory of a FakeCuda; ranks are threads, each with a device of its own. Compares the
-/// order of launches: for every two devices, the operations that involve both must be launched in the
-/// same order, with the same counts and types, by both.
+/// order of launches: for every two devices, the operations that involve both must be launched in
+/// the same order, with the same counts and types, by both.
 class FakeNccl {
  public:
   explicit FakeNccl(FakeCuda& cuda) : cuda_(cuda) {}

@@ -82,9 +82,7 @@ CudaTable NcclDouble::cuda() {
             return cudaSuccess;
           },
       .stream_destroy =
-          [](cudaStream_t stream) {
-            return enodia::cuda().end_stream(fake(stream)), cudaSuccess;
-          },
+          [](cudaStream_t stream) { return enodia::cuda().end_stream(fake(stream)), cudaSuccess; },
       .stream_wait_event =
           [](cudaStream_t stream, cudaEvent_t event, unsigned int) {
             return enodia::cuda().wait(fake(stream), fake(event)), cudaSuccess;
@@ -104,13 +102,9 @@ CudaTable NcclDouble::cuda() {
             return enodia::cuda().query(fake(event)) ? cudaSuccess : cudaErrorNotReady;
           },
       .event_synchronize =
-          [](cudaEvent_t event) {
-            return enodia::cuda().synchronize(fake(event)), cudaSuccess;
-          },
+          [](cudaEvent_t event) { return enodia::cuda().synchronize(fake(event)), cudaSuccess; },
       .event_destroy =
-          [](cudaEvent_t event) {
-            return enodia::cuda().end_event(fake(event)), cudaSuccess;
-          },
+          [](cudaEvent_t event) { return enodia::cuda().end_event(fake(event)), cudaSuccess; },
       .memcpy_async =
           [](void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
             return enodia::cuda().copy(fake(stream), to, from, bytes), cudaSuccess;
@@ -126,7 +120,7 @@ CudaTable NcclDouble::cuda() {
       .pointer_get_attributes =
           [](cudaPointerAttributes* attributes, const void* memory) {
             attributes->type = enodia::cuda().is_on_device(memory) ? cudaMemoryTypeDevice
-                                                                    : cudaMemoryTypeUnregistered;
+                                                                   : cudaMemoryTypeUnregistered;
             return cudaSuccess;
           },
       .get_error_string = [](cudaError_t) { return "an error of the double"; },
@@ -148,13 +142,9 @@ NcclTable NcclDouble::nccl() {
             return ncclSuccess;
           },
       .comm_destroy =
-          [](ncclComm_t comm) {
-            return enodia::nccl().end(fake(comm), false), ncclSuccess;
-          },
+          [](ncclComm_t comm) { return enodia::nccl().end(fake(comm), false), ncclSuccess; },
       .comm_abort =
-          [](ncclComm_t comm) {
-            return enodia::nccl().end(fake(comm), true), ncclSuccess;
-          },
+          [](ncclComm_t comm) { return enodia::nccl().end(fake(comm), true), ncclSuccess; },
       .comm_get_async_error =
           [](ncclComm_t comm, ncclResult_t* error) {
             return *error = enodia::nccl().error_of(fake(comm)), ncclSuccess;

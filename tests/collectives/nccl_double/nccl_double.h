@@ -13,11 +13,12 @@
 namespace enodia {
 
 /// An adversary in the place of CUDA and NCCL, on the memory of the CPU, for ranks that are threads
-/// with a device each. Streams are threads with random delays; what an operation writes holds garbage
-/// from the call until it is done; what it reads is read when it runs; the host sees a copy's result
-/// only after it has waited for it. Besides, every pair of operations on the same memory is checked
-/// for an order, whatever runs first; so is the order of launches on all ranks, memory that is freed
-/// too early or twice, and calls that NCCL forbids while operations are under way.
+/// with a device each. Streams are threads with random delays; what an operation writes holds
+/// garbage from the call until it is done; what it reads is read when it runs; the host sees a
+/// copy's result only after it has waited for it. Besides, every pair of operations on the same
+/// memory is checked for an order, whatever runs first; so is the order of launches on all ranks,
+/// memory that is freed too early or twice, and calls that NCCL forbids while operations are under
+/// way.
 ///
 /// One double at a time: the fakes are plain functions, as CUDA's are.
 class NcclDouble {
@@ -38,8 +39,8 @@ class NcclDouble {
   void check_host_reads(const void* memory, size_t bytes) {
     fake_cuda_.check_host_reads(memory, bytes);
   }
-  /// Waits (of a stream of this device, or of the host for an event of it; a loop of queries is one) so
-  /// far; and one of them, counted from 1, that will not be heeded.
+  /// Waits (of a stream of this device, or of the host for an event of it; a loop of queries is
+  /// one) so far; and one of them, counted from 1, that will not be heeded.
   int waits(int device) { return fake_cuda_.waits(device); }
   void ignore_wait(int device, int number) { fake_cuda_.ignore_wait(device, number); }
   /// Groups that the calling thread has started and not ended.
