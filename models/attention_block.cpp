@@ -115,11 +115,8 @@ at::Tensor AttentionBlock::project_backward(const at::Tensor& grad_qkv,
   return sum;
 }
 
-void AttentionBlock::forward(BlockState& state, int /*phase*/) {
-  Saved local;
-  Saved& saved = state.context.training ? state.saved<Saved>(index_) : local;
-  saved.hidden = state.hidden;
-  auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
+void AttentionBlock::attend(const BlockState& state, Saved& saved) const {
+  auto [normed, rstd] = ops::rms_norm(saved.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
   saved.qkv = project(state.cut.gather(normed));
@@ -129,6 +126,22 @@ void AttentionBlock::forward(BlockState& state, int /*phase*/) {
                                    heads_.query.count,
                                    heads_.key_value.count,
                                    options_.head_dim);
+}
+
+void AttentionBlock::forget(BlockState& state) {
+  const at::Tensor hidden = state.saved<Saved>(index_).hidden;
+  state.renew<Saved>(index_).hidden = hidden;
+}
+
+void AttentionBlock::recompute(BlockState& state, int /*phase*/) {
+  attend(state, state.saved<Saved>(index_));
+}
+
+void AttentionBlock::forward(BlockState& state, int /*phase*/) {
+  Saved local;
+  Saved& saved = state.context.training ? state.saved<Saved>(index_) : local;
+  saved.hidden = state.hidden;
+  attend(state, saved);
   at::Tensor out = state.cut.reduce_scatter(ops::linear(saved.attention.out, out_.value));
   if (out_bias_ != nullptr) {
     out.add_(out_bias_->value);

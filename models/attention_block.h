@@ -25,9 +25,13 @@ class AttentionBlock : public Block {
   std::string_view phase_name(int) const override { return "attention"; }
   void forward(BlockState& state, int phase) override;
   void backward(BlockState& state, int phase) override;
+  void forget(BlockState& state) override;
+  void recompute(BlockState& state, int phase) override;
 
  private:
   struct Saved;
+  /// From saved.hidden to the heads' outputs: all that backward needs.
+  void attend(const BlockState& state, Saved& saved) const;
   /// One matrix with its bias, or null: a part of the columns of qkv.
   struct Projection {
     const DenseParameter* weight;

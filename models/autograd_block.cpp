@@ -7,6 +7,7 @@
 namespace enodia {
 
 struct AutogradBlock::Saved : SavedState {
+  at::Tensor hidden;
   LocalGraph graph;
 };
 
@@ -20,15 +21,11 @@ AutogradBlock::AutogradBlock(std::shared_ptr<torch::nn::Module> module,
       forward_(std::move(forward)),
       index_(index) {}
 
-void AutogradBlock::forward(BlockState& state, int /*phase*/) {
-  const at::Tensor hidden = state.cut.gather(state.hidden);
-  if (hidden.size(0) == 0) {
-    return;
-  }
-  LocalGraph* graph = state.context.training ? &state.saved<Saved>(index_).graph : nullptr;
-  at::Tensor out =
-      module_.forward(
-          [&](const at::Tensor& x) { return forward_(x, state.layout); }, hidden, graph);
+at::Tensor AutogradBlock::run(const BlockState& state,
+                              const at::Tensor& hidden,
+                              LocalGraph* graph) {
+  at::Tensor out = module_.forward(
+      [&](const at::Tensor& x) { return forward_(x, state.layout); }, hidden, graph);
   ENODIA_CHECK(
       out.sizes() == hidden.sizes() && out.scalar_type() == hidden.scalar_type(),
       "a block must keep the shape and type of hidden, ",
@@ -39,7 +36,33 @@ void AutogradBlock::forward(BlockState& state, int /*phase*/) {
       out.sizes(),
       " of ",
       out.scalar_type());
-  state.hidden = state.cut.own_rows(out);
+  return out;
+}
+
+void AutogradBlock::forward(BlockState& state, int /*phase*/) {
+  const at::Tensor hidden = state.cut.gather(state.hidden);
+  if (hidden.size(0) == 0) {
+    return;
+  }
+  LocalGraph* graph = nullptr;
+  if (state.context.training) {
+    Saved& saved = state.saved<Saved>(index_);
+    saved.hidden = state.hidden;
+    graph = &saved.graph;
+  }
+  state.hidden = state.cut.own_rows(run(state, hidden, graph));
+}
+
+void AutogradBlock::forget(BlockState& state) {
+  const at::Tensor hidden = state.saved<Saved>(index_).hidden;
+  state.renew<Saved>(index_).hidden = hidden;
+}
+
+void AutogradBlock::recompute(BlockState& state, int /*phase*/) {
+  Saved& saved = state.saved<Saved>(index_);
+  if (state.layout.num_tokens() > 0) {
+    run(state, state.cut.gather(saved.hidden), &saved.graph);
+  }
 }
 
 void AutogradBlock::backward(BlockState& state, int /*phase*/) {

@@ -30,9 +30,13 @@ class AutogradBlock : public Block {
   std::string_view phase_name(int) const override { return "autograd"; }
   void forward(BlockState& state, int phase) override;
   void backward(BlockState& state, int phase) override;
+  void forget(BlockState& state) override;
+  void recompute(BlockState& state, int phase) override;
 
  private:
   struct Saved;
+  /// The module on all tokens, with a graph for backward unless that is null.
+  at::Tensor run(const BlockState& state, const at::Tensor& hidden, LocalGraph* graph);
 
   AdoptedModule module_;
   DifferentiableForward forward_;

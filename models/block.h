@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "models/model_options.h"
 #include "models/sequence_layout.h"
 #include "parallel/sequence_parallel.h"
 
@@ -22,6 +23,7 @@ struct StepContext {
   bool training = true;
   /// Of random numbers, which depend on it and on the place of a token in the run alone.
   uint64_t seed = 0;
+  Recompute recompute = Recompute::kNone;
   /// Decoder::generation() when the micro-batch started.
   int64_t generation = 0;
 };
@@ -95,6 +97,12 @@ struct BlockState {
     }
     return static_cast<T&>(*saved_[index]);
   }
+  /// Replaces what block `index` kept by a fresh one.
+  template <typename T>
+  T& renew(int index) {
+    release(index);
+    return saved<T>(index);
+  }
   /// Frees what block `index` kept.
   void release(int index) {
     if (static_cast<size_t>(index) < saved_.size()) {
@@ -118,6 +126,13 @@ class Block {
   virtual std::string_view phase_name(int phase) const = 0;
   virtual void forward(BlockState& state, int phase) = 0;
   virtual void backward(BlockState& state, int phase) = 0;
+  /// Drops what recompute() makes again; called when the last phase of forward is over. By default
+  /// everything is kept.
+  virtual void forget(BlockState& /*state*/) {}
+  /// Makes again what forget() dropped, phase by phase and before the first phase of backward, in
+  /// the order of forward. Decisions (routes, plans) are replayed, never made anew; losses and
+  /// statistics count the forward alone; `hidden` stays as it is.
+  virtual void recompute(BlockState& /*state*/, int /*phase*/) {}
 };
 
 }  // namespace enodia

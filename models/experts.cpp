@@ -61,11 +61,15 @@ void grouped_linear_backward_weights(const at::Tensor& grad,
 
 }  // namespace
 
+at::Tensor experts_hidden(const ExpertInput& input, const std::vector<ExpertMatrices>& weights) {
+  const int64_t width = weights.empty() ? 0 : weights.front().gate_up.size(0);
+  return grouped_linear(input.x, input.slot_offsets, weights, &ExpertMatrices::gate_up, width);
+}
+
 at::Tensor experts_forward(const ExpertInput& input,
                            const std::vector<ExpertMatrices>& weights,
                            at::Tensor& gate_up) {
-  const int64_t width = weights.empty() ? 0 : weights.front().gate_up.size(0);
-  gate_up = grouped_linear(input.x, input.slot_offsets, weights, &ExpertMatrices::gate_up, width);
+  gate_up = experts_hidden(input, weights);
   return grouped_linear(ops::swiglu(gate_up, input.weights),
                         input.slot_offsets,
                         weights,

@@ -23,6 +23,9 @@ at::Tensor experts_forward(const ExpertInput& input,
                            const std::vector<ExpertMatrices>& weights,
                            at::Tensor& gate_up);
 
+/// That hidden product alone, [R, 2F]. Local.
+at::Tensor experts_hidden(const ExpertInput& input, const std::vector<ExpertMatrices>& weights);
+
 struct ExpertGradients {
   at::Tensor x, weights;  ///< of the input, [R, D] and [R]
   at::Tensor gate_up;     ///< of its hidden product, [R, 2F]

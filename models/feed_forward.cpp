@@ -30,12 +30,13 @@ at::Tensor FeedForward::backward(const SequenceParallel& cut,
                                  const at::Tensor& x,
                                  const at::Tensor& gate_up) const {
   const at::Tensor grad = cut.gather(grad_y);
-  // The activation is computed again: cheaper than keeping a third [T, w] tensor. So is x gathered
-  // again: cheaper than keeping the rows of other ranks.
-  ops::linear_backward_weight(grad, ops::swiglu(gate_up), down_.grad);
+  const at::Tensor all_x = cut.gather(x);  // cheaper than keeping the rows of other ranks
+  const at::Tensor hidden = gate_up.defined() ? gate_up : ops::linear(all_x, gate_up_.value);
+  // The activation is computed again: cheaper than keeping a third [T, w] tensor.
+  ops::linear_backward_weight(grad, ops::swiglu(hidden), down_.grad);
   const at::Tensor grad_act = ops::linear_backward_input(grad, down_.value);
-  const at::Tensor grad_gate_up = ops::swiglu_backward(grad_act, gate_up).gate_up;
-  ops::linear_backward_weight(grad_gate_up, cut.gather(x), gate_up_.grad);
+  const at::Tensor grad_gate_up = ops::swiglu_backward(grad_act, hidden).gate_up;
+  ops::linear_backward_weight(grad_gate_up, all_x, gate_up_.grad);
   return cut.reduce_scatter(ops::linear_backward_input(grad_gate_up, gate_up_.value));
 }
 
@@ -63,6 +64,19 @@ void DenseMlpBlock::forward(BlockState& state, int /*phase*/) {
   saved.normed = normed;
   saved.rstd = rstd;
   state.hidden = mlp_.forward(state.cut, normed, saved.gate_up).add_(state.hidden);
+}
+
+void DenseMlpBlock::forget(BlockState& state) {
+  const at::Tensor hidden = state.saved<Saved>(index_).hidden;
+  state.renew<Saved>(index_).hidden = hidden;
+}
+
+/// backward computes the hidden product again.
+void DenseMlpBlock::recompute(BlockState& state, int /*phase*/) {
+  Saved& saved = state.saved<Saved>(index_);
+  auto [normed, rstd] = ops::rms_norm(saved.hidden, norm_.value, eps_);
+  saved.normed = normed;
+  saved.rstd = rstd;
 }
 
 void DenseMlpBlock::backward(BlockState& state, int /*phase*/) {

@@ -19,7 +19,7 @@ class FeedForward {
               ParameterRegistry& registry);
   /// [Tr, D] -> [Tr, D]; gate_up [T, 2w] is what backward needs besides x.
   at::Tensor forward(const SequenceParallel& cut, const at::Tensor& x, at::Tensor& gate_up) const;
-  /// Adds to the weights' gradients and returns that of x.
+  /// Adds to the weights' gradients and returns that of x. An undefined gate_up is computed again.
   at::Tensor backward(const SequenceParallel& cut,
                       const at::Tensor& grad_y,
                       const at::Tensor& x,
@@ -39,6 +39,8 @@ class DenseMlpBlock : public Block {
   std::string_view phase_name(int) const override { return "mlp"; }
   void forward(BlockState& state, int phase) override;
   void backward(BlockState& state, int phase) override;
+  void forget(BlockState& state) override;
+  void recompute(BlockState& state, int phase) override;
 
  private:
   struct Saved;

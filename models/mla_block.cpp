@@ -232,11 +232,8 @@ at::Tensor MlaBlock::with_filling(const at::Tensor& grad) const {
   return filled.view({grad.size(0), heads_.count * dim_});
 }
 
-void MlaBlock::forward(BlockState& state, int /*phase*/) {
-  Saved local;
-  Saved& saved = state.context.training ? state.saved<Saved>(index_) : local;
-  saved.hidden = state.hidden;
-  auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
+void MlaBlock::attend(const BlockState& state, Saved& saved) const {
+  auto [normed, rstd] = ops::rms_norm(saved.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
   saved.latents = make_latents(normed, saved);
@@ -247,6 +244,22 @@ void MlaBlock::forward(BlockState& state, int /*phase*/) {
   } else {
     saved.attention.out = saved.qkv;  // no columns either
   }
+}
+
+void MlaBlock::forget(BlockState& state) {
+  const at::Tensor hidden = state.saved<Saved>(index_).hidden;
+  state.renew<Saved>(index_).hidden = hidden;
+}
+
+void MlaBlock::recompute(BlockState& state, int /*phase*/) {
+  attend(state, state.saved<Saved>(index_));
+}
+
+void MlaBlock::forward(BlockState& state, int /*phase*/) {
+  Saved local;
+  Saved& saved = state.context.training ? state.saved<Saved>(index_) : local;
+  saved.hidden = state.hidden;
+  attend(state, saved);
   at::Tensor out = state.cut.reduce_scatter(
       ops::linear(without_filling(saved.attention.out), out_->value));
   if (out_bias_ != nullptr) {

@@ -25,9 +25,13 @@ class MlaBlock : public Block {
   std::string_view phase_name(int) const override { return "attention"; }
   void forward(BlockState& state, int phase) override;
   void backward(BlockState& state, int phase) override;
+  void forget(BlockState& state) override;
+  void recompute(BlockState& state, int phase) override;
 
  private:
   struct Saved;
+  /// From saved.hidden to the heads' outputs: all that backward needs.
+  void attend(const BlockState& state, Saved& saved) const;
   bool has_query_latent() const { return options_.q_lora_rank > 0; }
   /// Columns of what a token's heads are made from, [source of queries, latent, key to rotate].
   int64_t source_width() const {

@@ -133,6 +133,13 @@ enum class DropPolicy : uint8_t {
   kRandom,    ///< any
 };
 
+/// What is not kept from forward to backward but computed again (Chen et al., arXiv 1604.06174).
+enum class Recompute : uint8_t {
+  kNone,
+  kExperts,  ///< the hidden products of experts and shared experts
+  kLayers,   ///< all of a layer but its input and its decisions
+};
+
 /// How tokens are spread over experts in training. Zero turns a loss, jitter or capacity off.
 struct RouterOptions {
   double aux_loss_coef = 0.001;

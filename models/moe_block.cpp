@@ -4,11 +4,10 @@
 #include <numeric>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/ge.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "models/ops.h"
 #include "models/router/admission.h"
@@ -27,6 +26,15 @@ double share_of_token(const BlockState& state) {
   return 1.0 / static_cast<double>(state.context.valid_tokens_of_step);
 }
 
+/// f of each set of tokens, from counts whose last column is the valid tokens.
+at::Tensor fractions_of(const at::Tensor& counts, const Route& route) {
+  const int64_t experts = counts.size(1) - 1;
+  return load_fractions(counts.narrow(1, 0, experts),
+                        counts.select(1, experts),
+                        route.chosen_ids.size(1),
+                        route.probs.scalar_type());
+}
+
 }  // namespace
 
 struct MoeBlock::Saved : SavedState {
@@ -36,6 +44,9 @@ struct MoeBlock::Saved : SavedState {
   at::Tensor shared_out;
   LocalGraph router;
   Route route;
+  // Copies for each expert and, in the last column, valid tokens: of the sets that the load-balance
+  // loss is of [sets, E + 1], and of the micro-batch [1, E + 1].
+  at::Tensor counts, micro_batch_counts;
   at::Tensor grad_probs, grad_logits;  // of the router's losses, [T, E]
   TokenMap map;
   MovingRows rows, choices;  // under way: tokens and their weights, or the gradients of both
@@ -118,22 +129,73 @@ void MoeBlock::backward(BlockState& state, int phase) {
   }
 }
 
-void MoeBlock::gate(BlockState& state, Saved& saved) {
-  saved.hidden = state.hidden;
-  auto [normed, rstd] = ops::rms_norm(state.hidden, norm_.value, options_.rms_norm_eps);
+at::Tensor MoeBlock::make_logits(const BlockState& state, Saved& saved) const {
+  auto [normed, rstd] = ops::rms_norm(saved.hidden, norm_.value, options_.rms_norm_eps);
   saved.normed = normed;
   saved.rstd = rstd;
-  const bool training = state.context.training;
-  saved.route = route_tokens(
-      router_->forward(router_input(state, saved), training ? &saved.router : nullptr),
-      options_.num_experts_per_tok,
-      route_options_,
-      bias_ != nullptr ? bias_->value : at::Tensor());
-  if (training) {
-    add_losses(state, saved);
-    if (router_options_.capacity_factor > 0) {
-      drop_copies(state, saved);
-    }
+  return router_->forward(router_input(state, saved),
+                          state.context.training ? &saved.router : nullptr);
+}
+
+void MoeBlock::gate(BlockState& state, Saved& saved) {
+  saved.hidden = state.hidden;
+  saved.route = route_tokens(make_logits(state, saved),
+                             options_.num_experts_per_tok,
+                             route_options_,
+                             bias_ != nullptr ? bias_->value : at::Tensor());
+  if (!state.context.training) {
+    return;
+  }
+  count_for_losses(state, saved);
+  const LossSums losses = make_losses(state, saved);
+  state.losses.aux += losses.aux;
+  state.losses.device += losses.device;
+  state.losses.z += losses.z;
+  add_load(state, saved);
+  if (router_options_.capacity_factor > 0) {
+    drop_copies(state, saved);
+  }
+}
+
+/// Keeps the input and the decisions, and what is counted over other ranks.
+void MoeBlock::forget(BlockState& state) {
+  Saved& saved = state.saved<Saved>(wiring_.index);
+  const at::Tensor hidden = saved.hidden;
+  Route made;
+  made.chosen_ids = saved.route.chosen_ids;
+  made.expert_ids = saved.route.expert_ids;
+  made.counts = std::move(saved.route.counts);
+  made.margin = saved.route.margin;
+  TokenMap map = std::move(saved.map);
+  const at::Tensor counts = saved.counts;
+  const at::Tensor micro_batch_counts = saved.micro_batch_counts;
+  Saved& fresh = state.renew<Saved>(wiring_.index);
+  fresh.hidden = hidden;
+  fresh.route = std::move(made);
+  fresh.map = std::move(map);
+  fresh.counts = counts;
+  fresh.micro_batch_counts = micro_batch_counts;
+}
+
+/// The outputs of experts are not needed, nor are hidden products, which backward makes again.
+void MoeBlock::recompute(BlockState& state, int phase) {
+  Saved& saved = state.saved<Saved>(wiring_.index);
+  switch (phase) {
+    case kGate:
+      saved.route = replay_route(make_logits(state, saved), saved.route, route_options_);
+      make_losses(state, saved);
+      return;
+    case kDispatch:
+      send_tokens(saved);
+      if (shared_) {
+        shared_->recompute(state.cut, saved.normed, saved.shared);
+      }
+      return;
+    case kExperts:
+      saved.input = {saved.rows.wait(), saved.choices.wait(), saved.map.slot_offsets};
+      return;
+    default:
+      return;
   }
 }
 
@@ -157,19 +219,26 @@ at::Tensor MoeBlock::router_input(const BlockState& state, Saved& saved) const {
   return saved.normed * saved.jitter;
 }
 
-void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
+LossSums MoeBlock::make_losses(const BlockState& state, Saved& saved) const {
   const at::Tensor valid = at::ge(state.own_labels(), 0);
+  LossSums sums;
   const RouterLoss aux = aux_loss(state, saved, valid);
-  state.losses.aux += aux.sum;
+  sums.aux = aux.sum;
   saved.grad_probs = aux.gradient;
   if (router_options_.device_loss_coef > 0) {
     const RouterLoss device = device_loss(state, saved, valid);
-    state.losses.device += device.sum;
+    sums.device = device.sum;
     saved.grad_probs = saved.grad_probs + device.gradient;
   }
-  const RouterLoss z = z_loss(saved.route, valid, router_options_.z_loss_coef * share_of_token(state));
-  state.losses.z += z.sum;
+  const RouterLoss z =
+      z_loss(saved.route, valid, router_options_.z_loss_coef * share_of_token(state));
+  sums.z = z.sum;
   saved.grad_logits = z.gradient;
+  return sums;
+}
+
+void MoeBlock::add_load(BlockState& state, const Saved& saved) const {
+  const at::Tensor valid = at::ge(state.own_labels(), 0);
   state.moe_loads.resize(wiring_.store->num_layers());
   MoeLoad& load = state.moe_loads[wiring_.moe_layer];
   load.valid_copies = count_valid_copies(saved.route.chosen_ids, valid, options_.num_experts);
@@ -177,55 +246,55 @@ void MoeBlock::add_losses(BlockState& state, Saved& saved) const {
   load.margin = saved.route.margin;
 }
 
+void MoeBlock::count_for_losses(const BlockState& state, Saved& saved) const {
+  const at::Tensor valid = at::ge(state.own_labels(), 0);
+  const bool by_sequence = router_options_.aux_loss_scope == AuxLossScope::kSequence;
+  const at::Tensor set_of =
+      by_sequence ? state.cut.own_rows(state.sequence_of) : at::zeros({valid.size(0)}, at::kLong);
+  at::Tensor copies =
+      at::zeros({by_sequence ? state.num_sequences : 1, options_.num_experts}, at::kLong);
+  add_valid_copies(saved.route.chosen_ids, valid, set_of, copies);
+  const at::Tensor tokens =
+      at::zeros({copies.size(0), 1}, at::kLong).index_add_(0, set_of, valid.to(at::kLong).unsqueeze(1));
+  // The last column counts the valid tokens.
+  saved.counts = at::cat({copies, tokens}, 1);
+  if (router_options_.aux_loss_scope == AuxLossScope::kGlobalBatch) {
+    wiring_.world->all_reduce(view(saved.counts), ReduceOp::kSum).wait();
+    std::vector<int64_t>& so_far = state.so_far->by_layer.at(wiring_.moe_layer);
+    auto* count = saved.counts.mutable_data_ptr<int64_t>();
+    for (int64_t i = 0; i < saved.counts.numel(); ++i) {
+      count[i] = so_far[i] += count[i];
+    }
+  } else {
+    state.cut.sum(saved.counts);
+  }
+  if (router_options_.device_loss_coef > 0) {
+    saved.micro_batch_counts = at::cat({copies, tokens}, 1).sum(0, /*keepdim=*/true);
+    state.cut.sum(saved.micro_batch_counts);
+  }
+}
+
 RouterLoss MoeBlock::aux_loss(const BlockState& state,
                               const Saved& saved,
                               const at::Tensor& valid) const {
   const bool by_sequence = router_options_.aux_loss_scope == AuxLossScope::kSequence;
-  const int64_t sets = by_sequence ? state.num_sequences : 1;
-  const at::Tensor sequences = state.cut.own_rows(state.sequence_of);
-  const at::Tensor set_of = by_sequence ? sequences : at::zeros_like(sequences);
-  // The last column counts the valid tokens.
-  at::Tensor counts = at::zeros({sets, options_.num_experts + 1}, at::kLong);
-  at::Tensor copies = counts.narrow(1, 0, options_.num_experts).contiguous();
-  add_valid_copies(saved.route.chosen_ids, valid, set_of, copies);
-  counts.narrow(1, 0, options_.num_experts).copy_(copies);
-  counts.select(1, options_.num_experts).index_add_(0, set_of, valid.to(at::kLong));
-  if (router_options_.aux_loss_scope == AuxLossScope::kGlobalBatch) {
-    wiring_.world->all_reduce(view(counts), ReduceOp::kSum).wait();
-    std::vector<int64_t>& so_far = state.so_far->by_layer.at(wiring_.moe_layer);
-    auto* count = counts.mutable_data_ptr<int64_t>();
-    for (int64_t i = 0; i < counts.numel(); ++i) {
-      count[i] = so_far[i] += count[i];
-    }
-  } else {
-    state.cut.sum(counts);
-  }
-  return balance_loss(saved.route,
-                      valid,
-                      set_of,
-                      load_fractions(counts.narrow(1, 0, options_.num_experts),
-                                     counts.select(1, options_.num_experts),
-                                     options_.num_experts_per_tok,
-                                     saved.route.probs.scalar_type()),
-                      router_options_.aux_loss_coef * share_of_token(state));
+  return balance_loss(
+      saved.route,
+      valid,
+      by_sequence ? state.cut.own_rows(state.sequence_of) : at::zeros({valid.size(0)}, at::kLong),
+      fractions_of(saved.counts, saved.route),
+      router_options_.aux_loss_coef * share_of_token(state));
 }
 
 /// Of a micro-batch, whatever the other loss is of.
 RouterLoss MoeBlock::device_loss(const BlockState& state,
                                  const Saved& saved,
                                  const at::Tensor& valid) const {
-  std::vector<int64_t> counts =
-      count_valid_copies(saved.route.chosen_ids, valid, options_.num_experts);
-  state.cut.sum(counts);
-  const at::Tensor fractions =
-      load_fractions(at::tensor(at::ArrayRef<int64_t>(counts), at::kLong).unsqueeze(0),
-                     at::tensor({state.num_valid}, at::kLong),
-                     options_.num_experts_per_tok,
-                     saved.route.probs.scalar_type());
   return balance_loss(saved.route,
                       valid,
                       at::zeros({valid.size(0)}, at::kLong),
-                      group_fractions(fractions, router_options_.device_groups),
+                      group_fractions(fractions_of(saved.micro_batch_counts, saved.route),
+                                      router_options_.device_groups),
                       router_options_.device_loss_coef * share_of_token(state));
 }
 
@@ -267,19 +336,27 @@ void MoeBlock::exchange(BlockState& state, Saved& saved) {
   }
 }
 
-/// The shared experts compute while the tokens travel.
-void MoeBlock::dispatch(BlockState& state, Saved& saved) {
+void MoeBlock::send_tokens(Saved& saved) const {
   saved.rows = dispatcher_.send(saved.map, saved.normed);
   saved.choices = dispatcher_.send_choices(saved.map, saved.route.weights);
+}
+
+/// The shared experts compute while the tokens travel.
+void MoeBlock::dispatch(BlockState& state, Saved& saved) {
+  send_tokens(saved);
   if (shared_) {
     saved.shared_out = shared_->forward(state.cut, saved.normed, saved.shared);
   }
 }
 
-void MoeBlock::experts(BlockState& /*state*/, Saved& saved) {
+void MoeBlock::experts(BlockState& state, Saved& saved) {
   saved.input = {saved.rows.wait(), saved.choices.wait(), saved.map.slot_offsets};
   const Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kForward);
   saved.output = experts_forward(saved.input, lease.weights, saved.gate_up);
+  if (state.context.recompute == Recompute::kExperts) {
+    saved.gate_up = at::Tensor();
+    saved.shared.gate_up = at::Tensor();
+  }
 }
 
 void MoeBlock::combine(BlockState& state, Saved& saved) {
@@ -308,6 +385,9 @@ void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
 void MoeBlock::experts_backward(BlockState& /*state*/, Saved& saved) {
   Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kBackward);
   const at::Tensor grad_output = saved.rows.wait();
+  if (!saved.gate_up.defined()) {
+    saved.gate_up = experts_hidden(saved.input, lease.weights);
+  }
   const ExpertGradients grad =
       experts_backward_input(grad_output, saved.input, saved.gate_up, lease.weights);
   saved.rows = dispatcher_.collect(saved.map, grad.x);

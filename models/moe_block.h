@@ -39,9 +39,13 @@ class MoeBlock : public Block {
   std::string_view phase_name(int phase) const override;
   void forward(BlockState& state, int phase) override;
   void backward(BlockState& state, int phase) override;
+  void forget(BlockState& state) override;
+  void recompute(BlockState& state, int phase) override;
 
  private:
   struct Saved;
+  /// Scores the tokens: the router's logits, from saved.hidden.
+  at::Tensor make_logits(const BlockState& state, Saved& saved) const;
   void gate(BlockState& state, Saved& saved);
   void exchange(BlockState& state, Saved& saved);
   void dispatch(BlockState& state, Saved& saved);
@@ -52,12 +56,16 @@ class MoeBlock : public Block {
   void experts_backward(BlockState& state, Saved& saved);
   void combine_backward(BlockState& state, Saved& saved);
   at::Tensor router_input(const BlockState& state, Saved& saved) const;
-  void add_losses(BlockState& state, Saved& saved) const;
+  /// The router's losses of this rank's tokens, and the gradients of all of them, from counts.
+  LossSums make_losses(const BlockState& state, Saved& saved) const;
+  void add_load(BlockState& state, const Saved& saved) const;
+  void count_for_losses(const BlockState& state, Saved& saved) const;
   RouterLoss aux_loss(const BlockState& state, const Saved& saved, const at::Tensor& valid) const;
   RouterLoss device_loss(const BlockState& state,
                          const Saved& saved,
                          const at::Tensor& valid) const;
   void drop_copies(BlockState& state, Saved& saved) const;
+  void send_tokens(Saved& saved) const;
   RandomKey random_key(const BlockState& state, std::string_view purpose) const;
 
   const ModelOptions options_;

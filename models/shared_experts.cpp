@@ -29,6 +29,14 @@ at::Tensor SharedExperts::forward(const SequenceParallel& cut,
   return out * saved.share;
 }
 
+void SharedExperts::recompute(const SequenceParallel& cut,
+                              const at::Tensor& x,
+                              Saved& saved) const {
+  if (gate_ != nullptr) {
+    forward(cut, x, saved);
+  }
+}
+
 at::Tensor SharedExperts::backward(const SequenceParallel& cut,
                                    const at::Tensor& grad_y,
                                    const at::Tensor& x,

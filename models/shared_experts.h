@@ -22,6 +22,8 @@ class SharedExperts {
   SharedExperts(const ModelOptions& options, const std::string& name, ParameterRegistry& registry);
   /// [Tr, D] -> [Tr, D].
   at::Tensor forward(const SequenceParallel& cut, const at::Tensor& x, Saved& saved) const;
+  /// Makes again what backward needs and cannot make by itself.
+  void recompute(const SequenceParallel& cut, const at::Tensor& x, Saved& saved) const;
   /// Adds to the weights' gradients and returns that of x.
   at::Tensor backward(const SequenceParallel& cut,
                       const at::Tensor& grad_y,

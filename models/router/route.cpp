@@ -21,6 +21,29 @@ at::Tensor sum_of_scores(const at::Tensor& scores) {
   return scores.sum(1, /*keepdim=*/true) + 1e-20;
 }
 
+/// A route without a choice.
+Route score(const at::Tensor& logits, const RouteOptions& options) {
+  Route route;
+  route.scoring = options.scoring;
+  route.logits = logits;
+  if (options.scoring == ScoringFunc::kSoftmax) {
+    route.scores = route.probs = at::softmax(logits, 1);
+  } else {
+    route.scores = at::sigmoid(logits);
+    route.probs = route.scores / sum_of_scores(route.scores);
+  }
+  return route;
+}
+
+/// Of the experts `ids` [T, K] int64.
+at::Tensor weights_of(const Route& route, const at::Tensor& ids, const RouteOptions& options) {
+  at::Tensor weights = route.scores.gather(1, ids);
+  if (options.renormalize) {
+    weights = weights / sum_of_scores(weights);
+  }
+  return weights.mul(options.scale);
+}
+
 /// Columns that were chosen, and how narrowly.
 struct Choice {
   at::Tensor ids;  ///< [T, count] int64
@@ -76,27 +99,28 @@ Route route_tokens(const at::Tensor& logits,
                    int64_t num_chosen,
                    const RouteOptions& options,
                    const at::Tensor& bias) {
-  Route route;
-  route.scoring = options.scoring;
-  route.logits = logits;
-  if (options.scoring == ScoringFunc::kSoftmax) {
-    route.scores = route.probs = at::softmax(logits, 1);
-  } else {
-    route.scores = at::sigmoid(logits);
-    route.probs = route.scores / sum_of_scores(route.scores);
-  }
+  Route route = score(logits, options);
   const at::Tensor preferences = bias.defined() ? route.scores + bias : route.scores;
   const Choice groups = choose_groups(preferences, options);
   const Choice experts = choose(leave_out(preferences, groups.ids, options), num_chosen);
   route.margin = std::min(groups.margin, experts.margin);
-  at::Tensor weights = route.scores.gather(1, experts.ids);
-  if (options.renormalize) {
-    weights = weights / sum_of_scores(weights);
-  }
-  route.weights = weights.mul(options.scale);
+  route.weights = weights_of(route, experts.ids, options);
   route.chosen_ids = route.expert_ids = experts.ids.to(at::kInt).contiguous();
   const at::Tensor everyone = at::ones({logits.size(0)}, at::TensorOptions().dtype(at::kBool));
   route.counts = count_valid_copies(route.expert_ids, everyone, logits.size(1));
+  return route;
+}
+
+Route replay_route(const at::Tensor& logits, const Route& made, const RouteOptions& options) {
+  Route route = score(logits, options);
+  route.chosen_ids = made.chosen_ids;
+  route.expert_ids = made.expert_ids;
+  route.counts = made.counts;
+  route.margin = made.margin;
+  route.weights = weights_of(route, made.chosen_ids.to(at::kLong), options);
+  if (!made.expert_ids.is_same(made.chosen_ids)) {
+    route.weights = route.weights * (made.expert_ids >= 0);
+  }
   return route;
 }
 

@@ -50,6 +50,10 @@ Route route_tokens(const at::Tensor& logits,
                    const RouteOptions& options,
                    const at::Tensor& bias = {});
 
+/// The same decisions (chosen_ids, expert_ids and counts of `made`) with scores, probabilities and
+/// weights made again from the logits. Local.
+Route replay_route(const at::Tensor& logits, const Route& made, const RouteOptions& options);
+
 /// The gradient of the logits from the gradient of the weights [T, K] and, when defined, of the
 /// probabilities [T, E]. The choice itself has no gradient.
 at::Tensor route_backward(const Route& route,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/model_options.h"
 #include "parallel/dense_sharding.h"
 #include "tests/references/reference_model.h"
 
@@ -16,6 +17,7 @@ struct ParityLayout {
   int ep = 1;
   int tp = 1;
   Zero1 zero1 = Zero1::kOff;
+  Recompute recompute = Recompute::kNone;
   int dp() const { return world_size / tp; }
 };
 

@@ -239,7 +239,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                   // every block's gradients by themselves
                   {.zero1 = layout.zero1, .bucket_bytes = 1});
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh, options.seed);
+  StepEngine engine(decoder, mesh, {options.seed, layout.recompute});
   set_masters(decoder, parity_case.parameters);
   check_copies(world, decoder, layout.ep, parity_case.parameters);
 

@@ -47,6 +47,18 @@ TEST_P(Parity, TheLayoutGivesTheSameBitsAgainAndOnCommunicationThreads) {
   EXPECT_THAT(differing_bits(first, run(run_parity_case_with_progress_threads)), IsEmpty());
 }
 
+TEST_P(Parity, WhatIsComputedAgainHasTheSameBits) {
+  const ParityCase& parity_case = GetParam();
+  const auto run = [&parity_case](Recompute recompute) {
+    ParityLayout layout = parity_case.layout;
+    layout.recompute = recompute;
+    return run_parity_case_on_threads(parity_case, layout, ParityType::kFloat32);
+  };
+  const auto kept = run(Recompute::kNone);
+  EXPECT_THAT(differing_bits(kept, run(Recompute::kExperts)), IsEmpty());
+  EXPECT_THAT(differing_bits(kept, run(Recompute::kLayers)), IsEmpty());
+}
+
 INSTANTIATE_TEST_SUITE_P(Layouts, Parity, testing::ValuesIn(parity_cases()), [](const auto& test) {
   return test.param.name;
 });

@@ -91,8 +91,13 @@ TrainConfig random_config(Dice& dice) {
   config.model.routed_scaling_factor = dice.positive();
   config.model.tie_word_embeddings = dice.coin();
   config.model.dtype = dice.coin() ? DType::kFloat32 : DType::kFloat64;
-  config.router = {dice.coin() ? 0.0 : dice.positive(), dice.positive()};
-  config.parallel = {static_cast<int64_t>(dice.below(4)), static_cast<int64_t>(dice.below(4))};
+  config.router.aux_loss_coef = dice.coin() ? 0.0 : dice.positive();
+  config.router.z_loss_coef = dice.positive();
+  config.parallel.dp = static_cast<int64_t>(dice.below(4));
+  config.parallel.tp = 1 + static_cast<int64_t>(dice.below(3));
+  config.parallel.ep = static_cast<int64_t>(dice.below(4));
+  config.parallel.zero1 = static_cast<Zero1>(dice.below(3));
+  config.train.recompute = static_cast<Recompute>(dice.below(3));
   config.optim.betas = {dice.fraction(), dice.fraction()};
   config.optim.eps = dice.positive();
   config.optim.weight_decay = dice.positive();

@@ -449,6 +449,12 @@ void describe(Section train, TrainOptions& o, const PartNames& parts) {
             "model whose weights a new run starts from: a run directory, a checkpoint or a Hugging "
             "Face folder; what the sections model and router leave out is taken from it; empty = "
             "fresh weights");
+  train.key("recompute",
+            o.recompute,
+            one_of<Recompute>({"none", "experts", "layers"},
+                              {Recompute::kNone, Recompute::kExperts, Recompute::kLayers}),
+            "what is computed again in backward instead of being kept: the hidden products of "
+            "experts, or all of a layer but its input and where its tokens went");
   train.key("loss",
             o.loss,
             one_of(parts.losses),

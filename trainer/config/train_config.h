@@ -70,6 +70,7 @@ struct TrainOptions {
   int64_t log_interval = 1;          ///< steps between log lines
   std::string init;                  ///< MODEL whose weights a new run starts from; empty = fresh
   std::string loss = kCrossEntropy;  ///< by name in ModelParts::losses
+  Recompute recompute = Recompute::kNone;
 
   void check(Rules& rules) const;
 };

@@ -40,12 +40,17 @@ std::vector<int64_t> sequence_of_tokens(const MicroBatch& micro_batch) {
 
 }  // namespace
 
-StepEngine::StepEngine(Decoder& decoder, const ProcessMesh& mesh, uint64_t seed, Trace* trace)
+StepEngine::StepEngine(Decoder& decoder,
+                       const ProcessMesh& mesh,
+                       const StepOptions& options,
+                       Trace* trace)
     : decoder_(decoder),
       mesh_(mesh),
-      seed_(seed),
+      options_(options),
       trace_(trace) {
   for (const auto& block : decoder.blocks()) {
+    const auto index = static_cast<int>(phases_of_block_.size());
+    recomputed_.push_back(options.recompute == Recompute::kLayers && decoder.layer_of(index) >= 0);
     phases_of_block_.push_back(block->num_phases());
   }
 }
@@ -67,12 +72,15 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
                                  .micro_batch = static_cast<int64_t>(i),
                                  .valid_tokens_of_step = std::max<int64_t>(valid_tokens, 1),
                                  .training = true,
-                                 .seed = seed_}));
+                                 .seed = options_.seed,
+                                 .recompute = options_.recompute}));
     states.back().so_far = &so_far;
   }
   decoder_.registry().zero_gradients();
   GradientReduction reduction(mesh_, decoder_.registry());
-  run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size())), states, &reduction);
+  run(accumulation_schedule(phases_of_block_, static_cast<int>(states.size()), recomputed_),
+      states,
+      &reduction);
   const ScopedSpan span(trace_, TraceTrack::kCompute, [] { return "reduce gradients and losses"; });
   reduction.finish();
   if (decoder_.experts() != nullptr) {
@@ -137,7 +145,9 @@ std::string StepEngine::name_of(const PhaseCall& call) const {
   const int layer = decoder_.layer_of(call.block);
   std::string place = layer >= 0 ? "layer " + std::to_string(layer) + " " : "";
   return place.append(decoder_.blocks()[call.block]->phase_name(call.phase)) +
-         (call.direction == Direction::kForward ? " forward" : " backward");
+         (call.direction == Direction::kForward     ? " forward"
+          : call.direction == Direction::kRecompute ? " recompute"
+                                                    : " backward");
 }
 
 void StepEngine::run(const StepSchedule& schedule,
@@ -152,11 +162,19 @@ void StepEngine::run(const StepSchedule& schedule,
         trace_, TraceTrack::kCompute, [&] { return name_of(call); }, call.micro_batch);
     if (call.direction == Direction::kForward) {
       block.forward(state, call.phase);
+      if (state.context.training && recomputed_[call.block] &&
+          call.phase + 1 == phases_of_block_[call.block]) {
+        block.forget(state);
+      }
       continue;
     }
     ENODIA_CHECK_EQ(state.context.generation,
                     decoder_.generation(),
                     "the weights changed between forward and backward");
+    if (call.direction == Direction::kRecompute) {
+      block.recompute(state, call.phase);
+      continue;
+    }
     block.backward(state, call.phase);
     if (reduction != nullptr && i == last_calls[call.block]) {
       reduction->ready_from(call.block);

@@ -43,14 +43,21 @@ struct UpdateResult {
   bool applied = false;  ///< false: the norm was not finite and the step was skipped everywhere
 };
 
+struct StepOptions {
+  uint64_t seed = 0;  ///< of what is random in a step
+  Recompute recompute = Recompute::kNone;
+};
+
 /// Drives the blocks of a decoder: the only caller of their phases. Every method is collective over
 /// the mesh; the ranks of a tensor-parallel group give the same micro-batches, the groups their own,
 /// equally many (an empty one is legal).
 class StepEngine {
  public:
   /// While `trace` is on each phase becomes a span of it; null = no trace.
-  /// `seed` is of what is random in a step.
-  StepEngine(Decoder& decoder, const ProcessMesh& mesh, uint64_t seed = 0, Trace* trace = nullptr);
+  StepEngine(Decoder& decoder,
+             const ProcessMesh& mesh,
+             const StepOptions& options = {},
+             Trace* trace = nullptr);
 
   /// From now on each step tells all ranks, with the reduction of its losses, whether any of them
   /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
@@ -87,9 +94,10 @@ class StepEngine {
 
   Decoder& decoder_;
   const ProcessMesh& mesh_;
-  uint64_t seed_;
+  StepOptions options_;
   Trace* trace_;
   std::vector<int> phases_of_block_;
+  std::vector<bool> recomputed_;  // [blocks]
   const std::atomic<bool>* stop_wanted_ = nullptr;
 };
 

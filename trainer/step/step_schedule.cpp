@@ -17,8 +17,14 @@ void append_forward(std::span<const int> phases_of_block,
 
 void append_backward(std::span<const int> phases_of_block,
                      int32_t micro_batch,
+                     const std::vector<bool>& recomputed,
                      StepSchedule& schedule) {
   for (auto block = static_cast<int32_t>(phases_of_block.size()) - 1; block >= 0; --block) {
+    if (!recomputed.empty() && recomputed[block]) {
+      for (int32_t phase = 0; phase < phases_of_block[block]; ++phase) {
+        schedule.push_back({micro_batch, block, phase, Direction::kRecompute});
+      }
+    }
     for (int32_t phase = phases_of_block[block] - 1; phase >= 0; --phase) {
       schedule.push_back({micro_batch, block, phase, Direction::kBackward});
     }
@@ -27,11 +33,13 @@ void append_backward(std::span<const int> phases_of_block,
 
 }  // namespace
 
-StepSchedule accumulation_schedule(std::span<const int> phases_of_block, int num_micro_batches) {
+StepSchedule accumulation_schedule(std::span<const int> phases_of_block,
+                                   int num_micro_batches,
+                                   const std::vector<bool>& recomputed) {
   StepSchedule schedule;
   for (int32_t micro_batch = 0; micro_batch < num_micro_batches; ++micro_batch) {
     append_forward(phases_of_block, micro_batch, schedule);
-    append_backward(phases_of_block, micro_batch, schedule);
+    append_backward(phases_of_block, micro_batch, recomputed, schedule);
   }
   return schedule;
 }

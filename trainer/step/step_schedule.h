@@ -6,7 +6,7 @@
 
 namespace enodia {
 
-enum class Direction : uint8_t { kForward, kBackward };
+enum class Direction : uint8_t { kForward, kRecompute, kBackward };
 
 /// One call of one block's phase for one micro-batch.
 struct PhaseCall {
@@ -22,8 +22,11 @@ struct PhaseCall {
 using StepSchedule = std::vector<PhaseCall>;
 
 /// Micro-batch by micro-batch, all phases forward, then all backward in reverse order.
-/// phases_of_block[b] is the number of phases of block b.
-StepSchedule accumulation_schedule(std::span<const int> phases_of_block, int num_micro_batches);
+/// phases_of_block[b] is the number of phases of block b; the phases of blocks in `recomputed` are
+/// made again before their backward.
+StepSchedule accumulation_schedule(std::span<const int> phases_of_block,
+                                   int num_micro_batches,
+                                   const std::vector<bool>& recomputed = {});
 
 /// All phases forward, once.
 StepSchedule forward_schedule(std::span<const int> phases_of_block);
