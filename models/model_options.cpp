@@ -204,7 +204,7 @@ void check_across(const ModelOptions& o, Rules& rules) {
                o.n_group,
                "); set it to at most ",
                o.n_group);
-  rules.relate(o.num_experts == 0 || o.topk_group > o.n_group ||
+  rules.relate(o.num_experts_per_tok > o.num_experts || o.topk_group > o.n_group ||
                    o.num_experts_per_tok <= o.topk_group * (o.num_experts / o.n_group),
                "num_experts_per_tok (",
                o.num_experts_per_tok,

@@ -203,7 +203,12 @@ TEST(HfFamily, IsTheFirstThatExpressesTheModel) {
   EXPECT_EQ(name_of(choose_family(qwen, "")), "qwen3_moe");
   EXPECT_EQ(name_of(choose_family(qwen, "qwen3_moe")), "qwen3_moe");
   EXPECT_EQ(architecture_of(choose_family(mixtral, "")), "MixtralForCausalLM");
-  EXPECT_EQ(list_families(), "mixtral, qwen3_moe");
+  for (const Json& json : small_models()) {
+    const HfConfig config = config_of(json);
+    EXPECT_EQ(&choose_family(config.model, ""), config.family) << name_of(*config.family);
+  }
+  EXPECT_EQ(list_families(),
+            "mixtral, qwen3_moe, qwen2_moe, olmoe, glm4_moe, deepseek_v2, deepseek_v3");
 }
 
 std::string choice_error(const ModelOptions& model, std::string_view wanted) {

@@ -18,6 +18,20 @@ Json qwen3_30b_a3b();
 Json small_mixtral();
 Json small_qwen3_moe();
 
+/// Likewise, with what is special to the family: a gated shared expert; norms of all heads; half of
+/// each head rotated; latents, groups of experts and YaRN; a first dense layer.
+Json small_qwen2_moe();
+Json small_olmoe();
+Json small_glm4_moe();
+Json small_deepseek_v2();
+Json small_deepseek_v3();
+/// One of each family.
+std::vector<Json> small_models();
+
+/// Published config.json of DeepSeek-V2-Lite, and of DeepSeek-V3 but for its quantization.
+Json deepseek_v2_lite();
+Json deepseek_v3();
+
 /// Reads a config.json that must be good.
 HfConfig config_of(const Json& json);
 /// The sentence with which it is refused; "" when it is not.

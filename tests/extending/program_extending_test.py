@@ -69,7 +69,7 @@ class Extended(ProgramTest):
         with patch("program_testing.PROGRAM", PLAIN):
             result = self.start("train", RUN, *values, ranks=2)
         self.assertEqual(result.code, 2, str(result))
-        for word in ("must be grouped_query, not 'sliding_window'", "must be linear, not 'cosine'",
+        for word in ("must be grouped_query or mla, not 'sliding_window'", "must be linear, not 'cosine'",
                      "unknown section 'parts'", "must be cross_entropy, not 'label_smoothing'"):
             self.assertIn(word, result.err)
 

@@ -35,6 +35,29 @@ TEST(Flops, CountTheMatricesThatATokenMeets) {
   EXPECT_EQ(active_weights(small_model()), 2 * attention + dense + moe + 100 * 8);
 }
 
+TEST(Flops, CountTheMatricesOfLatentAttention) {
+  ModelOptions options = small_model();
+  options.attention = kLatentAttention;
+  options.kv_lora_rank = 7;
+  options.qk_nope_head_dim = 4;
+  options.qk_rope_head_dim = 2;
+  options.v_head_dim = 5;
+  const double rest = active_weights(options) - 2 * (8 * 3 * 6 + 8 * 9 + 7 * 3 * 9 + 3 * 5 * 8);
+  EXPECT_EQ(rest, 3 * 8 * 32 + (6 * 8 + 3 * 3 * 8 * 5) + 100 * 8);
+  options.q_lora_rank = 11;  // queries of it
+  EXPECT_EQ(active_weights(options) - rest,
+            2 * (8 * 11 + 11 * 3 * 6 + 8 * 9 + 7 * 3 * 9 + 3 * 5 * 8));
+  const SequenceLayout one = segments({1});
+  EXPECT_EQ(training_flops(options, one), 6 * (active_weights(options) + 2 * 3 * (6 + 5)));
+}
+
+TEST(Flops, CountTheWidthAndGateOfASharedExpert) {
+  ModelOptions wide = small_model();
+  wide.shared_expert_intermediate_size = 9;
+  wide.shared_expert_gate = true;
+  EXPECT_EQ(active_weights(wide) - active_weights(small_model()), 3 * 8 * (9 - 5) + 8);
+}
+
 TEST(Flops, MoreExpertsCostOnlyTheirRouterRows) {
   ModelOptions more = small_model();
   more.num_experts += 10;

@@ -206,6 +206,63 @@ TEST_P(Ops, RotateMatchesComplexMultiplicationAndInverts) {
   expect_near(wide, x, "turned back");
 }
 
+TEST_P(Ops, RotateTurnsAPartOfAHeadAndPairsOfNeighbours) {
+  const SequenceLayout layout = layout_of({5, 1, 11});
+  ModelOptions options;
+  options.head_dim = 20;
+  options.partial_rotary_factor = 0.4;
+  const at::Tensor x = leaf({17, 60}).detach();
+  const at::Tensor heads = x.view({17, 3, 20});
+  at::Tensor partly = cast(x).clone();
+  ops::rotate(partly, ops::rotary_table(layout, rotary_of(options), GetParam()), 3);
+  expect_near(partly.view({17, 3, 20}).slice(2, 0, 8).contiguous(),
+              rotated(heads.slice(2, 0, 8), layout, 1e4),
+              "rotated part");
+  expect_near(partly.view({17, 3, 20}).slice(2, 8).contiguous(), heads.slice(2, 8), "the rest");
+
+  options.partial_rotary_factor = 1;
+  options.rope_interleave = true;
+  const auto table = ops::rotary_table(layout, rotary_of(options), GetParam());
+  at::Tensor neighbours = cast(x).clone();
+  ops::rotate(neighbours, table, 3);
+  const at::Tensor apart = heads.unflatten(2, {10, 2}).transpose(2, 3).reshape({17, 3, 20});
+  expect_near(
+      neighbours, rotated(apart, layout, 1e4).reshape({17, 60}), "pairs of neighbours, apart");
+  ops::rotate(neighbours, table, 3, /*inverse=*/true);
+  expect_near(neighbours, x, "turned back");
+}
+
+/// YaRN for 8 dims, theta 10000 and 64 tokens: pairs turn 10.2, 1.02, 0.102 and 0.0102 times, so
+/// with beta_fast 2 the ramp begins at pair 0.71, and with beta_slow 0.2 it ends at pair 1.71.
+TEST(Rotary, YarnSlowsDownPairsOfFewTurns) {
+  ModelOptions options;
+  options.head_dim = 8;
+  options.rope_scaling = "yarn";
+  options.rope_factor = 4;
+  options.rope_original_max_position_embeddings = 64;
+  options.rope_beta_fast = 2;
+  options.rope_beta_slow = 0.2;
+  options.rope_truncate = false;
+  const Rotary rotary = rotary_of(options);
+  ASSERT_EQ(rotary.frequencies.size(), 4U);
+  EXPECT_DOUBLE_EQ(rotary.frequencies[0], 1.0);
+  const double begin = std::log10(64 / (2 * 2 * M_PI));
+  const double slowed = (1 - begin) / (std::log10(64 / (0.2 * 2 * M_PI)) - begin);
+  EXPECT_NEAR(rotary.frequencies[1], 0.1 * (1 - slowed + slowed / 4), 1e-15);
+  EXPECT_NEAR(rotary.frequencies[2], 0.01 / 4, 1e-15);
+  EXPECT_NEAR(rotary.magnitude, 1 + 0.1 * std::log(4.0), 1e-15);
+  options.rope_truncate = true;  // from pair 0 to pair 2
+  EXPECT_NEAR(rotary_of(options).frequencies[1], 0.1 * (0.5 + 0.5 / 4), 1e-15);
+  options.rope_mscale = 0.5;
+  options.rope_mscale_all_dim = 2;
+  EXPECT_NEAR(rotary_of(options).magnitude,
+              (1 + 0.05 * std::log(4.0)) / (1 + 0.2 * std::log(4.0)),
+              1e-15);
+  EXPECT_NEAR(latent_score_factor(options), std::pow(1 + 0.2 * std::log(4.0), 2), 1e-15);
+  options.rope_attention_factor = 1.75;
+  EXPECT_EQ(rotary_of(options).magnitude, 1.75);
+}
+
 /// Oracle of attention: token by token, head by head.
 at::Tensor attended(const at::Tensor& qkv,
                     const SequenceLayout& layout,

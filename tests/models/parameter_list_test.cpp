@@ -54,6 +54,13 @@ TEST(ParameterList, FollowsEveryOptionThatAddsOrRemovesParameters) {
   expect_what_a_decoder_has(options);
   options.num_experts = options.num_shared_experts = 0;
   expect_what_a_decoder_has(options);
+  options = small_model();
+  options.qk_norm = "full";
+  options.num_shared_experts = 1;
+  options.shared_expert_intermediate_size = 9;
+  options.shared_expert_gate = true;
+  options.use_expert_bias = true;
+  expect_what_a_decoder_has(options);
 }
 
 TEST(ParameterList, IsCountedWithoutBeingListed) {
@@ -61,6 +68,19 @@ TEST(ParameterList, IsCountedWithoutBeingListed) {
   options.num_hidden_layers = options.num_experts = int64_t{1} << 16;
   // Two norms, six of the attention and the router a layer; three matrices an expert.
   EXPECT_EQ(count_parameters(options), 3 + (int64_t{1} << 16) * (9 + 3 * (int64_t{1} << 16)));
+}
+
+TEST(ParameterList, KnowsLatentAttention) {
+  ModelOptions options = small_model();
+  options.attention = kLatentAttention;
+  options.num_key_value_heads = options.num_attention_heads;
+  options.use_qk_norm = false;
+  expect_what_a_decoder_has(options);
+  options.attention_bias = true;
+  expect_what_a_decoder_has(options);
+  options.q_lora_rank = 5;
+  options.attention_output_bias = true;
+  expect_what_a_decoder_has(options);
 }
 
 }  // namespace

@@ -45,7 +45,8 @@ at::Tensor moved_bias(const ReferenceOptions& options,
 bool reference_decays(const std::string& name) {
   const bool norm = ends_with(name, "norm.weight");
   const bool bias = ends_with(name, ".bias");
-  const bool router = ends_with(name, ".mlp.gate.weight");
+  const bool router = ends_with(name, ".mlp.gate.weight") ||
+                      ends_with(name, ".mlp.shared_expert_gate.weight");
   return !norm && !bias && !router;
 }
 

@@ -14,6 +14,10 @@ using testing::kMinimal;
 using testing::parse;
 using testing::problems_of;
 
+const std::string kRouterKeys =
+    "aux_loss_coef, aux_loss_scope, device_loss_coef, device_groups, expert_bias_update_rate, "
+    "jitter_eps, capacity_factor, drop_policy, z_loss_coef";
+
 TEST(ConfigErrors, AreConfigErrorsWithExitCodeTwo) {
   try {
     parse("train: {}\n");
@@ -67,9 +71,9 @@ TEST(ConfigErrors, UnknownKeysFindTheirSection) {
             "unknown key 'router.hidden_siz'; did you mean 'model.hidden_size'?");
   EXPECT_EQ(told("top_k"), "unknown key 'router.top_k'; did you mean 'model.num_experts_per_tok'?");
   EXPECT_EQ(told("bias"),
-            "unknown key 'router.bias'; keys of router are aux_loss_coef, z_loss_coef");
+            "unknown key 'router.bias'; keys of router are " + kRouterKeys);
   EXPECT_EQ(told("\"a\\nb\""),
-            "unknown key 'router.a\\x0ab'; keys of router are aux_loss_coef, z_loss_coef");
+            "unknown key 'router.a\\x0ab'; keys of router are " + kRouterKeys);
 }
 
 TEST(ConfigErrors, UnknownSectionsAreGuessed) {
@@ -96,7 +100,7 @@ TEST(ConfigErrors, OverridesMustNameOneKey) {
   EXPECT_EQ(told("=3"), "--set: '=3' is not section.key=value; write for example train.steps=100");
   EXPECT_EQ(told(""), "--set: '' is not section.key=value; write for example train.steps=100");
   EXPECT_EQ(told("router=3"),
-            "--set router: 'router' is a section; set one of its keys: aux_loss_coef, z_loss_coef");
+            "--set router: 'router' is a section; set one of its keys: " + kRouterKeys);
   EXPECT_EQ(told("steps=3"), "--set steps: unknown section 'steps'; did you mean 'train.steps'?");
   EXPECT_EQ(told("trian.steps=3"),
             "--set trian.steps: unknown key 'trian.steps'; did you mean 'train.steps'?");

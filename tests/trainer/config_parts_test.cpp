@@ -46,7 +46,7 @@ TEST(ConfigParts, AreChosenByNameAndHaveSettings) {
 TEST(ConfigParts, OfAnotherProgramAreRefusedWithThoseThereAre) {
   EXPECT_THAT(
       problems_of(kMinimal, {"model.attention=mine", "model.router=x", "parts.window=2"}),
-      ElementsAre("--set model.attention: model.attention must be grouped_query, not 'mine'",
+      ElementsAre("--set model.attention: model.attention must be grouped_query or mla, not 'mine'",
                   "--set model.router: model.router must be linear, not 'x'",
                   HasSubstr("--set parts.window: unknown ")));
 }

@@ -313,7 +313,8 @@ def write_short_config(model, folder):
     def edit(config):
         for key in [key for key in config if key != "model_type" and defaults.get(key) == config[key]]:
             del config[key]
-        if config["model_type"] not in LATENT and "head_dim" in config and (
+        stretched = config.get("rope_parameters", {}).get("rope_type") == "yarn"  # needs head_dim there
+        if config["model_type"] not in LATENT and "head_dim" in config and not stretched and (
                 config["head_dim"] * config["num_attention_heads"] == config["hidden_size"]):
             del config["head_dim"]
 

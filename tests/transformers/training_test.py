@@ -72,8 +72,8 @@ def sequences_of(texts):
 
 
 def decays(name):
-    """Not norms, biases and the router."""
-    return not ("norm" in name or name.endswith(".bias") or name.endswith(".mlp.gate.weight"))
+    """Not norms, biases, the router and the gate of a shared expert."""
+    return not ("norm" in name or name.endswith((".bias", ".mlp.gate.weight", ".shared_expert_gate.weight")))
 
 
 @functools.cache
@@ -131,13 +131,16 @@ class Training(ProgramTest):
         if result.code != 0:
             raise AssertionError(f"cannot prepare the data: {result}")
         (cls.folder / "train.yaml").write_text(
-            f"data: {{train: texts, order: sequential}}\nrouter: {{aux_loss_coef: 0}}\n"
+            f"data: {{train: texts, order: sequential}}\nrouter: {{aux_loss_coef: 0, expert_bias_update_rate: 0}}\n"
             f"train: {{steps: {STEPS}, global_batch_size: {BATCH}, micro_batch_size: 1, "
             f"sequence_length: {SEQUENCE}, log_interval: {STEPS}}}\n")
         for seed, (family, values) in enumerate([
                 ("mixtral", {}), ("mixtral", {"tie_word_embeddings": True}),
                 ("qwen3_moe", {"mlp_only_layers": [0]}),
-                ("qwen3_moe", {"tie_word_embeddings": True, "norm_topk_prob": True, "attention_bias": True})]):
+                ("qwen3_moe", {"tie_word_embeddings": True, "norm_topk_prob": True, "attention_bias": True}),
+                ("qwen2_moe", {}), ("olmoe", {"norm_topk_prob": True}),
+                ("deepseek_v2", {"first_k_dense_replace": 1, "rope": odd_models.YARN | {"mscale_all_dim": 0.7}}),
+                ("deepseek_v3", {"n_shared_experts": 2}), ("glm4_moe", {"use_qk_norm": True})]):
             name = ("tied_" if "tie_word_embeddings" in values else "") + family
             odd_models.write_folder(odd_models.shape(name, family, vocab_size=257, **values), seed, "plain",
                                     cls.folder / name)
@@ -179,6 +182,21 @@ class Training(ProgramTest):
 
     def test_tied_qwen3_moe(self):
         self.assert_same_curve("tied_qwen3_moe", Recipe())
+
+    def test_qwen2_moe(self):
+        self.assert_same_curve("qwen2_moe", Recipe())
+
+    def test_olmoe(self):
+        self.assert_same_curve("olmoe", Recipe())
+
+    def test_deepseek_v2(self):
+        self.assert_same_curve("deepseek_v2", Recipe())
+
+    def test_deepseek_v3(self):
+        self.assert_same_curve("deepseek_v3", Recipe())
+
+    def test_glm4_moe(self):
+        self.assert_same_curve("glm4_moe", Recipe())
 
     def test_what_differs_a_little_is_seen(self):
         """The negative control: the optimizer of one side is not quite the other's."""
