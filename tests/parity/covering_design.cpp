@@ -29,9 +29,8 @@ int gain(const std::set<Pair>& missing, const std::vector<int>& row, size_t fact
   int count = 0;
   for (size_t other = 0; other < row.size(); ++other) {
     if (other != factor && row[other] >= 0) {
-      count += static_cast<int>(other < factor
-                                    ? missing.count({other, row[other], factor, level})
-                                    : missing.count({factor, level, other, row[other]}));
+      count += static_cast<int>(other < factor ? missing.count({other, row[other], factor, level})
+                                               : missing.count({factor, level, other, row[other]}));
     }
   }
   return count;

@@ -287,7 +287,8 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W2Ep2Sigmoid", sigmoid(base, true), {2, 2}),
       with_masks(make_parity_case("W4Ep2SigmoidNotRenormalized", sigmoid(base, false), {4, 2})),
       make_parity_case("W3Ep3SigmoidOneExpertAToken", sigmoid(experts(8, 1), false), {3, 3}),
-      make_parity_case("W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), {3, 1}),
+      make_parity_case(
+          "W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), {3, 1}),
       make_parity_case("W2Ep2TiedWithBiases", tied_with_biases(), {2, 2}),
       make_parity_case("W3Ep1Dense", dense(), {3, 1}),
       without_tokens(make_parity_case("W3Ep3RankWithoutTokens", base, {3, 3}), {1}),
@@ -325,10 +326,13 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W4Tp2GroupsByTheirBest", grouped(true), {4, 4, 2}),
       make_parity_case("W3Ep3Jitter", jittered(), {3, 3}),
       make_parity_case("W4Tp4Jitter", jittered(), {4, 2, 4}),
-      with_masks(make_parity_case("W3Ep3CapacityByPosition", with_capacity(base, "position"), {3, 3})),
+      with_masks(
+          make_parity_case("W3Ep3CapacityByPosition", with_capacity(base, "position"), {3, 3})),
       with_masks(make_parity_case("W4Tp2CapacityByProbs", with_capacity(base, "probs"), {4, 4, 2})),
-      with_masks(make_parity_case("W3Tp3CapacityAtRandom", with_capacity(base, "random"), {3, 3, 3})),
-      make_parity_case("W4Tp2Ep2CapacityWithBias", with_capacity(biased(), "random"), {4, 2, 2}, 2, 50),
+      with_masks(
+          make_parity_case("W3Tp3CapacityAtRandom", with_capacity(base, "random"), {3, 3, 3})),
+      make_parity_case(
+          "W4Tp2Ep2CapacityWithBias", with_capacity(biased(), "random"), {4, 2, 2}, 2, 50),
       make_parity_case("W3Ep3LatentAttention", latent(0), {3, 3}),
       make_parity_case("W2Tp2LatentAttention", latent(6), {2, 2, 2}),
       make_parity_case("W3Tp3LatentAttentionYarnGatedShared", latent_with_yarn(), {3, 3, 3}),
@@ -337,9 +341,8 @@ std::vector<ParityCase> parity_cases() {
                        {4, 4, 2, Zero1::kRows, Recompute::kLayers}),
       make_parity_case("W3Ep3NormsOfAllHeads", norms_of_all_heads(), {3, 3}),
       make_parity_case("W4Tp4NormsOfAllHeads", norms_of_all_heads(), {4, 4, 4}),
-      make_parity_case("W3Ep3RecomputedLayers",
-                       shared_and_dense(),
-                       {3, 3, 1, Zero1::kOff, Recompute::kLayers}),
+      make_parity_case(
+          "W3Ep3RecomputedLayers", shared_and_dense(), {3, 3, 1, Zero1::kOff, Recompute::kLayers}),
       with_masks(make_parity_case("W4Tp2RecomputedLayers",
                                   with_capacity(jittered(), "random"),
                                   {4, 4, 2, Zero1::kRows, Recompute::kLayers},

@@ -37,8 +37,8 @@ inline void PrintTo(const ParityCase& parity_case, std::ostream* out) {
   *out << parity_case.name;
 }
 
-/// Where training starts by default: small enough that float32 keeps seven digits through the layers,
-/// while the router stays decided. Values that float32 holds exactly.
+/// Where training starts by default: small enough that float32 keeps seven digits through the
+/// layers, while the router stays decided. Values that float32 holds exactly.
 NamedTensors parity_parameters(const ReferenceOptions& options, uint64_t seed = 20);
 
 /// The case with every third label taken away.

@@ -14,14 +14,8 @@ namespace {
 using testing::IsEmpty;
 using testing::SizeIs;
 
-const std::vector<ParityLayout> kLayouts{{1},
-                                         {2, 2, 2},
-                                         {3, 3, 3},
-                                         {4, 1, 2},
-                                         {4, 4, 2},
-                                         {4, 2, 1},
-                                         {8, 4, 2},
-                                         {8, 8, 4}};
+const std::vector<ParityLayout> kLayouts{
+    {1}, {2, 2, 2}, {3, 3, 3}, {4, 1, 2}, {4, 4, 2}, {4, 2, 1}, {8, 4, 2}, {8, 8, 4}};
 const std::vector<std::string> kScopes{"micro_batch", "sequence", "global_batch"};
 const std::vector<std::string> kPolicies{"", "position", "probs", "random"};
 
@@ -106,8 +100,8 @@ ParityCase decided_case(const std::vector<int>& row) {
   layout.recompute = static_cast<Recompute>(row[kRecompute]);
   const ReferenceOptions options = options_of(row);
   for (uint64_t seed = 1;; ++seed) {
-    ParityCase parity_case = make_parity_case(
-        name_of(row), options, layout, 1 + row[kAccumulation], 1000 * seed);
+    ParityCase parity_case =
+        make_parity_case(name_of(row), options, layout, 1 + row[kAccumulation], 1000 * seed);
     parity_case.parameters = parity_parameters(options, 100 + seed);
     if (row[kMasks] == 1) {
       parity_case = with_masks(std::move(parity_case));

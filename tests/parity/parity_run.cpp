@@ -153,8 +153,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   bool differs = false;
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
     const at::Tensor mine = parameter.column("master").to(at::kDouble);
-    differs = differs ||
-              !mine.equal(box_of(owned.at(parameter.name), parameter, parameter.all_rows()));
+    differs =
+        differs || !mine.equal(box_of(owned.at(parameter.name), parameter, parameter.all_rows()));
   }
   expect_nowhere(observer, differs, "masters differ from their owner's");
 
@@ -253,14 +253,14 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                                         ParityType type,
                                         const Decorate& decorate) {
   const ReferenceOptions& options = parity_case.options;
-  const ProcessMesh mesh(world,
-                         {.dp = layout.dp(),
-                          .tp = layout.tp,
-                          .ep = layout.ep,
-                          .key_value_heads = options.latent_attention
-                                                 ? options.num_attention_heads
-                                                 : options.num_key_value_heads},
-                         decorate);
+  const ProcessMesh mesh(
+      world,
+      {.dp = layout.dp(),
+       .tp = layout.tp,
+       .ep = layout.ep,
+       .key_value_heads =
+           options.latent_attention ? options.num_attention_heads : options.num_key_value_heads},
+      decorate);
   Decoder decoder(model_options(options, type),
                   router_options(options),
                   mesh,

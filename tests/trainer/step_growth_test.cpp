@@ -1,6 +1,4 @@
 // What a step takes it gives back: after a thousand steps no more memory is in use than after some.
-#include <malloc.h>
-
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -9,6 +7,8 @@
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "trainer/step/step_engine.h"
+
+#include <malloc.h>
 
 namespace enodia {
 namespace {
