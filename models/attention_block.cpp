@@ -121,11 +121,8 @@ void AttentionBlock::attend(const BlockState& state, Saved& saved) const {
   saved.rstd = rstd;
   saved.qkv = project(state.cut.gather(normed));
   prepare_heads(saved.qkv, state, saved);
-  saved.attention = ops::attention(saved.qkv,
-                                   state.layout,
-                                   heads_.query.count,
-                                   heads_.key_value.count,
-                                   options_.head_dim);
+  saved.attention = ops::attention(
+      saved.qkv, state.layout, heads_.query.count, heads_.key_value.count, options_.head_dim);
 }
 
 void AttentionBlock::forget(BlockState& state) {

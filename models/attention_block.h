@@ -12,9 +12,10 @@
 namespace enodia {
 
 /// x += o_proj(attention(norm(x))): grouped-query attention with RoPE (models/rotary.h), optional
-/// RMSNorm of q and k (models/qk_norm.h), optional biases; causal inside each segment of the layout. Explicit backward;
-/// its module form is the oracle in tests/references. Heads are cut among the ranks of a tensor-
-/// parallel group (parallel/slice.h), each of which attends for all T tokens.
+/// RMSNorm of q and k (models/qk_norm.h), optional biases; causal inside each segment of the
+/// layout. Explicit backward; its module form is the oracle in tests/references. Heads are cut
+/// among the ranks of a tensor- parallel group (parallel/slice.h), each of which attends for all T
+/// tokens.
 class AttentionBlock : public Block {
  public:
   /// `layer_name` is "model.layers.3"; `index` numbers the block in its decoder.
@@ -57,7 +58,7 @@ class AttentionBlock : public Block {
   const DenseParameter& norm_;
   std::vector<Projection> projections_;  // q, k and v in one; or q, and k and v
   const DenseParameter& out_;
-  const DenseParameter *out_bias_ = nullptr;
+  const DenseParameter* out_bias_ = nullptr;
   std::optional<QkNorm> query_norm_, key_norm_;
 };
 

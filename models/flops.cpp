@@ -22,14 +22,13 @@ double attention_weights(const ModelOptions& options) {
   const double query_width = heads * static_cast<double>(options.key_dim());
   const double out = heads * static_cast<double>(options.value_dim()) * width;
   if (!options.is_latent()) {
-    const double key_width = static_cast<double>(options.num_key_value_heads) *
-                             static_cast<double>(options.head_dim);
+    const double key_width =
+        static_cast<double>(options.num_key_value_heads) * static_cast<double>(options.head_dim);
     return width * (query_width + 2 * key_width) + out;
   }
   const auto query_rank = static_cast<double>(options.q_lora_rank);
   const auto rank = static_cast<double>(options.kv_lora_rank);
-  const double query =
-      query_rank > 0 ? query_rank * (width + query_width) : width * query_width;
+  const double query = query_rank > 0 ? query_rank * (width + query_width) : width * query_width;
   return query + width * (rank + static_cast<double>(options.qk_rope_head_dim)) +
          rank * heads * static_cast<double>(options.qk_nope_head_dim + options.v_head_dim) + out;
 }
@@ -44,8 +43,8 @@ double active_weights(const ModelOptions& options) {
   const double expert_widths = static_cast<double>(options.num_experts_per_tok) *
                                    static_cast<double>(options.moe_intermediate_size) +
                                static_cast<double>(options.shared_width());
-  const double moe = width * static_cast<double>(options.num_experts) +
-                     3 * width * expert_widths + (options.shared_expert_gate ? width : 0);
+  const double moe = width * static_cast<double>(options.num_experts) + 3 * width * expert_widths +
+                     (options.shared_expert_gate ? width : 0);
   double weights = width * static_cast<double>(options.vocab_size);
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
     weights += attention + (options.is_moe_layer(layer) ? moe : dense);

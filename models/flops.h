@@ -15,9 +15,9 @@ double active_weights(const ModelOptions& options);
 ///
 ///   6 * active_weights * T + 6 * layers * H * (dk + dv) * sum over segments of L (L + 1) / 2
 ///
-/// with dk and dv the widths of a head's keys and values, both d but for mla; after Chowdhery et al.
-/// 2022 (PaLM, arXiv 2204.02311), appendix B, which has 6 N + 12 L H Q T a token: there T keys are
-/// counted for every query, here the ones that it sees.
+/// with dk and dv the widths of a head's keys and values, both d but for mla; after Chowdhery et
+/// al. 2022 (PaLM, arXiv 2204.02311), appendix B, which has 6 N + 12 L H Q T a token: there T keys
+/// are counted for every query, here the ones that it sees.
 double training_flops(const ModelOptions& options, const SequenceLayout& layout);
 
 }  // namespace enodia

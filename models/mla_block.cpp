@@ -58,8 +58,9 @@ MlaBlock::MlaBlock(const ModelOptions& options,
   const int64_t heads = options.num_attention_heads;
   add_latents(name, registry);
   const auto add_heads = [&](const char* matrix, int64_t width, int64_t columns) {
-    return &registry.add_dense(
-        {{name + matrix, heads * width, widened(heads_, width)}}, columns, {.holders = Holders::kData});
+    return &registry.add_dense({{name + matrix, heads * width, widened(heads_, width)}},
+                               columns,
+                               {.holders = Holders::kData});
   };
   query_ = add_heads(has_query_latent() ? ".q_b_proj.weight" : ".q_proj.weight",
                      options.key_dim(),
@@ -87,8 +88,8 @@ void MlaBlock::add_latents(const std::string& name, ParameterRegistry& registry)
   };
   if (has_query_latent()) {
     add(".q_a_proj", options_.q_lora_rank, query_latent_, query_latent_bias_);
-    query_latent_norm_ = &registry.add_dense(
-        {{name + ".q_a_layernorm.weight", options_.q_lora_rank}}, 0, kNorm);
+    query_latent_norm_ =
+        &registry.add_dense({{name + ".q_a_layernorm.weight", options_.q_lora_rank}}, 0, kNorm);
   }
   add(".kv_a_proj_with_mqa",
       options_.kv_lora_rank + options_.qk_rope_head_dim,
@@ -112,10 +113,7 @@ at::Tensor MlaBlock::make_latents(const at::Tensor& normed, Saved& saved) const 
   const auto latent = ops::rms_norm(saved.raw_latent, latent_norm_->value, kLatentEps);
   saved.latent_rstd = latent.rstd;
   return at::cat(
-      {source,
-       latent.y,
-       projected.narrow(1, options_.kv_lora_rank, options_.qk_rope_head_dim)},
-      1);
+      {source, latent.y, projected.narrow(1, options_.kv_lora_rank, options_.qk_rope_head_dim)}, 1);
 }
 
 at::Tensor MlaBlock::latents_backward(const at::Tensor& grad_latents, const Saved& saved) const {
@@ -129,8 +127,7 @@ at::Tensor MlaBlock::latents_backward(const at::Tensor& grad_latents, const Save
                              norm_grad);
   const at::Tensor grad_projected = at::cat(
       {grad_latent, grad_latents.narrow(1, source_width() + rank, options_.qk_rope_head_dim)}, 1);
-  ops::linear_backward_weight(
-      grad_projected, saved.normed, latent_->grad, grad_of(latent_bias_));
+  ops::linear_backward_weight(grad_projected, saved.normed, latent_->grad, grad_of(latent_bias_));
   at::Tensor grad_normed = ops::linear_backward_input(grad_projected, latent_->value);
   const at::Tensor grad_source = grad_latents.narrow(1, 0, source_width()).contiguous();
   if (!has_query_latent()) {
@@ -188,8 +185,7 @@ at::Tensor MlaBlock::heads_backward(const at::Tensor& grad_qkv,
   const at::Tensor grads = grad_qkv.view({tokens, 3, heads, dim_});
   const at::Tensor grad_query =
       (grads.select(1, 0).narrow(2, 0, nope + rope) * query_scale_).contiguous();
-  const at::Tensor query_rope =
-      grad_query.narrow(2, nope, rope).reshape({tokens, heads * rope});
+  const at::Tensor query_rope = grad_query.narrow(2, nope, rope).reshape({tokens, heads * rope});
   ops::rotate(query_rope, saved.rotary, heads, /*inverse=*/true);
   grad_query.narrow(2, nope, rope).copy_(query_rope.view({tokens, heads, rope}));
   const at::Tensor grad_key = grads.select(1, 1);
@@ -239,8 +235,7 @@ void MlaBlock::attend(const BlockState& state, Saved& saved) const {
   saved.latents = make_latents(normed, saved);
   saved.qkv = make_heads(state.cut.gather(saved.latents), state, saved);
   if (heads_.count > 0) {
-    saved.attention =
-        ops::attention(saved.qkv, state.layout, heads_.count, heads_.count, dim_);
+    saved.attention = ops::attention(saved.qkv, state.layout, heads_.count, heads_.count, dim_);
   } else {
     saved.attention.out = saved.qkv;  // no columns either
   }
@@ -260,8 +255,8 @@ void MlaBlock::forward(BlockState& state, int /*phase*/) {
   Saved& saved = state.context.training ? state.saved<Saved>(index_) : local;
   saved.hidden = state.hidden;
   attend(state, saved);
-  at::Tensor out = state.cut.reduce_scatter(
-      ops::linear(without_filling(saved.attention.out), out_->value));
+  at::Tensor out =
+      state.cut.reduce_scatter(ops::linear(without_filling(saved.attention.out), out_->value));
   if (out_bias_ != nullptr) {
     out.add_(out_bias_->value);
   }
@@ -276,24 +271,21 @@ void MlaBlock::backward(BlockState& state, int /*phase*/) {
   const at::Tensor grad = state.cut.gather(state.grad_hidden);
   ops::linear_backward_weight(grad, without_filling(saved.attention.out), out_->grad);
   const at::Tensor grad_out = with_filling(ops::linear_backward_input(grad, out_->value));
-  const at::Tensor grad_qkv = heads_.count == 0
-                                  ? grad_out
-                                  : ops::attention_backward(grad_out,
-                                                            saved.qkv,
-                                                            saved.attention,
-                                                            state.layout,
-                                                            heads_.count,
-                                                            heads_.count,
-                                                            dim_);
+  const at::Tensor grad_qkv = heads_.count == 0 ? grad_out
+                                                : ops::attention_backward(grad_out,
+                                                                          saved.qkv,
+                                                                          saved.attention,
+                                                                          state.layout,
+                                                                          heads_.count,
+                                                                          heads_.count,
+                                                                          dim_);
   const at::Tensor grad_latents =
       state.cut.reduce_scatter(heads_backward(grad_qkv, state.cut.gather(saved.latents), saved));
   at::Tensor norm_grad = norm_.grad;
-  state.grad_hidden = ops::rms_norm_backward(latents_backward(grad_latents, saved),
-                                             saved.hidden,
-                                             norm_.value,
-                                             saved.rstd,
-                                             norm_grad)
-                          .add_(state.grad_hidden);
+  state.grad_hidden =
+      ops::rms_norm_backward(
+          latents_backward(grad_latents, saved), saved.hidden, norm_.value, saved.rstd, norm_grad)
+          .add_(state.grad_hidden);
   state.release(index_);
 }
 

@@ -65,7 +65,7 @@ class MlaBlock : public Block {
   const double query_scale_;
   const DenseParameter& norm_;
   const DenseParameter *query_latent_ = nullptr, *query_latent_bias_ = nullptr;
-  const DenseParameter *query_latent_norm_ = nullptr;
+  const DenseParameter* query_latent_norm_ = nullptr;
   const DenseParameter *latent_ = nullptr, *latent_bias_ = nullptr, *latent_norm_ = nullptr;
   const DenseParameter *query_ = nullptr, *key_value_ = nullptr, *out_ = nullptr;
   const DenseParameter* out_bias_ = nullptr;

@@ -25,11 +25,8 @@ void check_not_negative(Rules& rules, const char* key, double value) {
       std::isfinite(value) && value >= 0, key, " (", value, ") must be finite and not below 0");
 }
 
-void check_one_of(Rules& rules,
-                  const char* key,
-                  const std::string& value,
-                  const char* one,
-                  const char* other) {
+void check_one_of(
+    Rules& rules, const char* key, const std::string& value, const char* one, const char* other) {
   rules.bound(value == one || value == other, key, " (", value, ") must be ", one, " or ", other);
 }
 
@@ -79,11 +76,8 @@ void check_ranges(const ModelOptions& o, Rules& rules) {
   check_range(rules, "first_k_dense_replace", o.first_k_dense_replace, 0, kMaxCount);
   check_range(rules, "max_position_embeddings", o.max_position_embeddings, 1, kMaxTokens);
   check_positive(rules, "routed_scaling_factor", o.routed_scaling_factor);
-  check_range(rules,
-              "shared_expert_intermediate_size",
-              o.shared_expert_intermediate_size,
-              0,
-              kMaxWidth);
+  check_range(
+      rules, "shared_expert_intermediate_size", o.shared_expert_intermediate_size, 0, kMaxWidth);
   check_rotary_ranges(o, rules);
   check_latent_ranges(o, rules);
   check_one_of(rules, "qk_norm", o.qk_norm, "head", "full");

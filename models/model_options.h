@@ -23,35 +23,35 @@ struct ModelOptions {
   int64_t hidden_size = 256;  ///< D
   int64_t num_hidden_layers = 4;
   int64_t num_attention_heads = 4;
-  int64_t num_key_value_heads = 4;      ///< divides num_attention_heads
-  int64_t head_dim = 64;                ///< even; need not be hidden_size / heads
-  int64_t intermediate_size = 1024;     ///< of the dense layers
-  int64_t moe_intermediate_size = 256;  ///< F, of one expert
-  int64_t num_experts = 8;              ///< E; 0 = a dense model
-  int64_t num_experts_per_tok = 2;      ///< K
-  int64_t num_shared_experts = 0;       ///< one shared FFN of width num_shared_experts * F
+  int64_t num_key_value_heads = 4;              ///< divides num_attention_heads
+  int64_t head_dim = 64;                        ///< even; need not be hidden_size / heads
+  int64_t intermediate_size = 1024;             ///< of the dense layers
+  int64_t moe_intermediate_size = 256;          ///< F, of one expert
+  int64_t num_experts = 8;                      ///< E; 0 = a dense model
+  int64_t num_experts_per_tok = 2;              ///< K
+  int64_t num_shared_experts = 0;               ///< one shared FFN of width num_shared_experts * F
   int64_t shared_expert_intermediate_size = 0;  ///< its width instead, for one shared expert
   bool shared_expert_gate = false;  ///< a token's shared output is weighed by a sigmoid of its own
-  int64_t first_k_dense_replace = 0;    ///< the first k layers are dense
-  bool norm_topk_prob = true;           ///< renormalize the K weights to sum to one
+  int64_t first_k_dense_replace = 0;  ///< the first k layers are dense
+  bool norm_topk_prob = true;         ///< renormalize the K weights to sum to one
   std::string scoring_func = "softmax";
   double routed_scaling_factor = 1.0;
-  int64_t n_group = 1;                    ///< experts are in so many groups of equal size
-  int64_t topk_group = 1;                 ///< a token's experts come from so many groups
-  std::string group_score = "top2_sum";   ///< of a group: "top2_sum" or "max" of its experts' scores
-  bool use_expert_bias = false;           ///< a bias on scores, for the selection only
+  int64_t n_group = 1;                   ///< experts are in so many groups of equal size
+  int64_t topk_group = 1;                ///< a token's experts come from so many groups
+  std::string group_score = "top2_sum";  ///< of a group: "top2_sum" or "max" of its experts' scores
+  bool use_expert_bias = false;          ///< a bias on scores, for the selection only
   double rope_theta = 10000.0;
-  double partial_rotary_factor = 1.0;   ///< of a head, its first part, is rotated
-  bool rope_interleave = false;         ///< neighbours are a pair, else the halves of what is rotated
-  std::string rope_scaling = "none";    ///< or "yarn", which the next eight are of
-  double rope_factor = 1.0;             ///< so many times longer sequences than before
+  double partial_rotary_factor = 1.0;  ///< of a head, its first part, is rotated
+  bool rope_interleave = false;       ///< neighbours are a pair, else the halves of what is rotated
+  std::string rope_scaling = "none";  ///< or "yarn", which the next eight are of
+  double rope_factor = 1.0;           ///< so many times longer sequences than before
   int64_t rope_original_max_position_embeddings = 2048;  ///< the longest ones before
-  double rope_beta_fast = 32.0;         ///< pairs with more turns in these stay as they are
-  double rope_beta_slow = 1.0;          ///< pairs with fewer are slowed down by the factor
-  double rope_mscale = 0.0;             ///< 0 = not given
-  double rope_mscale_all_dim = 0.0;     ///< 0 = not given; with mla it sharpens the scores too
-  double rope_attention_factor = 0.0;   ///< multiplies cos and sin; 0 = follows from the others
-  bool rope_truncate = true;            ///< whole pairs as bounds of the ramp
+  double rope_beta_fast = 32.0;        ///< pairs with more turns in these stay as they are
+  double rope_beta_slow = 1.0;         ///< pairs with fewer are slowed down by the factor
+  double rope_mscale = 0.0;            ///< 0 = not given
+  double rope_mscale_all_dim = 0.0;    ///< 0 = not given; with mla it sharpens the scores too
+  double rope_attention_factor = 0.0;  ///< multiplies cos and sin; 0 = follows from the others
+  bool rope_truncate = true;           ///< whole pairs as bounds of the ramp
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;
@@ -86,8 +86,9 @@ struct ModelOptions {
   int64_t value_dim() const { return is_latent() ? v_head_dim : head_dim; }
   /// What of key_dim is rotated.
   int64_t rotary_dim() const {
-    return is_latent() ? qk_rope_head_dim
-                       : static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor);
+    return is_latent()
+               ? qk_rope_head_dim
+               : static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor);
   }
 
   /// Whether nothing in it is of one's own: then parameter_list.h knows its parameters.

@@ -106,13 +106,13 @@ RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at:
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse) {
   const int64_t half = table.cos.size(1);
   ENODIA_CHECK_EQ(x.size(0), table.cos.size(0), "tokens of x and of the rotary table");
-  ENODIA_CHECK(heads == 0 ? x.size(1) == 0
-                          : x.size(1) % heads == 0 && x.size(1) / heads >= 2 * half,
-               x.size(1),
-               " columns do not hold ",
-               heads,
-               " heads of at least ",
-               2 * half);
+  ENODIA_CHECK(
+      heads == 0 ? x.size(1) == 0 : x.size(1) % heads == 0 && x.size(1) / heads >= 2 * half,
+      x.size(1),
+      " columns do not hold ",
+      heads,
+      " heads of at least ",
+      2 * half);
   if (x.numel() == 0) {
     return;
   }

@@ -58,10 +58,10 @@ struct RotaryTable {
   bool interleaved = false;
 };
 RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype);
-/// Rotates in place the first 2 * pairs dims of each of `heads` heads of x [T, heads * d]; `inverse`
-/// turns back, which is the backward (the magnitude counts again). Interleaved pairs come to lie as
-/// half-split ones, and `inverse` takes them so: q and k go the same way, and their product does not
-/// mind. x may be a column slice of a wider row (stride(0) > heads * d).
+/// Rotates in place the first 2 * pairs dims of each of `heads` heads of x [T, heads * d];
+/// `inverse` turns back, which is the backward (the magnitude counts again). Interleaved pairs come
+/// to lie as half-split ones, and `inverse` takes them so: q and k go the same way, and their
+/// product does not mind. x may be a column slice of a wider row (stride(0) > heads * d).
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse = false);
 
 /// Causal attention inside each segment of `layout`. qkv is [T, (H + 2G) d]: all query heads, then

@@ -8,8 +8,8 @@
 
 namespace enodia {
 
-/// The RMSNorm of q or of k, before they are rotated: of each head with one weight of width d, or of
-/// all heads together ("full", as in OLMoE). Heads are cut among the ranks of a tensor-parallel
+/// The RMSNorm of q or of k, before they are rotated: of each head with one weight of width d, or
+/// of all heads together ("full", as in OLMoE). Heads are cut among the ranks of a tensor-parallel
 /// group; a norm of all of them sums their squares over it.
 class QkNorm {
  public:

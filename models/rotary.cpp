@@ -26,7 +26,8 @@ double magnitude_of(const ModelOptions& o) {
   return mscale(o.rope_factor, 1.0);
 }
 
-/// The pair, a fraction of them included, that makes so many turns in the longest sequence of before.
+/// The pair, a fraction of them included, that makes so many turns in the longest sequence of
+/// before.
 double pair_of_turns(const ModelOptions& o, double turns) {
   const auto length = static_cast<double>(o.rope_original_max_position_embeddings);
   return static_cast<double>(o.rotary_dim()) * std::log(length / (turns * 2 * std::numbers::pi)) /

@@ -9,8 +9,8 @@
 
 namespace enodia {
 
-/// What every token of an MoE layer passes besides its experts: y = FFN(x), or sigmoid(g . x) FFN(x)
-/// with a gate of its own (Qwen2-MoE).
+/// What every token of an MoE layer passes besides its experts: y = FFN(x), or sigmoid(g . x)
+/// FFN(x) with a gate of its own (Qwen2-MoE).
 class SharedExperts {
  public:
   /// What backward needs besides x.

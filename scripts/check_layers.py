@@ -26,14 +26,15 @@ ALLOWED = {
     "models/sequence_layout": "common",
     "models/flops": "common models/model_options models/sequence_layout",
     "models/parameter_list": "common models/model_options",
+    "models/rotary": "common models/model_options",
     "models/kernels": "common",
     "models": "common collectives parallel/placement parallel models/model_options "
-              "models/sequence_layout models/flops models/parameter_list models/kernels",
+              "models/sequence_layout models/flops models/parameter_list models/rotary models/kernels",
     "optim": "common collectives parallel/placement parallel",
     "checkpoint": "common collectives models/model_options models/parameter_list models/flops "
-                  "models/sequence_layout",
+                  "models/sequence_layout models/rotary",
     "trainer": "common collectives collectives/mpi parallel/placement parallel models/model_options "
-               "models/sequence_layout models/flops models/parameter_list models optim checkpoint",
+               "models/sequence_layout models/flops models/parameter_list models/rotary models optim checkpoint",
 }
 FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint", "trainer")
 
@@ -55,7 +56,7 @@ TORCH = r"(torch|ATen|c10)/.*"
 TORCH_FREE = (
     "common/", "collectives/", "parallel/placement/", "checkpoint/", "trainer/config/",
     "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
-    "models/kernels/",
+    "models/rotary.", "models/kernels/",
 )
 EXTERNAL_TARGETS = ("options", "torch", "mpi", "sentencepiece", "oniguruma", "utf8proc",
                     "xxhash")

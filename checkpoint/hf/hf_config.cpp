@@ -49,8 +49,7 @@ class Reader {
     }
     derive_heads();
     read_rope(keys_, family_, config_.model);
-    read_sliding_window(
-        keys_, family_.sliding_window.value_or(HfSlidingWindow()), config_.model);
+    read_sliding_window(keys_, family_.sliding_window.value_or(HfSlidingWindow()), config_.model);
     read_layer_types(keys_, config_.model);
     read_training();
     config_.token_ids = read_token_ids(keys_, family_, config_.model.vocab_size);

@@ -64,13 +64,11 @@ std::span<const HfTrait> common_traits() {
       {"shared_expert_intermediate_size",
        &ModelOptions::shared_expert_intermediate_size,
        "its shared experts are as wide as others"},
-      {"shared_expert_gate",
-       &ModelOptions::shared_expert_gate,
-       "its shared experts have no gate"},
-      {"partial_rotary_factor",
-       &ModelOptions::partial_rotary_factor,
-       "it rotates all of a head"},
-      {"rope_interleave", &ModelOptions::rope_interleave, "it rotates pairs of one dim of each half"},
+      {"shared_expert_gate", &ModelOptions::shared_expert_gate, "its shared experts have no gate"},
+      {"partial_rotary_factor", &ModelOptions::partial_rotary_factor, "it rotates all of a head"},
+      {"rope_interleave",
+       &ModelOptions::rope_interleave,
+       "it rotates pairs of one dim of each half"},
   }};
   return kTraits;
 }
@@ -81,8 +79,7 @@ bool applies(const HfTrait& common, const HfFamily& family) {
   const bool in_traits = std::any_of(family.traits.begin(), family.traits.end(), is_of);
   const bool in_hooks =
       std::find(family.told.begin(), family.told.end(), common.model_key) != family.told.end();
-  const bool in_rope =
-      family.is_partly_rotated && common.model_key == "partial_rotary_factor";
+  const bool in_rope = family.is_partly_rotated && common.model_key == "partial_rotary_factor";
   return !in_keys && !in_traits && !in_hooks && !in_rope;
 }
 

@@ -85,7 +85,7 @@ struct HfFamily {
   /// What transformers takes for keys that are left out, and the values of the traits.
   ModelOptions (*defaults)();
   std::optional<int64_t> bos, eos, pad;  ///< when left out
-  std::span<const HfKey> keys;      ///< besides decoder_keys()
+  std::span<const HfKey> keys;           ///< besides decoder_keys()
   std::span<const HfRequired> required;
   std::span<const std::string_view> idle;  ///< keys without effect, besides those of all families
   std::span<const HfTrait> traits;         ///< besides common_traits(), or with a better reason

@@ -20,9 +20,8 @@ void take_one_number(HfKeys& keys, std::string_view key, std::optional<double>& 
   const Json* value = keys.take(key);
   const auto number = value == nullptr ? std::nullopt : keys.number(key, *value);
   if (number && told && *number != *told) {
-    keys.refuse(key,
-                *value,
-                "differs from another " + std::string(key) + " (" + Json(*told).dump() + ")");
+    keys.refuse(
+        key, *value, "differs from another " + std::string(key) + " (" + Json(*told).dump() + ")");
   }
   if (number) {
     told = number;

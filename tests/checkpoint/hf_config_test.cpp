@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/hf/hf_description.h"
-#include "common/rules.h"
 #include "checkpoint/hf/hf_generation.h"
+#include "common/rules.h"
 
 #include "hf_models.h"
 #include "states.h"
@@ -129,9 +129,9 @@ TEST(HfConfig, ReadsWhatItWrites) {
     const Json written = write_hf_config(config);
     expect_equal(config_of(written), config);
     for (const auto& [key, value] : json.items()) {
-      const bool of_the_writer =
-          key == "transformers_version" || key == "max_window_layers" || key == "rope_scaling" ||
-          key == "layer_types" || key == "mlp_bias" || key == "pretraining_tp";
+      const bool of_the_writer = key == "transformers_version" || key == "max_window_layers" ||
+                                 key == "rope_scaling" || key == "layer_types" ||
+                                 key == "mlp_bias" || key == "pretraining_tp";
       EXPECT_TRUE(of_the_writer || written.contains(key)) << key;
     }
   }
@@ -213,14 +213,16 @@ TEST(HfConfig, HoldsEveryMemberOfAModelOrRefusesIt) {
       {"rope_scaling",
        [](ModelOptions& m) { m.rope_scaling = m.rope_scaling == "yarn" ? "none" : "yarn"; }},
       {"rope_factor", [](ModelOptions& m) { as_yarn(m).rope_factor = 3.5; }},
-      {"rope length", [](ModelOptions& m) { as_yarn(m).rope_original_max_position_embeddings = 7; }},
+      {"rope length",
+       [](ModelOptions& m) { as_yarn(m).rope_original_max_position_embeddings = 7; }},
       {"rope_beta_fast", [](ModelOptions& m) { as_yarn(m).rope_beta_fast = 5; }},
       {"rope_beta_slow", [](ModelOptions& m) { as_yarn(m).rope_beta_slow = 0.5; }},
       {"rope_mscale", [](ModelOptions& m) { as_yarn(m).rope_mscale = 0.3; }},
       {"rope_mscale_all_dim", [](ModelOptions& m) { as_yarn(m).rope_mscale_all_dim = 0.3; }},
       {"rope_attention_factor", [](ModelOptions& m) { as_yarn(m).rope_attention_factor = 1.5; }},
       {"rope_truncate", [](ModelOptions& m) { as_yarn(m).rope_truncate = false; }},
-      {"mla", [](ModelOptions& m) { m.attention = m.is_latent() ? kGroupedQuery : kLatentAttention; }},
+      {"mla",
+       [](ModelOptions& m) { m.attention = m.is_latent() ? kGroupedQuery : kLatentAttention; }},
       {"q_lora_rank", [](ModelOptions& m) { m.q_lora_rank = m.is_latent() ? 0 : m.q_lora_rank; }},
       {"kv_lora_rank", [](ModelOptions& m) { m.kv_lora_rank += m.is_latent() ? 1 : 0; }},
       {"qk_nope_head_dim", [](ModelOptions& m) { m.qk_nope_head_dim += m.is_latent() ? 1 : 0; }},

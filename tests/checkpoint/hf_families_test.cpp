@@ -104,13 +104,14 @@ TEST(HfFamilies, ReadWhatYarnLeavesOutAsTransformersDoes) {
   const Json base = small_deepseek_v2();
   EXPECT_EQ(config_of(with_rope(base, "beta_fast", 0)).model.rope_beta_fast, 32);
   EXPECT_EQ(config_of(with_rope(base, "mscale", nullptr)).model.rope_mscale, 0);
-  for (const auto& [key, value] : std::vector<std::pair<const char*, Json>>{{"factor", nullptr},
-                                                                            {"factor", 0.5},
-                                                                            {"beta_slow", -1},
-                                                                            {"attention_factor", 0},
-                                                                            {"truncate", nullptr},
-                                                                            {"rope_theta", 1},
-                                                                            {"low_freq_factor", 1}}) {
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, Json>>{{"factor", nullptr},
+                                                 {"factor", 0.5},
+                                                 {"beta_slow", -1},
+                                                 {"attention_factor", 0},
+                                                 {"truncate", nullptr},
+                                                 {"rope_theta", 1},
+                                                 {"low_freq_factor", 1}}) {
     EXPECT_NE(refusal_of(with_rope(base, key, value)).find(key), std::string::npos) << key << value;
   }
 }
@@ -202,8 +203,10 @@ TEST(HfFamilies, HoldEveryTensorUnderItsNameInTheFamily) {
 
 TEST(HfFamilies, KeepTheBiasOfExpertsInFloat32) {
   const ScratchFolder scratch;
-  write_hf_model(
-      scratch.path(), config_of(small_deepseek_v3()), NumberedWeights(), {.dtype = DType::kBFloat16});
+  write_hf_model(scratch.path(),
+                 config_of(small_deepseek_v3()),
+                 NumberedWeights(),
+                 {.dtype = DType::kBFloat16});
   const std::string name = "model.layers.2.mlp.gate.e_score_correction_bias";
   EXPECT_EQ(SafetensorsFolder::open(scratch.path()).find(name)->type, "F32");
   EXPECT_EQ(whole_of(HfFolder(scratch.path()), {name, {8}}),

@@ -133,11 +133,8 @@ Result run_on(int ranks, const ModelOptions& options) {
   Result sum;
   std::mutex one;
   run_loopback(ranks, [&](Communicator& world) {
-    const ProcessMesh mesh(world,
-                           {.dp = 1,
-                            .tp = ranks,
-                            .ep = ranks,
-                            .key_value_heads = options.num_key_value_heads});
+    const ProcessMesh mesh(
+        world, {.dp = 1, .tp = ranks, .ep = ranks, .key_value_heads = options.num_key_value_heads});
     run_rank(options, mesh, sum, one);
   });
   return sum;
@@ -242,8 +239,8 @@ class ObviousLatentAttention {
       const at::Tensor q = at::cat({query.slice(1, 0, nope), turned(query.slice(1, nope))}, 1);
       const at::Tensor k = at::cat({key_value.slice(1, 0, nope), key_rope}, 1);
       const at::Tensor scores = q.matmul(k.t()) / std::sqrt(static_cast<double>(o_.key_dim()));
-      out.push_back(at::softmax(scores.masked_fill(future, -INFINITY), -1)
-                        .matmul(key_value.slice(1, nope)));
+      out.push_back(
+          at::softmax(scores.masked_fill(future, -INFINITY), -1).matmul(key_value.slice(1, nope)));
     }
     return x + project(at::cat(out, 1), "o_proj");
   }
@@ -266,10 +263,8 @@ TEST(LatentAttention, AgreesWithItsObviousFormAndAutograd) {
     }
     const std::vector<int64_t> shape{layout().num_tokens(), options.hidden_size};
     sources.push_back(drawn("hidden", shape).requires_grad_(true));
-    const at::Tensor hidden =
-        ObviousLatentAttention(options, leaves).forward(sources.back());
-    const auto gradients =
-        torch::autograd::grad({hidden}, sources, {drawn("grad_hidden", shape)});
+    const at::Tensor hidden = ObviousLatentAttention(options, leaves).forward(sources.back());
+    const auto gradients = torch::autograd::grad({hidden}, sources, {drawn("grad_hidden", shape)});
     Result expected{hidden.detach(), gradients.back(), {}};
     for (size_t i = 0; i < names.size(); ++i) {
       expected.gradients[names[i]] = gradients[i];

@@ -255,9 +255,8 @@ TEST(Rotary, YarnSlowsDownPairsOfFewTurns) {
   EXPECT_NEAR(rotary_of(options).frequencies[1], 0.1 * (0.5 + 0.5 / 4), 1e-15);
   options.rope_mscale = 0.5;
   options.rope_mscale_all_dim = 2;
-  EXPECT_NEAR(rotary_of(options).magnitude,
-              (1 + 0.05 * std::log(4.0)) / (1 + 0.2 * std::log(4.0)),
-              1e-15);
+  EXPECT_NEAR(
+      rotary_of(options).magnitude, (1 + 0.05 * std::log(4.0)) / (1 + 0.2 * std::log(4.0)), 1e-15);
   EXPECT_NEAR(latent_score_factor(options), std::pow(1 + 0.2 * std::log(4.0), 2), 1e-15);
   options.rope_attention_factor = 1.75;
   EXPECT_EQ(rotary_of(options).magnitude, 1.75);

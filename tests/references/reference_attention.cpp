@@ -20,7 +20,8 @@ using TensorList = std::vector<Tensor>;
 // YaRN's frequency of pair j of `dim` dims (arXiv 2309.00071, section 3.2): with r turns within the
 // old length, pairs of many turns stay and pairs of few are slowed down by the factor.
 double yarn_frequency(const ReferenceOptions& o, int64_t j, int64_t dim) {
-  const double plain = 1.0 / std::pow(o.rope_theta, 2.0 * static_cast<double>(j) / static_cast<double>(dim));
+  const double plain =
+      1.0 / std::pow(o.rope_theta, 2.0 * static_cast<double>(j) / static_cast<double>(dim));
   // The pair that makes this many turns: L / (2 pi theta^(2 pair / dim)) = turns.
   const auto pair_of = [&](double turns) {
     return static_cast<double>(dim) / 2 *
@@ -119,8 +120,8 @@ TensorList turned_heads(const ReferenceOptions& o,
     if (o.use_qk_norm && !o.full_qk_norm) {
       head = rms_norm(head, p.at(prefix + letter + "_norm.weight"), o.rms_norm_eps);
     }
-    heads.push_back(
-        rotate(o, head, static_cast<int64_t>(static_cast<double>(o.head_dim) * o.partial_rotary_factor)));
+    heads.push_back(rotate(
+        o, head, static_cast<int64_t>(static_cast<double>(o.head_dim) * o.partial_rotary_factor)));
   }
   return heads;
 }
@@ -136,10 +137,8 @@ Tensor grouped_query(const ReferenceOptions& o,
   TensorList out;
   for (int64_t h = 0; h < o.num_attention_heads; ++h) {
     const int64_t g = h / queries_of_key;
-    out.push_back(attend(q[h],
-                         k[g],
-                         head_of(v, g, o.head_dim),
-                         1.0 / std::sqrt(static_cast<double>(o.head_dim))));
+    out.push_back(attend(
+        q[h], k[g], head_of(v, g, o.head_dim), 1.0 / std::sqrt(static_cast<double>(o.head_dim))));
   }
   return at::cat(out, 1);
 }
@@ -173,8 +172,8 @@ Tensor latent(const ReferenceOptions& o,
   for (int64_t h = 0; h < o.num_attention_heads; ++h) {
     const Tensor query = head_of(queries, h, nope + rope);
     const Tensor key_value = head_of(keys_and_values, h, nope + o.v_head_dim);
-    const Tensor q = at::cat(
-        {query.slice(1, 0, nope), rotate(o, query.slice(1, nope, nope + rope), rope)}, 1);
+    const Tensor q =
+        at::cat({query.slice(1, 0, nope), rotate(o, query.slice(1, nope, nope + rope), rope)}, 1);
     const Tensor k = at::cat({key_value.slice(1, 0, nope), shared_key}, 1);
     out.push_back(attend(q, k, key_value.slice(1, nope, nope + o.v_head_dim), scale));
   }
@@ -201,8 +200,7 @@ Tensor reference_attention(const ReferenceOptions& o,
   return at::cat(segments, 0);
 }
 
-std::map<std::string, std::vector<int64_t>> reference_attention_shapes(
-    const ReferenceOptions& o) {
+std::map<std::string, std::vector<int64_t>> reference_attention_shapes(const ReferenceOptions& o) {
   std::map<std::string, std::vector<int64_t>> shapes;
   const int64_t hidden = o.hidden_size;
   const int64_t heads = o.num_attention_heads;

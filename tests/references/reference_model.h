@@ -42,7 +42,7 @@ struct ReferenceOptions {
   bool attention_bias = false;
   bool attention_output_bias = false;
   bool use_qk_norm = true;
-  bool full_qk_norm = false;  ///< of all heads together, else of each
+  bool full_qk_norm = false;                    ///< of all heads together, else of each
   int64_t shared_expert_intermediate_size = 0;  ///< 0 = num_shared_experts moe_intermediate_size
   bool shared_expert_gate = false;
 
@@ -93,8 +93,8 @@ struct ReferenceOptions {
 /// The tokens of one rank's micro-batch. A rank without tokens is a micro-batch without tokens.
 struct ReferenceMicroBatch {
   std::vector<int64_t> tokens;
-  std::vector<int64_t> labels;           ///< one a token, -1 = none
-  std::vector<int64_t> segment_lengths;  ///< sum to the number of tokens
+  std::vector<int64_t> labels;                 ///< one a token, -1 = none
+  std::vector<int64_t> segment_lengths;        ///< sum to the number of tokens
   std::vector<int64_t> sequence_lengths = {};  ///< likewise; empty = one sequence
   int64_t first_token = 0;                     ///< number of the first token in the run
 };
@@ -108,14 +108,14 @@ struct ReferenceRoute {
 using ReferenceRoutes = std::vector<std::vector<ReferenceRoute>>;
 
 struct ReferenceStep {
-  double loss = 0.0;       ///< mean cross-entropy in nats over the step's valid tokens
-  double aux_loss = 0.0;   ///< L_aux averaged over MoE layers and valid tokens
+  double loss = 0.0;         ///< mean cross-entropy in nats over the step's valid tokens
+  double aux_loss = 0.0;     ///< L_aux averaged over MoE layers and valid tokens
   double device_loss = 0.0;  ///< of groups of experts, averaged likewise
   double z_loss = 0.0;       ///< L_z averaged likewise
   int64_t dropped = 0;       ///< copies of valid tokens without room
-  double objective = 0.0;  ///< what is differentiated: coefficients included, summed over layers
-  double grad_norm = 0.0;  ///< of all gradients, before clipping
-  NamedTensors gradients;  ///< of the objective, before clipping
+  double objective = 0.0;    ///< what is differentiated: coefficients included, summed over layers
+  double grad_norm = 0.0;    ///< of all gradients, before clipping
+  NamedTensors gradients;    ///< of the objective, before clipping
   NamedTensors updated;  ///< the parameters after the step; unchanged when grad_norm is not finite
   NamedTensors exp_avg, exp_avg_sq;  ///< AdamW's moments after the step
 
@@ -130,7 +130,8 @@ struct ReferenceStep {
   double widest_disagreement = 0.0;
   /// Valid tokens of each expert over the step's micro-batches, [MoE layers x E] flattened.
   std::vector<int64_t> load;
-  /// Entropy of the router's probabilities in nats, mean over the step's valid tokens, [MoE layers].
+  /// Entropy of the router's probabilities in nats, mean over the step's valid tokens, [MoE
+  /// layers].
   std::vector<double> router_entropy;
 };
 

@@ -70,10 +70,8 @@ TEST(ConfigErrors, UnknownKeysFindTheirSection) {
   EXPECT_EQ(told("hidden_siz"),
             "unknown key 'router.hidden_siz'; did you mean 'model.hidden_size'?");
   EXPECT_EQ(told("top_k"), "unknown key 'router.top_k'; did you mean 'model.num_experts_per_tok'?");
-  EXPECT_EQ(told("bias"),
-            "unknown key 'router.bias'; keys of router are " + kRouterKeys);
-  EXPECT_EQ(told("\"a\\nb\""),
-            "unknown key 'router.a\\x0ab'; keys of router are " + kRouterKeys);
+  EXPECT_EQ(told("bias"), "unknown key 'router.bias'; keys of router are " + kRouterKeys);
+  EXPECT_EQ(told("\"a\\nb\""), "unknown key 'router.a\\x0ab'; keys of router are " + kRouterKeys);
 }
 
 TEST(ConfigErrors, UnknownSectionsAreGuessed) {

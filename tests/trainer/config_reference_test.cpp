@@ -40,7 +40,7 @@ std::string refusal_of(const std::string& topic) {
 TEST(ConfigReference, FindsKeysByPathNameAndSection) {
   EXPECT_THAT(paths_of(find_reference("optim.lr")), ElementsAre("optim.lr"));
   EXPECT_THAT(paths_of(find_reference("lr")), ElementsAre("optim.lr"));
-  EXPECT_THAT(paths_of(find_reference("parallel")), 
+  EXPECT_THAT(paths_of(find_reference("parallel")),
               ElementsAre("parallel.dp", "parallel.tp", "parallel.ep", "parallel.zero1"));
   EXPECT_THAT(paths_of(find_reference("train")), Contains("train.steps"));  // not data.train
 }
@@ -57,13 +57,14 @@ TEST(ConfigReference, SuggestsWhatWasMeant) {
 
 TEST(ConfigReference, TellsTypeDefaultMeaningAndRules) {
   const std::vector<KeyReference> keys = find_reference("model.num_key_value_heads");
-  EXPECT_EQ(write_key(keys.at(0)),
-            "model.num_key_value_heads: key and value heads; divides num_attention_heads\n"
-            "  value    an integer from 1 to 65536\n"
-            "  default  4\n"
-            "  rules    model.num_key_value_heads must equal model.num_attention_heads with attention: "
-            "mla, whose heads have keys of their own\n"
-            "           model.num_key_value_heads must divide model.num_attention_heads\n");
+  EXPECT_EQ(
+      write_key(keys.at(0)),
+      "model.num_key_value_heads: key and value heads; divides num_attention_heads\n"
+      "  value    an integer from 1 to 65536\n"
+      "  default  4\n"
+      "  rules    model.num_key_value_heads must equal model.num_attention_heads with attention: "
+      "mla, whose heads have keys of their own\n"
+      "           model.num_key_value_heads must divide model.num_attention_heads\n");
   EXPECT_THAT(write_key(find_reference("train.steps").at(0)),
               HasSubstr("\n  default  none; it must be set\n"));
   EXPECT_THAT(write_key(find_reference("run.dir").at(0)), HasSubstr("\n  default  derived\n"));

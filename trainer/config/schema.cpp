@@ -203,7 +203,10 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.num_key_value_heads,
             integer(1, kMaxCount),
             "key and value heads; divides num_attention_heads");
-  model.key("head_dim", o.head_dim, integer(2, kMaxCount), "width of a head; even; mla has widths of its own");
+  model.key("head_dim",
+            o.head_dim,
+            integer(2, kMaxCount),
+            "width of a head; even; mla has widths of its own");
   model.key("intermediate_size",
             o.intermediate_size,
             integer(1, kMaxWidth),
@@ -253,19 +256,18 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.n_group,
             integer(1, kMaxCount),
             "groups that experts are in, as many in each; 1 = no groups");
-  model.key("topk_group",
-            o.topk_group,
-            integer(1, kMaxCount),
-            "groups that a token's experts come from");
+  model.key(
+      "topk_group", o.topk_group, integer(1, kMaxCount), "groups that a token's experts come from");
   model.key("group_score",
             o.group_score,
             one_of<std::string>({"top2_sum", "max"}, {"top2_sum", "max"}),
             "by what groups are chosen: the sum of their two largest scores, or the largest");
-  model.key("use_expert_bias",
-            o.use_expert_bias,
-            flag(),
-            "a bias on each expert's score, for the choice alone, moved against its load after each "
-            "step");
+  model.key(
+      "use_expert_bias",
+      o.use_expert_bias,
+      flag(),
+      "a bias on each expert's score, for the choice alone, moved against its load after each "
+      "step");
   describe_rotary(model, o);
   model.key("rms_norm_eps", o.rms_norm_eps, above(0), "added to the mean square in RMSNorm");
   model.key(
@@ -293,10 +295,11 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.dtype,
             one_of<DType>({"float32", "float64"}, {DType::kFloat32, DType::kFloat64}),
             "type of weights and computation; float64 is for proofs");
-  model.key("attention",
-            o.attention,
-            one_of(parts.attentions),
-            "grouped_query, or mla (multi-head latent attention); docs/extending.md says how to add one");
+  model.key(
+      "attention",
+      o.attention,
+      one_of(parts.attentions),
+      "grouped_query, or mla (multi-head latent attention); docs/extending.md says how to add one");
   model.key("router",
             o.router,
             one_of(parts.routers),
@@ -314,10 +317,9 @@ void describe(Section router, RouterOptions& o) {
   router.key("aux_loss_coef", o.aux_loss_coef, at_least(0), "weight of the load-balance loss");
   router.key("aux_loss_scope",
              o.aux_loss_scope,
-             one_of<AuxLossScope>({"micro_batch", "sequence", "global_batch"},
-                                  {AuxLossScope::kMicroBatch,
-                                   AuxLossScope::kSequence,
-                                   AuxLossScope::kGlobalBatch}),
+             one_of<AuxLossScope>(
+                 {"micro_batch", "sequence", "global_batch"},
+                 {AuxLossScope::kMicroBatch, AuxLossScope::kSequence, AuxLossScope::kGlobalBatch}),
              "tokens among which the load-balance loss evens out: of each micro-batch, of each "
              "sequence, or of all ranks in the step so far");
   router.key("device_loss_coef",
@@ -352,11 +354,12 @@ void describe(Section router, RouterOptions& o) {
 }
 
 void describe(Section parallel, ParallelOptions& o) {
-  parallel.key("dp",
-               o.dp,
-               integer_or_auto(kMaxCount),
-               "data parallel groups of tp ranks, each with micro-batches of its own; auto makes as "
-               "many as there are ranks for");
+  parallel.key(
+      "dp",
+      o.dp,
+      integer_or_auto(kMaxCount),
+      "data parallel groups of tp ranks, each with micro-batches of its own; auto makes as "
+      "many as there are ranks for");
   parallel.key("tp",
                o.tp,
                integer(1, kMaxCount),
@@ -366,12 +369,12 @@ void describe(Section parallel, ParallelOptions& o) {
                o.ep,
                integer_or_auto(kMaxCount),
                "ranks that share the experts of a layer; divides the ranks, auto takes all");
-  parallel.key("zero1",
-               o.zero1,
-               one_of<Zero1>({"off", "rows", "parameters"},
-                             {Zero1::kOff, Zero1::kRows, Zero1::kParameters}),
-               "cuts the optimizer's state of what is no expert among the ranks that hold the same: "
-               "by rows of a parameter, or by whole parameters");
+  parallel.key(
+      "zero1",
+      o.zero1,
+      one_of<Zero1>({"off", "rows", "parameters"}, {Zero1::kOff, Zero1::kRows, Zero1::kParameters}),
+      "cuts the optimizer's state of what is no expert among the ranks that hold the same: "
+      "by rows of a parameter, or by whole parameters");
 }
 
 void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {
