@@ -53,6 +53,31 @@ add_library(enodia::mpi ALIAS enodia_mpi)
 target_link_libraries(enodia_mpi INTERFACE MPI::MPI_C)
 target_compile_definitions(enodia_mpi INTERFACE OMPI_SKIP_MPICXX)
 
+# NCCL: its header and CUDA's, to compile with. The libraries serve enodia_nccl_link_check alone.
+add_library(enodia_nccl INTERFACE)
+add_library(enodia::nccl ALIAS enodia_nccl)
+set(ENODIA_NCCL OFF)
+set(ENODIA_NCCL_STATE "left out")
+if(NOT ENODIA_WITH_NCCL STREQUAL "OFF")
+  find_path(ENODIA_CUDA_INCLUDE_DIR cuda_runtime_api.h PATHS /usr/local/cuda PATH_SUFFIXES include)
+  find_path(ENODIA_NCCL_INCLUDE_DIR nccl.h PATHS /usr/local/cuda PATH_SUFFIXES include)
+  find_library(ENODIA_CUDART_LIBRARY cudart PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
+  find_library(ENODIA_NCCL_LIBRARY nccl PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
+  if(ENODIA_CUDA_INCLUDE_DIR AND ENODIA_NCCL_INCLUDE_DIR)
+    set(ENODIA_NCCL ON)
+    set(ENODIA_NCCL_STATE "with ${ENODIA_NCCL_INCLUDE_DIR}/nccl.h")
+    target_include_directories(enodia_nccl SYSTEM INTERFACE
+      ${ENODIA_NCCL_INCLUDE_DIR} ${ENODIA_CUDA_INCLUDE_DIR})
+    target_compile_definitions(enodia_nccl INTERFACE ENODIA_WITH_NCCL)
+  elseif(ENODIA_WITH_NCCL STREQUAL "ON")
+    message(FATAL_ERROR "ENODIA_WITH_NCCL is ON, but nccl.h (${ENODIA_NCCL_INCLUDE_DIR}) or "
+      "cuda_runtime_api.h (${ENODIA_CUDA_INCLUDE_DIR}) was not found. Install them, or pass "
+      "-DENODIA_NCCL_INCLUDE_DIR=... and -DENODIA_CUDA_INCLUDE_DIR=..., or -DENODIA_WITH_NCCL=OFF.")
+  else()
+    set(ENODIA_NCCL_STATE "left out, without nccl.h or cuda_runtime_api.h")
+  endif()
+endif()
+
 add_library(enodia_sentencepiece INTERFACE)
 add_library(enodia::sentencepiece ALIAS enodia_sentencepiece)
 target_include_directories(enodia_sentencepiece SYSTEM INTERFACE ${SENTENCEPIECE_INCLUDE_DIR})

@@ -44,10 +44,9 @@ void check_messages(std::span<const Message> sends,
   }
 }
 
-void copy_own_messages(std::span<const Message> sends,
-                       std::span<const Message> receives,
-                       int rank,
-                       const Queue& queue) {
+std::vector<std::pair<Buffer, Buffer>> own_messages(std::span<const Message> sends,
+                                                    std::span<const Message> receives,
+                                                    int rank) {
   const std::vector<Buffer> from = buffers_with(sends, rank);
   const std::vector<Buffer> to = buffers_with(receives, rank);
   ENODIA_CHECK_EQ(from.size(),
@@ -55,15 +54,27 @@ void copy_own_messages(std::span<const Message> sends,
                   "sends of rank ",
                   rank,
                   " to itself and receives from itself must pair up within one exchange");
+  std::vector<std::pair<Buffer, Buffer>> pairs;
   for (size_t i = 0; i < from.size(); ++i) {
     if (!fit(from[i], to[i])) {
       throw CommError(describe_mismatch(rank, from[i], rank, to[i]));
     }
-    if (from[i].data != to[i].data) {  // in place there is nothing to do
-      queue.copy(to[i].data, from[i].data, static_cast<size_t>(from[i].bytes()));
+    if (from[i].count > 0 && from[i].data != to[i].data) {
+      pairs.emplace_back(from[i], to[i]);
     }
   }
-  if (!from.empty()) {
+  return pairs;
+}
+
+void copy_own_messages(std::span<const Message> sends,
+                       std::span<const Message> receives,
+                       int rank,
+                       const Queue& queue) {
+  const auto pairs = own_messages(sends, receives, rank);
+  for (const auto& [from, to] : pairs) {
+    queue.copy(to.data, from.data, static_cast<size_t>(from.bytes()));
+  }
+  if (!pairs.empty()) {
     synchronize(queue);
   }
 }

@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "collectives/communicator.h"
@@ -17,8 +18,14 @@ void check_messages(std::span<const Message> sends,
                     std::span<const Message> receives,
                     int world_size);
 
-/// Copies what `rank` sends to itself, the i-th send to the i-th receive, and returns when that is
-/// done. Throws UsageError when their numbers differ, CommError when a pair does not fit.
+/// What `rank` sends to itself and where: the i-th send with the i-th receive, without those that
+/// have nothing to copy (no elements, or in place). Throws UsageError when their numbers differ,
+/// CommError when a pair does not fit.
+std::vector<std::pair<Buffer, Buffer>> own_messages(std::span<const Message> sends,
+                                                    std::span<const Message> receives,
+                                                    int rank);
+
+/// Copies the own messages and returns when that is done. Throws as own_messages.
 void copy_own_messages(std::span<const Message> sends,
                        std::span<const Message> receives,
                        int rank,

@@ -39,10 +39,10 @@ Work all_gather(Communicator& communicator,
                 const Buffer& receive,
                 const Queue& after = Queue());
 
-/// Every rank contributes the sum of `counts` elements, one piece for each rank one after the other;
-/// rank r gets the sum of all ranks' pieces r, added in rank order in the wide type, in `mine`
-/// (counts[r] elements, which may be its own piece of `contribution`). The sum is made when the Work
-/// is waited for. The bits are those that fixed_order_all_reduce gives. Host memory.
+/// Every rank contributes the sum of `counts` elements, one piece for each rank one after the
+/// other; rank r gets the sum of all ranks' pieces r, added in rank order in the wide type, in
+/// `mine` (counts[r] elements, which may be its own piece of `contribution`). The sum is made when
+/// the Work is waited for. The bits are those that fixed_order_all_reduce gives. Host memory.
 Work reduce_scatter(Communicator& communicator,
                     const Buffer& contribution,
                     std::span<const int64_t> counts,

@@ -25,8 +25,8 @@ struct Message {
 };
 
 /// A group of ranks that talk to each other. Backends: mpi, loopback (ranks as threads of one
-/// process). Everything else (all-to-all, gathers, reductions in a fixed order) is a free function
-/// on `exchange`, in collectives.h.
+/// process), nccl (device memory). Everything else (all-to-all, gathers, reductions in a fixed
+/// order) is a free function on `exchange`, in collectives.h.
 ///
 /// All ranks of the communicator call its operations in the same order. Operations never depend on
 /// the others' progress beyond that: counts may differ and be zero, counts above INT_MAX work, and
@@ -46,7 +46,8 @@ class Communicator {
                         const Queue& after = Queue()) = 0;
 
   /// Combines the buffers of all ranks; every rank gets the same bits. The default is
-  /// fixed_order_all_reduce (rank order, float64 never narrowed, bfloat16 summed in float32).
+  /// fixed_order_all_reduce (rank order, float64 never narrowed, bfloat16 summed in float32); nccl
+  /// has its own order and roundings.
   virtual Work all_reduce(Buffer inout, ReduceOp op, const Queue& after = Queue());
 
   virtual Work broadcast(Buffer inout, int root, const Queue& after = Queue()) = 0;

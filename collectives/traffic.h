@@ -16,11 +16,8 @@ enum class Traffic : uint8_t {
   kGradients,  ///< dense gradients
 };
 
-constexpr std::array kAllTraffic{Traffic::kControl,
-                                 Traffic::kTensor,
-                                 Traffic::kTokens,
-                                 Traffic::kReplicas,
-                                 Traffic::kGradients};
+constexpr std::array kAllTraffic{
+    Traffic::kControl, Traffic::kTensor, Traffic::kTokens, Traffic::kReplicas, Traffic::kGradients};
 
 /// "control", "tensor", "tokens", "replicas", "gradients".
 constexpr std::string_view name_of(Traffic traffic) {

@@ -26,16 +26,15 @@ at::Tensor AutogradBlock::run(const BlockState& state,
                               LocalGraph* graph) {
   at::Tensor out = module_.forward(
       [&](const at::Tensor& x) { return forward_(x, state.layout); }, hidden, graph);
-  ENODIA_CHECK(
-      out.sizes() == hidden.sizes() && out.scalar_type() == hidden.scalar_type(),
-      "a block must keep the shape and type of hidden, ",
-      hidden.sizes(),
-      " of ",
-      hidden.scalar_type(),
-      ", but gave ",
-      out.sizes(),
-      " of ",
-      out.scalar_type());
+  ENODIA_CHECK(out.sizes() == hidden.sizes() && out.scalar_type() == hidden.scalar_type(),
+               "a block must keep the shape and type of hidden, ",
+               hidden.sizes(),
+               " of ",
+               hidden.scalar_type(),
+               ", but gave ",
+               out.sizes(),
+               " of ",
+               out.scalar_type());
   return out;
 }
 

@@ -39,7 +39,8 @@ struct LossSums {
 
 /// What the micro-batches of a step so far have sent to the experts, over all ranks.
 struct StepCounts {
-  /// [MoE layers]: copies of valid tokens for each of the E experts, and the number of those tokens.
+  /// [MoE layers]: copies of valid tokens for each of the E experts, and the number of those
+  /// tokens.
   std::vector<std::vector<int64_t>> by_layer;
 };
 
@@ -47,10 +48,10 @@ struct StepCounts {
 struct MoeLoad {
   /// [E] copies of this rank's valid tokens for each expert, before any are dropped.
   std::vector<int64_t> valid_copies;
-  int64_t dropped = 0;                ///< of them
-  int64_t computed_rows = 0;          ///< token copies that this rank's experts computed
-  double entropy = 0;                 ///< router_entropy of this rank's valid tokens
-  double margin = 0;                  ///< Route::margin of this rank's tokens
+  int64_t dropped = 0;        ///< of them
+  int64_t computed_rows = 0;  ///< token copies that this rank's experts computed
+  double entropy = 0;         ///< router_entropy of this rank's valid tokens
+  double margin = 0;          ///< Route::margin of this rank's tokens
 };
 
 /// What a block keeps from forward to backward.
@@ -65,13 +66,13 @@ struct SavedState {
 /// parallel group share: Tr are this rank's own. D model dim.
 struct BlockState {
   StepContext context;
-  SequenceParallel cut;   ///< which tokens are this rank's own
-  at::Tensor tokens;      ///< [T] int64
-  at::Tensor labels;      ///< [T] int64, -1 = none; undefined when only logits are wanted
-  int64_t num_valid = 0;  ///< labels that are not -1
-  SequenceLayout layout;  ///< of all T
-  int64_t first_token = 0;   ///< number of the first of the T tokens in the run
-  at::Tensor sequence_of;    ///< [T] int64, the sequence that each token is of, from 0
+  SequenceParallel cut;     ///< which tokens are this rank's own
+  at::Tensor tokens;        ///< [T] int64
+  at::Tensor labels;        ///< [T] int64, -1 = none; undefined when only logits are wanted
+  int64_t num_valid = 0;    ///< labels that are not -1
+  SequenceLayout layout;    ///< of all T
+  int64_t first_token = 0;  ///< number of the first of the T tokens in the run
+  at::Tensor sequence_of;   ///< [T] int64, the sequence that each token is of, from 0
   int64_t num_sequences = 1;
   StepCounts* so_far = nullptr;  ///< in training
   /// Rows whose logits the head shall return when there are no labels, [N] int64.

@@ -65,9 +65,8 @@ Decoder::Decoder(const ModelOptions& options,
   const auto next_index = [this] { return static_cast<int>(blocks_.size()); };
   const Slice vocabulary = registry_.place().share(options.vocab_size);
   const auto add_vocabulary = [&](const std::string& name) -> const DenseParameter& {
-    return registry_.add_dense({{name, options.vocab_size, vocabulary}},
-                               options.hidden_size,
-                               {.holders = Holders::kData});
+    return registry_.add_dense(
+        {{name, options.vocab_size, vocabulary}}, options.hidden_size, {.holders = Holders::kData});
   };
   // A tied head adds to the embedding, which comes first: its gradients are final with block 0.
   const DenseParameter& embedding = add_vocabulary("model.embed_tokens.weight");

@@ -39,9 +39,9 @@ class Decoder {
   /// Fresh parameters, the same for every layout. Collective.
   void initialize(uint64_t seed);
   /// After masters changed, each on the ranks that update it: makes what is computed with equal to
-  /// them. After a step, `tokens` [MoE layers, E] are the copies of its valid tokens for each expert,
-  /// and move the biases of experts (arXiv 2408.15664, algorithm 1). Collective. Weights change here
-  /// only.
+  /// them. After a step, `tokens` [MoE layers, E] are the copies of its valid tokens for each
+  /// expert, and move the biases of experts (arXiv 2408.15664, algorithm 1). Collective. Weights
+  /// change here only.
   void commit_step(std::span<const int64_t> tokens = {});
   /// How often weights changed. What a forward saved is good for a backward of the same generation
   /// alone.

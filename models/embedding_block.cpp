@@ -11,7 +11,8 @@ namespace {
 
 /// The places of the tokens that a part of the vocabulary knows, [N].
 at::Tensor known_places(const at::Tensor& tokens, const Slice& vocabulary) {
-  return at::nonzero((tokens >= vocabulary.first).logical_and(tokens < vocabulary.end())).squeeze(1);
+  return at::nonzero((tokens >= vocabulary.first).logical_and(tokens < vocabulary.end()))
+      .squeeze(1);
 }
 
 }  // namespace

@@ -8,11 +8,11 @@ FeedForward::FeedForward(const std::string& name,
                          int64_t hidden_size,
                          int64_t width,
                          ParameterRegistry& registry)
-    : gate_up_(registry.add_dense(
-          {{name + ".gate_proj.weight", width, registry.place().share(width)},
-           {name + ".up_proj.weight", width, registry.place().share(width)}},
-          hidden_size,
-          {.holders = Holders::kData})),
+    : gate_up_(
+          registry.add_dense({{name + ".gate_proj.weight", width, registry.place().share(width)},
+                              {name + ".up_proj.weight", width, registry.place().share(width)}},
+                             hidden_size,
+                             {.holders = Holders::kData})),
       down_(registry.add_dense(
           {{name + ".down_proj.weight", hidden_size}},
           width,
@@ -81,7 +81,8 @@ void DenseMlpBlock::recompute(BlockState& state, int /*phase*/) {
 
 void DenseMlpBlock::backward(BlockState& state, int /*phase*/) {
   const Saved& saved = state.saved<Saved>(index_);
-  const at::Tensor grad_normed = mlp_.backward(state.cut, state.grad_hidden, saved.normed, saved.gate_up);
+  const at::Tensor grad_normed =
+      mlp_.backward(state.cut, state.grad_hidden, saved.normed, saved.gate_up);
   at::Tensor norm_grad = norm_.grad;
   state.grad_hidden =
       ops::rms_norm_backward(grad_normed, saved.hidden, norm_.value, saved.rstd, norm_grad)

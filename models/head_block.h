@@ -12,9 +12,9 @@ namespace enodia {
 /// Final norm, language-model head and cross-entropy. With labels it adds to the losses and, when
 /// training, computes the gradients at once, chunk by chunk of rows, so that no [T, V] tensor ever
 /// exists; its backward only hands the gradient on. In a tensor-parallel group each rank has the
-/// logits of its part of the vocabulary for all T tokens (Megatron-LM, arXiv 1909.08053, section 3). Without labels it returns logits of the wanted
-/// rows. A loss of one's own takes the place of cross-entropy in what is trained, not in what is
-/// reported as such.
+/// logits of its part of the vocabulary for all T tokens (Megatron-LM, arXiv 1909.08053, section
+/// 3). Without labels it returns logits of the wanted rows. A loss of one's own takes the place of
+/// cross-entropy in what is trained, not in what is reported as such.
 class HeadBlock : public Block {
  public:
   /// `weight` holds the rows `vocabulary` of [V, D]: the head's own or, tied, the embedding's. An

@@ -254,8 +254,8 @@ void MoeBlock::count_for_losses(const BlockState& state, Saved& saved) const {
   at::Tensor copies =
       at::zeros({by_sequence ? state.num_sequences : 1, options_.num_experts}, at::kLong);
   add_valid_copies(saved.route.chosen_ids, valid, set_of, copies);
-  const at::Tensor tokens =
-      at::zeros({copies.size(0), 1}, at::kLong).index_add_(0, set_of, valid.to(at::kLong).unsqueeze(1));
+  const at::Tensor tokens = at::zeros({copies.size(0), 1}, at::kLong)
+                                .index_add_(0, set_of, valid.to(at::kLong).unsqueeze(1));
   // The last column counts the valid tokens.
   saved.counts = at::cat({copies, tokens}, 1);
   if (router_options_.aux_loss_scope == AuxLossScope::kGlobalBatch) {
@@ -376,8 +376,7 @@ void MoeBlock::combine(BlockState& state, Saved& saved) {
 void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
   saved.rows = dispatcher_.send(saved.map, state.grad_hidden);
   if (shared_) {
-    saved.grad_shared =
-        shared_->backward(state.cut, state.grad_hidden, saved.normed, saved.shared);
+    saved.grad_shared = shared_->backward(state.cut, state.grad_hidden, saved.normed, saved.shared);
   }
 }
 

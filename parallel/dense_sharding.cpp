@@ -28,8 +28,9 @@ std::vector<int64_t> cut_bucket(const Slice& bucket,
   int64_t begin = bucket.first;
   for (int holder = 0; holder < holders; ++holder) {
     const int64_t even = bucket.first + share_of(bucket.count, holders, holder).end();
-    const int64_t end =
-        holder + 1 == holders ? bucket.end() : std::max(begin, nearest_cut(even, parameters, whole));
+    const int64_t end = holder + 1 == holders
+                            ? bucket.end()
+                            : std::max(begin, nearest_cut(even, parameters, whole));
     counts.push_back(end - begin);
     begin = end;
   }

@@ -7,8 +7,8 @@
 
 namespace enodia {
 
-/// By what ZeRO stage 1 cuts the optimizer's state of dense parameters among the ranks that hold the
-/// same copies (arXiv 1910.02054, section 5.1).
+/// By what ZeRO stage 1 cuts the optimizer's state of dense parameters among the ranks that hold
+/// the same copies (arXiv 1910.02054, section 5.1).
 enum class Zero1 : uint8_t {
   kOff,         ///< every holder keeps all of it
   kRows,        ///< a rank keeps some rows of a parameter
@@ -28,7 +28,7 @@ struct DenseSharding {
 /// holders: holder i owns counts[i] of its elements, one share after the other.
 struct GradientBucket {
   Slice elements;
-  int block = 0;  ///< of the decoder: final once this block's backward is over
+  int block = 0;                ///< of the decoder: final once this block's backward is over
   std::vector<int64_t> counts;  ///< [holders]
 };
 

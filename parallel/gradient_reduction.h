@@ -11,9 +11,9 @@ namespace enodia {
 
 /// Sums the gradients of dense parameters over the ranks that hold the same copies, in rank order,
 /// while backward goes on, bucket by bucket. Under ZeRO-1 a rank gets the sums of what it owns
-/// alone, else of all; the bits of a sum are the same. The objective already carries 1/N, so nothing
-/// is divided here. Every element's bits are the same for any size of buckets. All calls are
-/// collective.
+/// alone, else of all; the bits of a sum are the same. The objective already carries 1/N, so
+/// nothing is divided here. Every element's bits are the same for any size of buckets. All calls
+/// are collective.
 class GradientReduction {
  public:
   GradientReduction(const ProcessMesh& mesh, const ParameterRegistry& registry);

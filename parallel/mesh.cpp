@@ -71,13 +71,13 @@ ProcessMesh::ProcessMesh(Communicator& world, const Layout& layout, const Decora
   for (const Holders holders : kAllHolders) {
     if (place_.canonical_of(holders) == holders) {
       // The first rank of a group of holders lies in the first tensor-parallel group.
-      const int color = holders == Holders::kWorld  ? 0
-                        : holders == Holders::kData ? place_.tensor_rank
-                                                    : heads_of(layout.key_value_heads,
-                                                               layout.key_value_heads,
-                                                               layout.tp,
-                                                               place_.tensor_rank)
-                                                          .first_holder;
+      const int color =
+          holders == Holders::kWorld ? 0
+          : holders == Holders::kData
+              ? place_.tensor_rank
+              : heads_of(
+                    layout.key_value_heads, layout.key_value_heads, layout.tp, place_.tensor_rank)
+                    .first_holder;
       gradients_[static_cast<size_t>(holders)] = make(color, Traffic::kGradients);
     }
   }

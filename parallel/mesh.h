@@ -90,7 +90,8 @@ class ProcessMesh {
   Layout layout_;
   RankPlace place_;
   std::unique_ptr<Communicator> control_, tensor_, tokens_, replicas_;
-  std::array<std::unique_ptr<Communicator>, kAllHolders.size()> gradients_;  // null if not canonical
+  std::array<std::unique_ptr<Communicator>, kAllHolders.size()>
+      gradients_;  // null if not canonical
 };
 
 }  // namespace enodia

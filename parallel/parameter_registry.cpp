@@ -21,10 +21,8 @@ int64_t product(const std::vector<int64_t>& sizes) {
 
 /// Elements of one row of the box.
 int64_t row_elements(const LogicalParameter& parameter) {
-  return std::accumulate(parameter.size.begin() + 1,
-                         parameter.size.end(),
-                         int64_t{1},
-                         std::multiplies<>());
+  return std::accumulate(
+      parameter.size.begin() + 1, parameter.size.end(), int64_t{1}, std::multiplies<>());
 }
 
 /// Element (r, c) of the box is number (offset + r) * columns + offset + c of the whole.
@@ -189,8 +187,7 @@ void ParameterRegistry::assign_owners(Holders holders) {
         flat.push_back({{p->first, p->numel()}, std::max<int64_t>(1, row_elements(*p))});
       }
     }
-    bucket.counts =
-        cut_bucket(bucket.elements, flat, group.size, sharding_.zero1 != Zero1::kRows);
+    bucket.counts = cut_bucket(bucket.elements, flat, group.size, sharding_.zero1 != Zero1::kRows);
     const auto begin = std::accumulate(
         bucket.counts.begin(), bucket.counts.begin() + group.index, bucket.elements.first);
     kept.push_back({begin, bucket.counts[group.index]});

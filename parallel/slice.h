@@ -12,8 +12,8 @@ struct Slice {
   bool operator==(const Slice&) const = default;
 };
 
-/// The share that part `index` of `parts` has of `total` places: contiguous, in order of index, sizes
-/// differ by at most one and may be zero.
+/// The share that part `index` of `parts` has of `total` places: contiguous, in order of index,
+/// sizes differ by at most one and may be zero.
 Slice share_of(int64_t total, int parts, int index);
 
 /// The heads of one rank of a tensor-parallel group of `tp`. Query head h reads key/value head
@@ -25,9 +25,9 @@ struct HeadShare {
   int first_holder = 0, holders = 1;
 };
 
-/// With G >= tp each rank gets whole key/value heads and their query heads. With G < tp rank r holds
-/// key/value head r G / tp, and the ranks that hold it share its query heads; one may get none. G
-/// divides H. As Megatron-LM replicates key/value heads, without its rules of divisibility.
+/// With G >= tp each rank gets whole key/value heads and their query heads. With G < tp rank r
+/// holds key/value head r G / tp, and the ranks that hold it share its query heads; one may get
+/// none. G divides H. As Megatron-LM replicates key/value heads, without its rules of divisibility.
 HeadShare heads_of(int64_t query_heads, int64_t key_value_heads, int tp, int rank);
 
 }  // namespace enodia

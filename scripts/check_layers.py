@@ -20,6 +20,7 @@ ALLOWED = {
     "common": "",
     "collectives": "common",
     "collectives/mpi": "common collectives",
+    "collectives/nccl": "common collectives",
     "parallel/placement": "common",
     "parallel": "common collectives parallel/placement",
     "models/model_options": "common",
@@ -32,9 +33,10 @@ ALLOWED = {
               "models/sequence_layout models/flops models/parameter_list models/rotary models/kernels",
     "optim": "common collectives parallel/placement parallel",
     "checkpoint": "common collectives models/model_options models/parameter_list models/flops "
-                  "models/sequence_layout models/rotary",
-    "trainer": "common collectives collectives/mpi parallel/placement parallel models/model_options "
-               "models/sequence_layout models/flops models/parameter_list models/rotary models optim checkpoint",
+                  "models/rotary models/sequence_layout",
+    "trainer": "common collectives collectives/mpi collectives/nccl parallel/placement parallel "
+               "models/model_options models/sequence_layout models/flops models/parameter_list "
+               "models/rotary models optim checkpoint",
 }
 FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint", "trainer")
 
@@ -43,7 +45,9 @@ HEADERS = [
     (r"mpi\.h", ("collectives/mpi/", "tests/mpi_main")),
     (r"collectives/mpi/.*", ("collectives/mpi/", "trainer/commands/", "trainer/command_line.cpp",
                            "trainer/program.cpp", "tests/")),
-    (r"nccl\.h", ()),
+    (r"(nccl|cuda_runtime|cuda_runtime_api)\.h", ("collectives/nccl/",)),
+    (r"collectives/nccl/.*", ("collectives/nccl/", "trainer/commands/", "trainer/program.cpp",
+                            "tests/collectives/")),
     (r"torch/(torch|all)\.h", ()),
     (r"yaml-cpp/.*", ("trainer/config/",)),
     (r"sentencepiece.*", ("trainer/data/",)),
@@ -58,7 +62,7 @@ TORCH_FREE = (
     "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
     "models/rotary.", "models/kernels/",
 )
-EXTERNAL_TARGETS = ("options", "torch", "mpi", "sentencepiece", "oniguruma", "utf8proc",
+EXTERNAL_TARGETS = ("options", "torch", "mpi", "nccl", "sentencepiece", "oniguruma", "utf8proc",
                     "xxhash")
 
 
@@ -164,6 +168,7 @@ LEGAL = {
     "common/error.h": "#include <string>",
     "common/log.cpp": "#include <spdlog/spdlog.h>",
     "collectives/mpi/mpi_world.cpp": "#include <mpi.h>",
+    "collectives/nccl/nccl_table.h": "#include <nccl.h>",
     "models/decoder.h": '#include <ATen/core/Tensor.h>\n#include "parallel/expert_store.h"',
     "models/model_options.h": '#include "common/error.h"',
     "checkpoint/native.h": '#include "models/model_options.h"\n#include "collectives/work.h"',
@@ -192,7 +197,11 @@ FAULTS = [
     ("parallel/a.cpp", "#include <mpi.h>", "mpi.h is only for"),
     ("tests/common/a_test.cpp", "#include <mpi.h>", "mpi.h is only for"),
     ("trainer/step/a.cpp", '#include "collectives/mpi/mpi_world.h"', "is only for"),
-    ("parallel/a.cpp", "#include <nccl.h>", "is only for no file"),
+    ("parallel/a.cpp", "#include <nccl.h>", "nccl.h is only for collectives/nccl/"),
+    ("tests/collectives/a_test.cpp", "#include <nccl.h>", "nccl.h is only for collectives/nccl/"),
+    ("parallel/a.cpp", "#include <cuda_runtime_api.h>", "is only for collectives/nccl/"),
+    ("trainer/step/a.cpp", '#include "collectives/nccl/nccl_link.h"', "is only for"),
+    ("collectives/nccl/a.cpp", '#include "parallel/mesh.h"', "collectives/nccl must not see"),
     ("models/a.cpp", "#include <torch/torch.h>", "is only for no file"),
     ("trainer/data/a.cpp", "#include <yaml-cpp/yaml.h>", "is only for trainer/config/"),
     ("trainer/step/a.cpp", "#include <sentencepiece_processor.h>", "is only for trainer/data/"),

@@ -16,6 +16,10 @@ case ${1:-} in
 esac
 
 cmake --preset "$preset" > /dev/null
+# Only where nccl.h is found.
+if ninja -C "build-$preset" -t query collectives_nccl_test > /dev/null 2>&1; then
+  tests+=(collectives_nccl_test)
+fi
 ninja -C "build-$preset" "${tests[@]}"
 names=$(IFS='|'; echo "${tests[*]}")
 # ASan takes the first word: an allocation that fails is an error to be told, as without it.

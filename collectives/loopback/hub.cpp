@@ -1,5 +1,6 @@
 #include "collectives/loopback/hub.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "collectives/backend.h"
@@ -11,6 +12,9 @@ struct LoopbackHub::Posted {
   Buffer buffer;
   std::shared_ptr<LoopbackOperation> operation;
   bool is_send;
+  Queue queue;       // that the exchange comes after
+  QueueEvent ready;  // what the queue had to do before it
+  bool on_device() const { return buffer.device >= 0; }
 };
 
 /// The messages from one rank to another in order; at most one of the queues is not empty.
@@ -56,20 +60,28 @@ std::shared_ptr<LoopbackOperation> LoopbackHub::post(Group& group,
                                                      int rank,
                                                      std::span<const Message> sends,
                                                      std::span<const Message> receives,
-                                                     const Queue& queue) {
+                                                     const Queue& queue,
+                                                     const QueueEvent& own) {
   auto operation = std::make_shared<LoopbackOperation>();
   operation->owner = group.members[rank];
+  operation->copies.push_back(own);
+  const QueueEvent ready = is_host(queue) ? QueueEvent() : QueueEvent(queue);
+  // The Work keeps the memory alive. If this did too, a peer's thread might give it back, later.
+  const auto posted = [&](Buffer buffer, bool is_send) {
+    buffer.keep.reset();
+    return Posted{std::move(buffer), operation, is_send, queue, ready};
+  };
   std::vector<Pair> pairs;
   {
     const std::lock_guard lock(mutex_);
     for (const Message& message : receives) {
       if (message.peer != rank) {
-        post_one(group, message.peer, rank, {message.buffer, operation, false}, pairs);
+        post_one(group, message.peer, rank, posted(message.buffer, false), pairs);
       }
     }
     for (const Message& message : sends) {
       if (message.peer != rank) {
-        post_one(group, rank, message.peer, {message.buffer, operation, true}, pairs);
+        post_one(group, rank, message.peer, posted(message.buffer, true), pairs);
       }
     }
     if (!poison_.empty() && operation->failure.empty() && pairs.empty()) {
@@ -122,13 +134,21 @@ void LoopbackHub::match(int sender, int receiver, Pair pair, std::vector<Pair>& 
 // Outside the lock. Both operations count the message as copying, so neither side's memory is given
 // back before, even when the world is poisoned meanwhile.
 void LoopbackHub::copy(const Pair& pair, const Queue& queue) {
-  queue.copy(pair.receive.buffer.data,
-             pair.send.buffer.data,
-             static_cast<size_t>(pair.send.buffer.bytes()));
-  synchronize(queue);
+  const auto bytes = static_cast<size_t>(pair.send.buffer.bytes());
+  const bool on_device = bytes > 0 && (pair.send.on_device() || pair.receive.on_device());
+  QueueEvent copied;
+  if (on_device) {
+    copied = copy_on_device(pair, queue);
+  } else {
+    queue.copy(pair.receive.buffer.data, pair.send.buffer.data, bytes);
+    synchronize(queue);
+  }
   const std::lock_guard lock(mutex_);
   for (const Posted* side : {&pair.send, &pair.receive}) {
     LoopbackOperation& operation = *side->operation;
+    if (on_device) {
+      operation.copies.push_back(copied);
+    }
     --operation.copying;
     --operation.unsettled;
     if (settled(operation)) {
@@ -137,20 +157,45 @@ void LoopbackHub::copy(const Pair& pair, const Queue& queue) {
   }
 }
 
-void LoopbackHub::wait(const LoopbackOperation& operation) {
+// On the queue of the one who comes second, when its memory is a device's: its own thread queues
+// there. Otherwise on the other's.
+QueueEvent LoopbackHub::copy_on_device(const Pair& pair, const Queue& queue) {
+  const Posted& second = pair.send.queue.handle() == queue.handle() ? pair.send : pair.receive;
+  const Posted& first = &second == &pair.send ? pair.receive : pair.send;
+  const Queue& on = second.on_device() ? second.queue : first.queue;
+  for (const Posted* side : {&first, &second}) {
+    if (side->queue.handle() != on.handle()) {
+      side->ready.wait(on);
+    }
+  }
+  on.copy(pair.receive.buffer.data,
+          pair.send.buffer.data,
+          static_cast<size_t>(pair.send.buffer.bytes()));
+  return QueueEvent(on);
+}
+
+void LoopbackHub::wait(const LoopbackOperation& operation, const Queue& queue) {
   std::unique_lock lock(mutex_);
   wakeups_[operation.owner].wait(lock, [&] { return settled(operation); });
-  if (!operation.failure.empty()) {
-    throw CommError(operation.failure);
+  const std::string failure = operation.failure;
+  const std::string echo = operation.unsettled > 0 ? poison_ : "";
+  lock.unlock();
+  for (const QueueEvent& copy : operation.copies) {
+    copy.wait(failure.empty() && echo.empty() ? queue : Queue());
   }
-  if (operation.unsettled > 0) {
-    throw LoopbackEcho(poison_);
+  if (!failure.empty()) {
+    throw CommError(failure);
+  }
+  if (!echo.empty()) {
+    throw LoopbackEcho(echo);
   }
 }
 
 bool LoopbackHub::done(const LoopbackOperation& operation) {
   const std::lock_guard lock(mutex_);
-  return settled(operation);
+  return settled(operation) && std::all_of(operation.copies.begin(),
+                                           operation.copies.end(),
+                                           [](const QueueEvent& copy) { return copy.done(); });
 }
 
 bool LoopbackHub::settled(const LoopbackOperation& operation) const {

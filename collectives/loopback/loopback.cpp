@@ -22,13 +22,29 @@ class LoopbackPending : public PendingOperation {
   LoopbackPending(std::shared_ptr<LoopbackHub> hub, std::shared_ptr<LoopbackOperation> operation)
       : hub_(std::move(hub)),
         operation_(std::move(operation)) {}
-  void wait(const Queue&) override { hub_->wait(*operation_); }
+  void wait(const Queue& queue) override { hub_->wait(*operation_, queue); }
   bool done() override { return hub_->done(*operation_); }
 
  private:
   std::shared_ptr<LoopbackHub> hub_;
   std::shared_ptr<LoopbackOperation> operation_;
 };
+
+/// Whether any message has elements in the memory of a device (or of the host).
+bool is_any_on(bool device, std::span<const Message> sends, std::span<const Message> receives) {
+  const auto is_there = [&](const Message& message) {
+    return message.buffer.count > 0 && (message.buffer.device >= 0) == device;
+  };
+  return std::any_of(sends.begin(), sends.end(), is_there) ||
+         std::any_of(receives.begin(), receives.end(), is_there);
+}
+
+void check_queue(const Queue& after) {
+  ENODIA_CHECK(
+      !is_host(after),
+      "a buffer on a device was given to the loopback after the host's queue, which cannot "
+      "copy it; give a queue of the device");
+}
 
 class LoopbackCommunicator : public Communicator {
  public:
@@ -50,6 +66,7 @@ class LoopbackCommunicator : public Communicator {
   Work exchange(std::span<const Message> sends,
                 std::span<const Message> receives,
                 const Queue& after) override;
+  Work all_reduce(Buffer inout, ReduceOp op, const Queue& after) override;
   Work broadcast(Buffer inout, int root, const Queue& after) override;
   void barrier() override;
   std::unique_ptr<Communicator> split(int color, int key) override;
@@ -66,11 +83,40 @@ Work LoopbackCommunicator::exchange(std::span<const Message> sends,
                                     std::span<const Message> receives,
                                     const Queue& after) {
   check_messages(sends, receives, world_size());
-  synchronize(after);
-  copy_own_messages(sends, receives, rank_, after);
-  auto operation = hub_->post(group_, rank_, sends, receives, after);
+  QueueEvent own;
+  if (is_any_on(/*device=*/true, sends, receives)) {
+    check_queue(after);
+    if (is_any_on(/*device=*/false, sends, receives)) {
+      synchronize(after);  // the host copies these
+    }
+    const auto pairs = own_messages(sends, receives, rank_);
+    for (const auto& [from, to] : pairs) {
+      after.copy(to.data, from.data, static_cast<size_t>(from.bytes()));
+    }
+    own = pairs.empty() ? QueueEvent() : QueueEvent(after);
+  } else {
+    synchronize(after);
+    copy_own_messages(sends, receives, rank_, after);
+  }
+  auto operation = hub_->post(group_, rank_, sends, receives, after, own);
   return Work(std::make_unique<LoopbackPending>(hub_, std::move(operation)),
               buffers_of(sends, receives));
+}
+
+// Device memory is summed on the host, too, in the same order. Blocks until the result is there.
+Work LoopbackCommunicator::all_reduce(Buffer inout, ReduceOp op, const Queue& after) {
+  if (inout.device < 0 || inout.count == 0) {
+    inout.device = -1;
+    return Communicator::all_reduce(std::move(inout), op, after);
+  }
+  check_queue(after);
+  std::vector<std::byte> staging(static_cast<size_t>(inout.bytes()));
+  after.copy(staging.data(), inout.data, staging.size());
+  synchronize(after);
+  Communicator::all_reduce(Buffer{staging.data(), inout.count, inout.dtype}, op, Queue()).wait();
+  after.copy(inout.data, staging.data(), staging.size());
+  synchronize(after);
+  return Work();
 }
 
 Work LoopbackCommunicator::broadcast(Buffer inout, int root, const Queue& after) {

@@ -11,6 +11,10 @@ namespace enodia {
 /// `nodes[r]` is the node that rank r pretends to live on (empty: all on one). When a rank throws,
 /// the others' operations throw CommError instead of waiting for ever; the first rank's exception
 /// that was not such an echo is rethrown after all threads have ended.
+///
+/// Buffers on devices are copied through the table of `after`, which must be a queue of the device
+/// (a UsageError otherwise), without blocking the host: start and end are in order with `after` and
+/// with the queue given to Work::wait. all_reduce takes them through the host and blocks.
 void run_loopback(int world_size,
                   const std::function<void(Communicator&)>& body,
                   std::vector<int> nodes = {});

@@ -49,17 +49,15 @@ int64_t capacity_of(double capacity_factor,
 
 at::Tensor admit(const CopyCandidates& candidates, const Capacity& capacity) {
   at::Tensor admitted = candidates.expert_ids.clone();
-  const at::Tensor scores = candidates.scores.defined()
-                                ? candidates.scores.to(at::kDouble).contiguous()
-                                : at::Tensor();
+  const at::Tensor scores =
+      candidates.scores.defined() ? candidates.scores.to(at::kDouble).contiguous() : at::Tensor();
   const auto* ids = candidates.expert_ids.const_data_ptr<int32_t>();
   const auto* valid = candidates.valid.const_data_ptr<bool>();
   const int64_t per_token = admitted.size(1);
   std::map<int32_t, std::vector<Candidate>> by_expert;
   for (int64_t copy = 0; copy < admitted.numel(); ++copy) {
-    by_expert[ids[copy]].push_back({!valid[copy / per_token],
-                                    rank_of(candidates, capacity, scores, copy, ids[copy]),
-                                    copy});
+    by_expert[ids[copy]].push_back(
+        {!valid[copy / per_token], rank_of(candidates, capacity, scores, copy, ids[copy]), copy});
   }
   auto* result = admitted.mutable_data_ptr<int32_t>();
   for (auto& [expert, wanting] : by_expert) {

@@ -88,8 +88,7 @@ at::Tensor leave_out(const at::Tensor& preferences,
   const at::Tensor left_out =
       at::ones({grouped.size(0), grouped.size(1)}, at::TensorOptions().dtype(at::kBool))
           .scatter(1, groups, false);
-  return grouped
-      .masked_fill(left_out.unsqueeze(2), -std::numeric_limits<double>::infinity())
+  return grouped.masked_fill(left_out.unsqueeze(2), -std::numeric_limits<double>::infinity())
       .reshape(preferences.sizes());
 }
 

@@ -43,8 +43,8 @@ struct RouteOptions {
 
 /// Score: `options.scoring`. Select: the K largest scores plus `bias` ([E], undefined = none;
 /// arXiv 2408.15664), of the groups with the largest group scores (DeepSeek-V2, arXiv 2405.04434,
-/// section 2.2.2; DeepSeek-V3, arXiv 2412.19437, section 2.1.2), ties to the smaller id. Weight: the
-/// chosen scores without the bias. Admit: every copy (dropless); see admission.h. Local.
+/// section 2.2.2; DeepSeek-V3, arXiv 2412.19437, section 2.1.2), ties to the smaller id. Weight:
+/// the chosen scores without the bias. Admit: every copy (dropless); see admission.h. Local.
 Route route_tokens(const at::Tensor& logits,
                    int64_t num_chosen,
                    const RouteOptions& options,
@@ -70,9 +70,9 @@ struct RouterLoss {
 };
 
 /// A load-balance loss L = E sum_i f_i P_i (Switch Transformer, eq. 4-6; 1 at uniform) of each of
-/// several sets of tokens; gradient [T, E] is that of the probabilities. `valid` is [T] bool, set_of
-/// [T] int64 the set of each token, `fractions` [sets, E] its f. P is the mean over the set, so that
-/// L times the set's tokens is a sum over tokens, of which this is this rank's part.
+/// several sets of tokens; gradient [T, E] is that of the probabilities. `valid` is [T] bool,
+/// set_of [T] int64 the set of each token, `fractions` [sets, E] its f. P is the mean over the set,
+/// so that L times the set's tokens is a sum over tokens, of which this is this rank's part.
 RouterLoss balance_loss(const Route& route,
                         const at::Tensor& valid,
                         const at::Tensor& set_of,

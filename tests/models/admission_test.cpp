@@ -59,7 +59,8 @@ TEST(Admission, TokensWithoutALabelTakeWhatValidOnesLeave) {
   CopyCandidates candidates = candidates_of({0, 0, 0, 0});
   candidates.valid[0] = false;
   candidates.valid[2] = false;
-  EXPECT_THAT(list(admit(candidates, room_for(3, DropPolicy::kPosition))), ElementsAre(0, 0, -1, 0));
+  EXPECT_THAT(list(admit(candidates, room_for(3, DropPolicy::kPosition))),
+              ElementsAre(0, 0, -1, 0));
   EXPECT_THAT(list(admit(candidates, room_for(1, DropPolicy::kPosition))),
               ElementsAre(-1, 0, -1, -1));
 }
@@ -69,8 +70,8 @@ TEST(Admission, AtRandomKeepsEachTokenEquallyOften) {
   constexpr int64_t kTokens = 8, kRoom = 3;
   std::map<int64_t, int> kept;
   for (int run = 0; run < kRuns; ++run) {
-    const auto ids = list(
-        admit(candidates_of(std::vector<int32_t>(kTokens, 2)), room_for(kRoom, DropPolicy::kRandom, run)));
+    const auto ids = list(admit(candidates_of(std::vector<int32_t>(kTokens, 2)),
+                                room_for(kRoom, DropPolicy::kRandom, run)));
     int admitted = 0;
     for (int64_t t = 0; t < kTokens; ++t) {
       kept[t] += ids[t] >= 0 ? 1 : 0;
@@ -99,8 +100,7 @@ TEST(Admission, AtRandomDependsOnTheTokensNumberInTheRunAlone) {
 
 TEST(Admission, FillsEveryExpertUpToItsRoomAndNoFurther) {
   const at::Tensor ids = at::randint(0, 5, {60, 2}, at::kInt);
-  for (const DropPolicy policy :
-       {DropPolicy::kPosition, DropPolicy::kProbs, DropPolicy::kRandom}) {
+  for (const DropPolicy policy : {DropPolicy::kPosition, DropPolicy::kProbs, DropPolicy::kRandom}) {
     CopyCandidates candidates{
         ids, at::rand({60, 2}, at::kDouble), at::zeros({60}, at::kBool).logical_not()};
     const at::Tensor admitted = admit(candidates, room_for(20, policy));

@@ -286,7 +286,8 @@ TEST(RouterEntropy, IsLnEWhenUndecidedAndZeroWhenSure) {
   for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
     const Route even = route_tokens(at::zeros({3, 7}, type), 2, {});
     EXPECT_NEAR(router_entropy(even, everyone), 3 * std::log(7.0), 1e-6);
-    const Route sure = route_tokens(rows({1000, 0, 0, -1000, 0, 1000, 0, 2000, 0}, 3).to(type), 1, {});
+    const Route sure =
+        route_tokens(rows({1000, 0, 0, -1000, 0, 1000, 0, 2000, 0}, 3).to(type), 1, {});
     EXPECT_EQ(router_entropy(sure, everyone), 0.0) << "probabilities of exactly zero";
   }
 }

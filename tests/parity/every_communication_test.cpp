@@ -58,15 +58,17 @@ std::vector<ParityStep> run_observed(const ParityCase& parity_case, const Observ
       };
       return make_faulty(std::move(inner), traffic, tamper);
     };
-    auto mine = run_parity_case(world, parity_case, parity_case.layout, ParityType::kFloat64, decorate);
+    auto mine =
+        run_parity_case(world, parity_case, parity_case.layout, ParityType::kFloat64, decorate);
     if (world.rank() == 0) {
       steps = std::move(mine);
     }
   };
   // Four ranks live on two nodes, so that counts travel between nodes, too.
   const bool two_nodes = parity_case.layout.world_size == 4;
-  run_loopback(
-      parity_case.layout.world_size, body, two_nodes ? std::vector{0, 0, 1, 1} : std::vector<int>());
+  run_loopback(parity_case.layout.world_size,
+               body,
+               two_nodes ? std::vector{0, 0, 1, 1} : std::vector<int>());
   return steps;
 }
 
@@ -177,8 +179,7 @@ std::string discovery_of(const Fault& fault, const Problem& problem) {
         run_observed(problem.parity_case, [&](int rank, int group, const CompletedOperation& done) {
           const bool chosen = (fault.rank == kEveryRank || fault.rank == rank) &&
                               done.traffic == fault.operation.traffic &&
-                              group == fault.operation.group &&
-                              done.index == fault.operation.index;
+                              group == fault.operation.group && done.index == fault.operation.index;
           if (chosen) {
             corrupt(done, fault.corruption);
           }
@@ -297,10 +298,9 @@ std::vector<RecordedOperation> last_step_of(const ParityCase& parity_case) {
     end = std::max(end, operation.index + 1);
   }
   std::vector<RecordedOperation> all = record(parity_case);
-  std::erase_if(all,
-                [&](const auto& operation) {
-                  return operation.index < first[{operation.traffic, operation.group}];
-                });
+  std::erase_if(all, [&](const auto& operation) {
+    return operation.index < first[{operation.traffic, operation.group}];
+  });
   return all;
 }
 

@@ -28,29 +28,6 @@ std::vector<int64_t> sequences_of(const std::vector<int64_t>& segments) {
   return sequences;
 }
 
-// Small enough that float32 keeps seven digits through the layers; the router stays decided.
-NamedTensors start_parameters(const ReferenceOptions& options) {
-  NamedTensors parameters = random_parameters(options, 20);
-  for (auto& [name, tensor] : parameters) {
-    const bool is_norm = name.find("norm.weight") != std::string::npos;
-    const bool is_router = name.find(".mlp.gate.weight") != std::string::npos;
-    tensor = tensor.mul(is_norm || is_router ? 1.0 : 0.4).to(at::kFloat).to(at::kDouble);
-  }
-  return parameters;
-}
-
-ParityCase with_masks(ParityCase parity_case) {
-  int64_t token = 0;
-  for (auto& step : parity_case.steps) {
-    for (ReferenceMicroBatch& batch : step) {
-      for (int64_t& label : batch.labels) {
-        label = ++token % 3 == 0 ? -1 : label;
-      }
-    }
-  }
-  return parity_case;
-}
-
 // The data-parallel groups listed get no tokens in any step.
 ParityCase without_tokens(ParityCase parity_case, const std::vector<int>& groups) {
   for (auto& step : parity_case.steps) {
@@ -166,6 +143,39 @@ ReferenceOptions grouped(bool by_max) {
   return options;
 }
 
+ReferenceOptions latent(int64_t q_lora_rank) {
+  ReferenceOptions options = parity_options();
+  options.latent_attention = true;
+  options.use_qk_norm = false;
+  options.q_lora_rank = q_lora_rank;
+  options.kv_lora_rank = 7;
+  options.qk_nope_head_dim = 5;
+  options.qk_rope_head_dim = 4;
+  options.v_head_dim = 3;
+  options.rope_interleave = true;
+  return options;
+}
+
+ReferenceOptions latent_with_yarn() {
+  ReferenceOptions options = latent(6);
+  options.yarn = true;
+  options.yarn_factor = 4.0;
+  options.yarn_original_length = 8.0;
+  options.yarn_mscale = 1.0;
+  options.yarn_mscale_all_dim = 0.7;
+  options.num_shared_experts = 1;
+  options.shared_expert_intermediate_size = 13;
+  options.shared_expert_gate = true;
+  return options;
+}
+
+ReferenceOptions norms_of_all_heads() {
+  ReferenceOptions options = parity_options();
+  options.full_qk_norm = true;
+  options.partial_rotary_factor = 0.7;  // four of six dims
+  return options;
+}
+
 ReferenceOptions jittered() {
   ReferenceOptions options = parity_options();
   options.jitter_eps = 0.125;
@@ -187,6 +197,28 @@ ReferenceOptions dense() {
 }
 
 }  // namespace
+
+NamedTensors parity_parameters(const ReferenceOptions& options, uint64_t seed) {
+  NamedTensors parameters = random_parameters(options, seed);
+  for (auto& [name, tensor] : parameters) {
+    const bool is_norm = name.find("norm.weight") != std::string::npos;
+    const bool is_router = name.find(".mlp.gate.weight") != std::string::npos;
+    tensor = tensor.mul(is_norm || is_router ? 1.0 : 0.4).to(at::kFloat).to(at::kDouble);
+  }
+  return parameters;
+}
+
+ParityCase with_masks(ParityCase parity_case) {
+  int64_t token = 0;
+  for (auto& step : parity_case.steps) {
+    for (ReferenceMicroBatch& batch : step) {
+      for (int64_t& label : batch.labels) {
+        label = ++token % 3 == 0 ? -1 : label;
+      }
+    }
+  }
+  return parity_case;
+}
 
 ReferenceOptions parity_options() {
   ReferenceOptions options;
@@ -215,7 +247,7 @@ ParityCase make_parity_case(const std::string& name,
                             const ParityLayout& layout,
                             int accumulation,
                             uint64_t seed) {
-  ParityCase parity_case{name, options, layout, {}, start_parameters(options)};
+  ParityCase parity_case{name, options, layout, {}, parity_parameters(options)};
   int64_t token = 0;
   for (int step = 0; step < kSteps; ++step) {
     parity_case.steps.emplace_back();
@@ -255,7 +287,8 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W2Ep2Sigmoid", sigmoid(base, true), {2, 2}),
       with_masks(make_parity_case("W4Ep2SigmoidNotRenormalized", sigmoid(base, false), {4, 2})),
       make_parity_case("W3Ep3SigmoidOneExpertAToken", sigmoid(experts(8, 1), false), {3, 3}),
-      make_parity_case("W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), {3, 1}),
+      make_parity_case(
+          "W3Ep1SigmoidSharedAndFirstDense", sigmoid(shared_and_dense(), true), {3, 1}),
       make_parity_case("W2Ep2TiedWithBiases", tied_with_biases(), {2, 2}),
       make_parity_case("W3Ep1Dense", dense(), {3, 1}),
       without_tokens(make_parity_case("W3Ep3RankWithoutTokens", base, {3, 3}), {1}),
@@ -293,13 +326,23 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W4Tp2GroupsByTheirBest", grouped(true), {4, 4, 2}),
       make_parity_case("W3Ep3Jitter", jittered(), {3, 3}),
       make_parity_case("W4Tp4Jitter", jittered(), {4, 2, 4}),
-      with_masks(make_parity_case("W3Ep3CapacityByPosition", with_capacity(base, "position"), {3, 3})),
+      with_masks(
+          make_parity_case("W3Ep3CapacityByPosition", with_capacity(base, "position"), {3, 3})),
       with_masks(make_parity_case("W4Tp2CapacityByProbs", with_capacity(base, "probs"), {4, 4, 2})),
-      with_masks(make_parity_case("W3Tp3CapacityAtRandom", with_capacity(base, "random"), {3, 3, 3})),
-      make_parity_case("W4Tp2Ep2CapacityWithBias", with_capacity(biased(), "random"), {4, 2, 2}, 2, 50),
-      make_parity_case("W3Ep3RecomputedLayers",
-                       shared_and_dense(),
-                       {3, 3, 1, Zero1::kOff, Recompute::kLayers}),
+      with_masks(
+          make_parity_case("W3Tp3CapacityAtRandom", with_capacity(base, "random"), {3, 3, 3})),
+      make_parity_case(
+          "W4Tp2Ep2CapacityWithBias", with_capacity(biased(), "random"), {4, 2, 2}, 2, 50),
+      make_parity_case("W3Ep3LatentAttention", latent(0), {3, 3}),
+      make_parity_case("W2Tp2LatentAttention", latent(6), {2, 2, 2}),
+      make_parity_case("W3Tp3LatentAttentionYarnGatedShared", latent_with_yarn(), {3, 3, 3}),
+      make_parity_case("W4Tp2LatentAttentionZero1Recomputed",
+                       latent_with_yarn(),
+                       {4, 4, 2, Zero1::kRows, Recompute::kLayers}),
+      make_parity_case("W3Ep3NormsOfAllHeads", norms_of_all_heads(), {3, 3}),
+      make_parity_case("W4Tp4NormsOfAllHeads", norms_of_all_heads(), {4, 4, 4}),
+      make_parity_case(
+          "W3Ep3RecomputedLayers", shared_and_dense(), {3, 3, 1, Zero1::kOff, Recompute::kLayers}),
       with_masks(make_parity_case("W4Tp2RecomputedLayers",
                                   with_capacity(jittered(), "random"),
                                   {4, 4, 2, Zero1::kRows, Recompute::kLayers},

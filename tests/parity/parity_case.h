@@ -37,6 +37,13 @@ inline void PrintTo(const ParityCase& parity_case, std::ostream* out) {
   *out << parity_case.name;
 }
 
+/// Where training starts by default: small enough that float32 keeps seven digits through the
+/// layers, while the router stays decided. Values that float32 holds exactly.
+NamedTensors parity_parameters(const ReferenceOptions& options, uint64_t seed = 20);
+
+/// The case with every third label taken away.
+ParityCase with_masks(ParityCase parity_case);
+
 /// What most cases use: two MoE layers of eight experts, two per token, on sizes that no vector
 /// width divides, with aux and z loss and clipping in force.
 ReferenceOptions parity_options();

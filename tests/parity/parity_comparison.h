@@ -10,7 +10,8 @@
 namespace enodia {
 
 /// The steps of a case as the reference computes them when so many groups of ranks each compute a
-/// micro-batch at a time: what a load-balance loss over the step so far depends on, and nothing else.
+/// micro-batch at a time: what a load-balance loss over the step so far depends on, and nothing
+/// else.
 struct ReferenceRun {
   std::vector<ParityStep> steps;
   double smallest_margin = 0.0;  ///< of all decisions of the router, see ReferenceStep
@@ -30,9 +31,9 @@ std::vector<std::string> compare_one_rank(const std::string& what,
                                           const ReferenceRun& reference,
                                           ParityType type);
 
-/// The same for a layout, for which one rank's largest errors are the measure: tensor by tensor in the
-/// first step, and by the worst tensor in later ones, which start from parameters already rounded
-/// apart.
+/// The same for a layout, for which one rank's largest errors are the measure: tensor by tensor in
+/// the first step, and by the worst tensor in later ones, which start from parameters already
+/// rounded apart.
 std::vector<std::string> compare_layout(const std::string& what,
                                         const std::vector<ParityStep>& layout,
                                         const OneRankRuns& one_rank,

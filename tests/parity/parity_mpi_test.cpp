@@ -56,8 +56,7 @@ void expect_parity(Communicator& world, const ParityCase& parity_case, ParityTyp
   const ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp());
   const auto one_rank = run_one_rank(parity_case, type);
   EXPECT_THAT(compare_layout("mpi", over_mpi, one_rank, reference, type), IsEmpty());
-  const auto over_threads =
-      run_parity_case_on_threads(parity_case, parity_case.layout, type);
+  const auto over_threads = run_parity_case_on_threads(parity_case, parity_case.layout, type);
   EXPECT_THAT(differing_bits(over_mpi, over_threads), IsEmpty());
   EXPECT_THAT(differing_bits(with_threads, over_threads), IsEmpty());
 }

@@ -19,6 +19,22 @@
 namespace enodia {
 namespace {
 
+void set_rotary(ModelOptions& options, const ReferenceOptions& o) {
+  options.partial_rotary_factor = o.partial_rotary_factor;
+  options.rope_interleave = o.rope_interleave;
+  if (o.yarn) {
+    options.rope_scaling = "yarn";
+    options.rope_factor = o.yarn_factor;
+    options.rope_original_max_position_embeddings = static_cast<int64_t>(o.yarn_original_length);
+    options.rope_beta_fast = o.yarn_beta_fast;
+    options.rope_beta_slow = o.yarn_beta_slow;
+    options.rope_mscale = o.yarn_mscale;
+    options.rope_mscale_all_dim = o.yarn_mscale_all_dim;
+    options.rope_attention_factor = o.yarn_attention_factor;
+    options.rope_truncate = o.yarn_truncate;
+  }
+}
+
 ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   ModelOptions options;
   options.vocab_size = o.vocab_size;
@@ -46,6 +62,18 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
   options.attention_bias = o.attention_bias;
   options.attention_output_bias = o.attention_output_bias;
   options.use_qk_norm = o.use_qk_norm;
+  options.qk_norm = o.full_qk_norm ? "full" : "head";
+  options.shared_expert_intermediate_size = o.shared_expert_intermediate_size;
+  options.shared_expert_gate = o.shared_expert_gate;
+  set_rotary(options, o);
+  if (o.latent_attention) {
+    options.attention = kLatentAttention;
+    options.q_lora_rank = o.q_lora_rank;
+    options.kv_lora_rank = o.kv_lora_rank;
+    options.qk_nope_head_dim = o.qk_nope_head_dim;
+    options.qk_rope_head_dim = o.qk_rope_head_dim;
+    options.v_head_dim = o.v_head_dim;
+  }
   options.dtype = type == ParityType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
   return options;
 }
@@ -125,8 +153,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   bool differs = false;
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
     const at::Tensor mine = parameter.column("master").to(at::kDouble);
-    differs = differs ||
-              !mine.equal(box_of(owned.at(parameter.name), parameter, parameter.all_rows()));
+    differs =
+        differs || !mine.equal(box_of(owned.at(parameter.name), parameter, parameter.all_rows()));
   }
   expect_nowhere(observer, differs, "masters differ from their owner's");
 
@@ -225,12 +253,14 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                                         ParityType type,
                                         const Decorate& decorate) {
   const ReferenceOptions& options = parity_case.options;
-  const ProcessMesh mesh(world,
-                         {.dp = layout.dp(),
-                          .tp = layout.tp,
-                          .ep = layout.ep,
-                          .key_value_heads = options.num_key_value_heads},
-                         decorate);
+  const ProcessMesh mesh(
+      world,
+      {.dp = layout.dp(),
+       .tp = layout.tp,
+       .ep = layout.ep,
+       .key_value_heads =
+           options.latent_attention ? options.num_attention_heads : options.num_key_value_heads},
+      decorate);
   Decoder decoder(model_options(options, type),
                   router_options(options),
                   mesh,

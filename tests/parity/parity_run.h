@@ -27,9 +27,9 @@ struct ParityStep {
 /// Trains the steps of a case with the product's step engine in float32 or float64, and returns
 /// what each has computed, gathered from the parameters' owners, the same on all ranks. A world of
 /// one takes the micro-batches of all ranks one after the other. Proves
-/// on the way that every element of a parameter has one owner, that every token is computed K times, and that
-/// all ranks hold the same bits: of losses, loads and norm, and after each step of dense parameters
-/// and of each expert and its replicas (std::logic_error otherwise). Collective.
+/// on the way that every element of a parameter has one owner, that every token is computed K
+/// times, and that all ranks hold the same bits: of losses, loads and norm, and after each step of
+/// dense parameters and of each expert and its replicas (std::logic_error otherwise). Collective.
 /// What `decorate` does to the mesh does not reach the gathering.
 std::vector<ParityStep> run_parity_case(Communicator& world,
                                         const ParityCase& parity_case,

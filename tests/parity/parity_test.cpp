@@ -27,8 +27,7 @@ TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
       EXPECT_THAT(compare_one_rank(name + " w1", run, alone, type), IsEmpty());
     }
     if (parity_case.layout.world_size > 1 || parity_case.layout.zero1 != Zero1::kOff) {
-      const auto layout =
-          run_parity_case_on_threads(parity_case, parity_case.layout, type);
+      const auto layout = run_parity_case_on_threads(parity_case, parity_case.layout, type);
       EXPECT_THAT(compare_layout(name, layout, one_rank, reference, type), IsEmpty());
     }
   }

@@ -29,10 +29,10 @@ double parity_error(const at::Tensor& t, const at::Tensor& t64);
 double parity_bound(double one_rank_error, ParityType type);
 
 /// Compares the tensors of a layout (any dtype) with those of the float64 reference, name by name.
-/// One rank's error is the largest of its runs', each of which adds up in another order. Violations: a name missing or too many, another shape, an error above
-/// parity_bound, and an element not exactly zero that is exactly zero in the reference (an expert
-/// without tokens, a token that never came). `what` begins each sentence, such as "w3 ep3
-/// gradient".
+/// One rank's error is the largest of its runs', each of which adds up in another order.
+/// Violations: a name missing or too many, another shape, an error above parity_bound, and an
+/// element not exactly zero that is exactly zero in the reference (an expert without tokens, a
+/// token that never came). `what` begins each sentence, such as "w3 ep3 gradient".
 std::vector<std::string> parity_violations(const std::string& what,
                                            const NamedTensors& layout,
                                            const std::vector<NamedTensors>& one_rank_runs,

@@ -266,9 +266,9 @@ void add_router_losses(const Tensor& logits,
   const double n = static_cast<double>(tally.valid_of_step);
   const double layers = static_cast<double>(o.num_hidden_layers - o.first_k_dense_replace);
   tally.router_objective =
-      tally.router_objective + (o.aux_loss_coef * aux_sum + o.device_loss_coef * device_sum +
-                                o.z_loss_coef * square_sum) /
-                                   n;
+      tally.router_objective +
+      (o.aux_loss_coef * aux_sum + o.device_loss_coef * device_sum + o.z_loss_coef * square_sum) /
+          n;
   tally.step.aux_loss += aux_sum.item<double>() / n / layers;
   tally.step.z_loss += square_sum.item<double>() / n / layers;
   if (o.device_loss_coef > 0) {
@@ -365,8 +365,7 @@ Tensor moe(const NamedTensors& p,
       project(jittered(x, batch, place, tally), p.at(layer_prefix(layer) + "mlp.gate.weight"));
   const Tensor scores = o.sigmoid_scores ? 1.0 / (1.0 + (-logits).exp()) : at::softmax(logits, 1);
   const std::string bias = layer_prefix(layer) + "mlp.gate.e_score_correction_bias";
-  const auto chosen =
-      route_tokens(o.use_expert_bias ? scores + p.at(bias) : scores, place, tally);
+  const auto chosen = route_tokens(o.use_expert_bias ? scores + p.at(bias) : scores, place, tally);
   const Tensor probabilities = o.sigmoid_scores ? scores / scores.sum(1, /*keepdim=*/true) : scores;
   add_router_losses(logits, probabilities, chosen, batch, place, tally);
   const auto admitted = admitted_copies(scores, chosen, batch, place, tally);
@@ -440,14 +439,15 @@ Tensor reference_decode(const NamedTensors& p,
   Tensor x = at::stack(rows);
   for (int64_t layer = 0; layer < o.num_hidden_layers; ++layer) {
     const std::string prefix = layer_prefix(layer);
-    x = x + reference_attention(o,
-                      p,
-                      layer,
-                      batch,
-                      rms_norm(x, p.at(prefix + "input_layernorm.weight"), o.rms_norm_eps));
-    const Tensor y = rms_norm(x, p.at(prefix + "post_attention_layernorm.weight"), o.rms_norm_eps);
     x = x +
-        (o.is_moe_layer(layer) ? moe(p, layer, y, batch, place, tally) : swiglu(p, prefix + "mlp.", y));
+        reference_attention(o,
+                            p,
+                            layer,
+                            batch,
+                            rms_norm(x, p.at(prefix + "input_layernorm.weight"), o.rms_norm_eps));
+    const Tensor y = rms_norm(x, p.at(prefix + "post_attention_layernorm.weight"), o.rms_norm_eps);
+    x = x + (o.is_moe_layer(layer) ? moe(p, layer, y, batch, place, tally)
+                                   : swiglu(p, prefix + "mlp.", y));
   }
   x = rms_norm(x, p.at("model.norm.weight"), o.rms_norm_eps);
   return project(x, p.at(o.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"));

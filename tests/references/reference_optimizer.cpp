@@ -24,8 +24,8 @@ at::Tensor moved_bias(const ReferenceOptions& options,
                       const at::Tensor& bias,
                       const ReferenceStep& step) {
   const int64_t layer = std::stoll(name.substr(std::string("model.layers.").size()));
-  const auto counts = step.load.begin() +
-                      (layer - options.first_k_dense_replace) * options.num_experts;
+  const auto counts =
+      step.load.begin() + (layer - options.first_k_dense_replace) * options.num_experts;
   double mean = 0.0;
   for (int64_t e = 0; e < options.num_experts; ++e) {
     mean += static_cast<double>(counts[e]) / static_cast<double>(options.num_experts);
@@ -45,8 +45,8 @@ at::Tensor moved_bias(const ReferenceOptions& options,
 bool reference_decays(const std::string& name) {
   const bool norm = ends_with(name, "norm.weight");
   const bool bias = ends_with(name, ".bias");
-  const bool router = ends_with(name, ".mlp.gate.weight") ||
-                      ends_with(name, ".mlp.shared_expert_gate.weight");
+  const bool router =
+      ends_with(name, ".mlp.gate.weight") || ends_with(name, ".mlp.shared_expert_gate.weight");
   return !norm && !bias && !router;
 }
 

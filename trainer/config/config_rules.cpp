@@ -57,15 +57,14 @@ void check_batch(const TrainConfig& config, int world_size, Rules& rules) {
   const int64_t micro = std::max<int64_t>(config.train.micro_batch_size, 1);
   const int64_t share = micro * ranks;
   const int64_t below = batch / share * share;
-  const std::string on_ranks =
-      world_size == 0 ? ""
-      : config.parallel.tp == 1
-          ? detail::concat(" times the number of ranks (", world_size, ")")
-          : detail::concat(" times the number of ranks (",
-                           world_size,
-                           ") over parallel.tp (",
-                           config.parallel.tp,
-                           ")");
+  const std::string on_ranks = world_size == 0 ? ""
+                               : config.parallel.tp == 1
+                                   ? detail::concat(" times the number of ranks (", world_size, ")")
+                                   : detail::concat(" times the number of ranks (",
+                                                    world_size,
+                                                    ") over parallel.tp (",
+                                                    config.parallel.tp,
+                                                    ")");
   const std::string or_micro =
       batch > 0 && batch % ranks == 0
           ? detail::concat(", or train.micro_batch_size to ", list_divisors(batch / ranks))

@@ -43,8 +43,8 @@ struct SavedLayout {
 
 /// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
 /// the columns master, exp_avg and exp_avg_sq. What is held by several
-/// ranks is saved by its owner, global names, shapes and boxes only, so that any number of ranks can
-/// read it back.
+/// ranks is saved by its owner, global names, shapes and boxes only, so that any number of ranks
+/// can read it back.
 std::vector<Shard> shards_to_save(const ParameterRegistry& registry);
 
 /// Saves the state into folder/step_N. Collective; throws SharedError with save_checkpoint's text.
@@ -57,9 +57,9 @@ void save_state(Communicator& communicator,
                 const std::vector<Attachment>& attachments,
                 const SaveOptions& options = {});
 
-/// Fills what this rank keeps of masters and moments (dense and owned experts). Local: reads files; call
-/// Decoder::commit_step afterwards. Throws FileError when a tensor is missing, differs in shape, or
-/// is damaged.
+/// Fills what this rank keeps of masters and moments (dense and owned experts). Local: reads files;
+/// call Decoder::commit_step afterwards. Throws FileError when a tensor is missing, differs in
+/// shape, or is damaged.
 void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry);
 /// The same of the masters alone, from any kind of model.
 void load_weights(const WeightSource& weights, const ParameterRegistry& registry);

@@ -13,7 +13,7 @@ struct StepLoad {
   std::vector<int64_t> tokens;  ///< [L, E] copies of valid tokens for each expert, before drops
   std::vector<int64_t> rows;    ///< [L, W] token copies that each rank computed, valid or not
   std::vector<double> entropy;  ///< [L] of the router's probabilities: nats, mean over valid tokens
-  int64_t dropped = 0;  ///< copies of valid tokens that found no room, over all layers
+  int64_t dropped = 0;          ///< copies of valid tokens that found no room, over all layers
 };
 
 /// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over

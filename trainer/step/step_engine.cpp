@@ -182,8 +182,8 @@ void StepEngine::run(const StepSchedule& schedule,
   }
 }
 
-/// Sums the valid tokens over the ranks: of a micro-batch each rank of a tensor-parallel group knows
-/// all tokens and counts its own. The hash of the first MoE layer's plan rides along: ranks
+/// Sums the valid tokens over the ranks: of a micro-batch each rank of a tensor-parallel group
+/// knows all tokens and counts its own. The hash of the first MoE layer's plan rides along: ranks
 /// that disagree on it find out here, before any exchange could hang.
 int64_t StepEngine::agree_on_step(std::span<const MicroBatch> micro_batches) {
   std::array<int64_t, 2> mine{};  // valid tokens, hash

@@ -28,7 +28,7 @@ struct StepLosses {
   double loss = 0;     ///< mean cross-entropy in nats, aux terms excluded
   /// Mean of the loss of one's own; none when the model trains on cross-entropy.
   std::optional<double> objective;
-  double aux_loss = 0;  ///< L_aux, mean over MoE layers and valid tokens
+  double aux_loss = 0;     ///< L_aux, mean over MoE layers and valid tokens
   double device_loss = 0;  ///< of groups of experts, likewise
   double z_loss = 0;       ///< L_z, likewise
   /// Route::margin, the smallest of all tokens and layers; infinite where nothing was chosen.
@@ -49,8 +49,8 @@ struct StepOptions {
 };
 
 /// Drives the blocks of a decoder: the only caller of their phases. Every method is collective over
-/// the mesh; the ranks of a tensor-parallel group give the same micro-batches, the groups their own,
-/// equally many (an empty one is legal).
+/// the mesh; the ranks of a tensor-parallel group give the same micro-batches, the groups their
+/// own, equally many (an empty one is legal).
 class StepEngine {
  public:
   /// While `trace` is on each phase becomes a span of it; null = no trace.
