@@ -114,31 +114,63 @@ def change_theta(folder):
     odd_models.edit_config(folder, lambda config: config["rope_parameters"].update(rope_theta=11000.0))
 
 
+def scale_tensor(name, factor):
+    def harm(folder):
+        weights = load_file(folder / "model.safetensors")
+        weights[name] = factor * weights[name]
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return harm
+
+
+def change_rope(key, value):
+    return lambda folder: odd_models.edit_config(folder, lambda config: config["rope_parameters"].update({key: value}))
+
+
 LAYER = "model.layers.1."
+# By the name of a shape.
 HARMS = {
-    "gate and up projection swapped": swap_tensors(LAYER + "mlp.experts.3.gate_proj.weight",
-                                                   LAYER + "mlp.experts.3.up_proj.weight"),
-    "norms swapped": swap_tensors(LAYER + "input_layernorm.weight",
-                                  LAYER + "post_attention_layernorm.weight"),
-    "norms of q and k swapped": swap_tensors(LAYER + "self_attn.q_norm.weight",
-                                             LAYER + "self_attn.k_norm.weight"),
-    "another rms_norm_eps": change_config("rms_norm_eps", 1e-3),
-    "another norm_topk_prob": change_config("norm_topk_prob", True),
-    "another rope_theta": change_theta,
+    "qwen3_moe_three_heads_of_20": {
+        "gate and up projection swapped": swap_tensors(LAYER + "mlp.experts.3.gate_proj.weight",
+                                                       LAYER + "mlp.experts.3.up_proj.weight"),
+        "norms swapped": swap_tensors(LAYER + "input_layernorm.weight",
+                                      LAYER + "post_attention_layernorm.weight"),
+        "norms of q and k swapped": swap_tensors(LAYER + "self_attn.q_norm.weight",
+                                                 LAYER + "self_attn.k_norm.weight"),
+        "another rms_norm_eps": change_config("rms_norm_eps", 1e-3),
+        "another norm_topk_prob": change_config("norm_topk_prob", True),
+        "another rope_theta": change_theta,
+    },
+    "deepseek_v3_groups": {
+        "another rope_interleave": change_config("rope_interleave", False),
+        "another topk_group": change_config("topk_group", 1),
+        "another n_group": change_config("n_group", 6),
+        "another routed_scaling_factor": change_config("routed_scaling_factor", 2.4),
+        "another factor of YaRN": change_rope("factor", 4.5),
+        "another mscale": change_rope("mscale", 0.9),
+        "another mscale_all_dim": change_rope("mscale_all_dim", 0.9),
+        "another beta_slow": change_rope("beta_slow", 0.1),
+        "no bias of experts": scale_tensor(LAYER + "mlp.gate.e_score_correction_bias", 0.0),
+    },
+    "glm4_moe_normed": {
+        "another partial_rotary_factor": change_rope("partial_rotary_factor", 0.4),
+    },
+    "qwen2_moe_three_heads_of_20": {
+        "the shared gate turned": scale_tensor(LAYER + "mlp.shared_expert_gate.weight", -1.0),
+    },
 }
 
 
 @torch.no_grad()
-def check_harm_is_seen(folder):
+def check_harm_is_seen(shape, harms, folder):
     """The negative control: Enodia reads a harmed copy, transformers the folder as it was."""
-    chosen = next(each for each in odd_models.NAMED_SHAPES if each.name == "qwen3_moe_three_heads_of_20")
-    sound = folder / "sound"
+    chosen = next(each for each in odd_models.NAMED_SHAPES if each.name == shape)
+    sound = folder / f"sound_{shape}"
     odd_models.write_folder(chosen, 1, "plain", sound)
     model, _ = odd_models.load(sound)
     ids = clear_ids(model, 1)
     expected = model(ids).logits
-    for number, (name, harm) in enumerate(HARMS.items()):
-        harmed = folder / f"harmed_{number}"
+    for number, (name, harm) in enumerate(harms.items()):
+        harmed = folder / f"harmed_{shape}_{number}"
         shutil.copytree(sound, harmed)
         harm(harmed)
         far = distance(enodia_logits(harmed, ids), expected)
@@ -175,7 +207,8 @@ def main():
                 print(title, "FAILED:", failure, flush=True)
                 failures += 1
             shutil.rmtree(Path(temporary) / str(number), ignore_errors=True)
-        check_harm_is_seen(Path(temporary))
+        for shape, harms in HARMS.items():
+            check_harm_is_seen(shape, harms, Path(temporary))
     print(f"{len(cases)} models, {failures} failed; farthest {worst:.4f} of the bound "
           f"{BOUND} max(1, max |logit|)")
     return 1 if failures else 0
