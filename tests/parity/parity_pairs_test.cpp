@@ -66,6 +66,7 @@ void set_shape(ReferenceOptions& options, int level) {
     options.qk_nope_head_dim = 5;
     options.qk_rope_head_dim = 4;
     options.v_head_dim = 3;
+    options.num_shared_experts = 1;
     options.shared_expert_intermediate_size = 13;
     options.shared_expert_gate = true;
   }

@@ -276,6 +276,27 @@ void add_router_losses(const Tensor& logits,
   }
 }
 
+// A copy that wants to be admitted.
+struct Copy {
+  bool masked;
+  double worth;  // scores, random numbers, or 0 for all
+  size_t t, k;
+};
+
+// How much more the last admitted copy is worth than the first that is dropped: of equal scores
+// rounding decides. Copies of equal worth by position are in the order of their tokens.
+double admission_margin(const std::vector<Copy>& sorted, double room) {
+  const auto first_dropped = static_cast<size_t>(room);
+  const double never = std::numeric_limits<double>::infinity();
+  if (first_dropped == 0 || first_dropped >= sorted.size()) {
+    return never;
+  }
+  const Copy& in = sorted[first_dropped - 1];
+  const Copy& out = sorted[first_dropped];
+  const bool by_position = in.worth == 0.0 && out.worth == 0.0;
+  return in.masked != out.masked || by_position ? never : in.worth - out.worth;
+}
+
 // Whether each copy finds room at its expert, [T][K].
 std::vector<std::vector<bool>> admitted_copies(const Tensor& scores,
                                                const std::vector<std::vector<int64_t>>& chosen,
@@ -296,11 +317,6 @@ std::vector<std::vector<bool>> admitted_copies(const Tensor& scores,
                                .and_also(tally.step_number)
                                .and_also(moe_layer_of(place, tally));
   for (int64_t expert = 0; expert < o.num_experts; ++expert) {
-    struct Copy {
-      bool masked;
-      double worth;
-      size_t t, k;
-    };
     std::vector<Copy> copies;
     for (size_t t = 0; t < chosen.size(); ++t) {
       for (size_t k = 0; k < chosen[t].size(); ++k) {
@@ -319,6 +335,8 @@ std::vector<std::vector<bool>> admitted_copies(const Tensor& scores,
     std::stable_sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) {
       return a.masked != b.masked ? b.masked : a.worth > b.worth;
     });
+    tally.step.smallest_margin =
+        std::min(tally.step.smallest_margin, admission_margin(copies, room));
     for (size_t i = 0; i < copies.size(); ++i) {
       if (static_cast<double>(i) >= room) {
         admitted[copies[i].t][copies[i].k] = false;

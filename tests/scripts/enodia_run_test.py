@@ -101,7 +101,12 @@ class EnodiaRun(unittest.TestCase):
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL)
         self.addCleanup(job.stdout.close)
-        return job, [int(re.search(r"\d+", job.stdout.readline())[0]) for _ in range(2)]
+        pids = []
+        while len(pids) < 2:  # lines of two ranks may be joined, and empty ones follow
+            line = job.stdout.readline()
+            self.assertNotEqual(line, "", "the job ended early")
+            pids += [int(number) for number in re.findall(r"\d+", line)]
+        return job, pids
 
     def test_a_signal_lets_training_save_even_before_it_listens(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

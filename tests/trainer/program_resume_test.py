@@ -232,7 +232,7 @@ class Resumed(ProgramTest):
         """From dp to tp with ZeRO-1, and back."""
         whole = {**self.half, "train__steps": 10}
         self.train("whole_layout", ranks=2, **whole)
-        name = self.copy("cut")
+        name = self.copy("cut_layout")
         cut = {"parallel__tp": 2, "parallel__zero1": "rows"}
         result = self.train(name, ranks=4, **{**self.half, "train__steps": 8, **cut})
         self.assertIn("sharing a micro-batch: 1 -> 2", result.err)

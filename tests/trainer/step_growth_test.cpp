@@ -46,7 +46,7 @@ RouterOptions router_options() {
 MicroBatch text() {
   MicroBatchBuilder builder;
   const std::vector<int64_t> ids{1, 7, 4, 9, 12, 3, 5, 2};
-  builder.add_segment(ids, 5);
+  builder.add_segment(std::span(ids).first(6), 5);
   builder.add_segment(std::span(ids).subspan(2), 6);
   return builder.finish();
 }

@@ -60,20 +60,21 @@ std::vector<ConfigChange> list_differences(const StoredModel& stored,
   }
   const SavedLayout then = layout_of(*stored.checkpoint).value_or(layout);
   if (then != layout) {
-    changes.push_back({"",
-                       detail::concat("ranks: ",
-                                      then.dp * then.tp,
-                                      " -> ",
-                                      layout.dp * layout.tp,
-                                      ", sharing a micro-batch: ",
-                                      then.tp,
-                                      " -> ",
-                                      layout.tp,
-                                      ", sharing the experts of a layer: ",
-                                      then.ep,
-                                      " -> ",
-                                      layout.ep),
-                       true});
+    changes.push_back(
+        {"",
+         detail::concat(
+             "ranks: ",
+             then.dp * then.tp,
+             " -> ",
+             layout.dp * layout.tp,
+             then.tp == layout.tp
+                 ? ""
+                 : detail::concat(", sharing a micro-batch: ", then.tp, " -> ", layout.tp),
+             ", sharing the experts of a layer: ",
+             then.ep,
+             " -> ",
+             layout.ep),
+         true});
   }
   return changes;
 }
