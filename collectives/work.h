@@ -20,8 +20,9 @@ class PendingOperation {
 
 /// An operation under way. Move-only; keeps the operation's buffers alive. Wait exactly once, or
 /// let the destructor wait: it logs what goes wrong and never throws. While an exception unwinds it
-/// waits a tenth of a second only, since the peers may never come and the error must be heard; then the
-/// operation and what its buffers keep live on for ever, as a late message may still be written.
+/// waits a tenth of a second only, since the peers may never come and the error must be heard; then
+/// the operation and what its buffers keep live on for ever, as a late message may still be
+/// written.
 class [[nodiscard]] Work {
  public:
   Work() = default;  ///< already done

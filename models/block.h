@@ -35,6 +35,15 @@ struct LossSums {
   double aux = 0;            ///< L_aux times valid tokens, summed over MoE layers
   double device = 0;         ///< L of groups of experts times valid tokens, summed likewise
   double z = 0;              ///< L_z times valid tokens, summed over MoE layers
+
+  LossSums& operator+=(const LossSums& other) {
+    cross_entropy += other.cross_entropy;
+    objective += other.objective;
+    aux += other.aux;
+    device += other.device;
+    z += other.z;
+    return *this;
+  }
 };
 
 /// What the micro-batches of a step so far have sent to the experts, over all ranks.

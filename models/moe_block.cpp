@@ -21,20 +21,6 @@ enum Phase : int { kGate, kCounts, kDispatch, kExperts, kCombine, kNumPhases };
 constexpr std::array<std::string_view, kNumPhases> kPhaseNames{
     "gate", "counts", "dispatch", "experts", "combine"};
 
-/// The objective weighs a micro-batch's means by its valid tokens over the step's: its own cancel.
-double share_of_token(const BlockState& state) {
-  return 1.0 / static_cast<double>(state.context.valid_tokens_of_step);
-}
-
-/// f of each set of tokens, from counts whose last column is the valid tokens.
-at::Tensor fractions_of(const at::Tensor& counts, const Route& route) {
-  const int64_t experts = counts.size(1) - 1;
-  return load_fractions(counts.narrow(1, 0, experts),
-                        counts.select(1, experts),
-                        route.chosen_ids.size(1),
-                        route.probs.scalar_type());
-}
-
 }  // namespace
 
 struct MoeBlock::Saved : SavedState {
@@ -44,10 +30,8 @@ struct MoeBlock::Saved : SavedState {
   at::Tensor shared_out;
   LocalGraph router;
   Route route;
-  // Copies for each expert and, in the last column, valid tokens: of the sets that the load-balance
-  // loss is of [sets, E + 1], and of the micro-batch [1, E + 1].
-  at::Tensor counts, micro_batch_counts;
-  at::Tensor grad_probs, grad_logits;  // of the router's losses, [T, E]
+  RouterLosses::AllCounts counts;
+  RouterLosses::Result losses;
   TokenMap map;
   MovingRows rows, choices;  // under way: tokens and their weights, or the gradients of both
   ExpertInput input;
@@ -72,6 +56,7 @@ MoeBlock::MoeBlock(const ModelOptions& options,
           .num_groups = options.n_group,
           .num_chosen_groups = options.topk_group,
           .group_score = options.group_score == "max" ? GroupScore::kMax : GroupScore::kTop2Sum},
+      losses_(router, wiring.moe_layer, *wiring.world),
       wiring_(wiring),
       dispatcher_(*wiring.group),
       norm_(registry.add_dense(
@@ -146,11 +131,9 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   if (!state.context.training) {
     return;
   }
-  count_for_losses(state, saved);
-  const LossSums losses = make_losses(state, saved);
-  state.losses.aux += losses.aux;
-  state.losses.device += losses.device;
-  state.losses.z += losses.z;
+  saved.counts = losses_.count(state, saved.route);
+  saved.losses = losses_.evaluate(state, saved.route, saved.counts);
+  state.losses += saved.losses.sums;
   add_load(state, saved);
   if (router_options_.capacity_factor > 0) {
     drop_copies(state, saved);
@@ -167,14 +150,12 @@ void MoeBlock::forget(BlockState& state) {
   made.counts = std::move(saved.route.counts);
   made.margin = saved.route.margin;
   TokenMap map = std::move(saved.map);
-  const at::Tensor counts = saved.counts;
-  const at::Tensor micro_batch_counts = saved.micro_batch_counts;
+  const RouterLosses::AllCounts counts = saved.counts;
   Saved& fresh = state.renew<Saved>(wiring_.index);
   fresh.hidden = hidden;
   fresh.route = std::move(made);
   fresh.map = std::move(map);
   fresh.counts = counts;
-  fresh.micro_batch_counts = micro_batch_counts;
 }
 
 /// The outputs of experts are not needed, nor are hidden products, which backward makes again.
@@ -183,7 +164,7 @@ void MoeBlock::recompute(BlockState& state, int phase) {
   switch (phase) {
     case kGate:
       saved.route = replay_route(make_logits(state, saved), saved.route, route_options_);
-      make_losses(state, saved);
+      saved.losses = losses_.evaluate(state, saved.route, saved.counts);
       return;
     case kDispatch:
       send_tokens(saved);
@@ -219,24 +200,6 @@ at::Tensor MoeBlock::router_input(const BlockState& state, Saved& saved) const {
   return saved.normed * saved.jitter;
 }
 
-LossSums MoeBlock::make_losses(const BlockState& state, Saved& saved) const {
-  const at::Tensor valid = at::ge(state.own_labels(), 0);
-  LossSums sums;
-  const RouterLoss aux = aux_loss(state, saved, valid);
-  sums.aux = aux.sum;
-  saved.grad_probs = aux.gradient;
-  if (router_options_.device_loss_coef > 0) {
-    const RouterLoss device = device_loss(state, saved, valid);
-    sums.device = device.sum;
-    saved.grad_probs = saved.grad_probs + device.gradient;
-  }
-  const RouterLoss z =
-      z_loss(saved.route, valid, router_options_.z_loss_coef * share_of_token(state));
-  sums.z = z.sum;
-  saved.grad_logits = z.gradient;
-  return sums;
-}
-
 void MoeBlock::add_load(BlockState& state, const Saved& saved) const {
   const at::Tensor valid = at::ge(state.own_labels(), 0);
   state.moe_loads.resize(wiring_.store->num_layers());
@@ -244,58 +207,6 @@ void MoeBlock::add_load(BlockState& state, const Saved& saved) const {
   load.valid_copies = count_valid_copies(saved.route.chosen_ids, valid, options_.num_experts);
   load.entropy = router_entropy(saved.route, valid);
   load.margin = saved.route.margin;
-}
-
-void MoeBlock::count_for_losses(const BlockState& state, Saved& saved) const {
-  const at::Tensor valid = at::ge(state.own_labels(), 0);
-  const bool by_sequence = router_options_.aux_loss_scope == AuxLossScope::kSequence;
-  const at::Tensor set_of =
-      by_sequence ? state.cut.own_rows(state.sequence_of) : at::zeros({valid.size(0)}, at::kLong);
-  at::Tensor copies =
-      at::zeros({by_sequence ? state.num_sequences : 1, options_.num_experts}, at::kLong);
-  add_valid_copies(saved.route.chosen_ids, valid, set_of, copies);
-  const at::Tensor tokens = at::zeros({copies.size(0), 1}, at::kLong)
-                                .index_add_(0, set_of, valid.to(at::kLong).unsqueeze(1));
-  // The last column counts the valid tokens.
-  saved.counts = at::cat({copies, tokens}, 1);
-  if (router_options_.aux_loss_scope == AuxLossScope::kGlobalBatch) {
-    wiring_.world->all_reduce(view(saved.counts), ReduceOp::kSum).wait();
-    std::vector<int64_t>& so_far = state.so_far->by_layer.at(wiring_.moe_layer);
-    auto* count = saved.counts.mutable_data_ptr<int64_t>();
-    for (int64_t i = 0; i < saved.counts.numel(); ++i) {
-      count[i] = so_far[i] += count[i];
-    }
-  } else {
-    state.cut.sum(saved.counts);
-  }
-  if (router_options_.device_loss_coef > 0) {
-    saved.micro_batch_counts = at::cat({copies, tokens}, 1).sum(0, /*keepdim=*/true);
-    state.cut.sum(saved.micro_batch_counts);
-  }
-}
-
-RouterLoss MoeBlock::aux_loss(const BlockState& state,
-                              const Saved& saved,
-                              const at::Tensor& valid) const {
-  const bool by_sequence = router_options_.aux_loss_scope == AuxLossScope::kSequence;
-  return balance_loss(
-      saved.route,
-      valid,
-      by_sequence ? state.cut.own_rows(state.sequence_of) : at::zeros({valid.size(0)}, at::kLong),
-      fractions_of(saved.counts, saved.route),
-      router_options_.aux_loss_coef * share_of_token(state));
-}
-
-/// Of a micro-batch, whatever the other loss is of.
-RouterLoss MoeBlock::device_loss(const BlockState& state,
-                                 const Saved& saved,
-                                 const at::Tensor& valid) const {
-  return balance_loss(saved.route,
-                      valid,
-                      at::zeros({valid.size(0)}, at::kLong),
-                      group_fractions(fractions_of(saved.micro_batch_counts, saved.route),
-                                      router_options_.device_groups),
-                      router_options_.device_loss_coef * share_of_token(state));
 }
 
 /// Every rank of the tensor-parallel group knows all copies of the micro-batch and admits alike.
@@ -401,11 +312,9 @@ void MoeBlock::dispatch_backward(BlockState& /*state*/, Saved& saved) {
 }
 
 void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
-  at::Tensor grad_logits =
-      route_backward(saved.route, saved.grad_choice_weights, saved.grad_probs, route_options_);
-  if (saved.grad_logits.defined()) {
-    grad_logits.add_(saved.grad_logits);
-  }
+  at::Tensor grad_logits = route_backward(
+      saved.route, saved.grad_choice_weights, saved.losses.grad_probs, route_options_);
+  grad_logits.add_(saved.losses.grad_logits);
   at::Tensor grad_normed =
       saved.jitter.defined()
           ? router_->backward(grad_logits, saved.normed * saved.jitter, saved.router)

@@ -10,6 +10,7 @@
 #include "models/model_options.h"
 #include "models/model_parts.h"
 #include "models/router/route.h"
+#include "models/router/router_losses.h"
 #include "models/shared_experts.h"
 #include "parallel/expert_store.h"
 #include "parallel/token_dispatcher.h"
@@ -56,14 +57,7 @@ class MoeBlock : public Block {
   void experts_backward(BlockState& state, Saved& saved);
   void combine_backward(BlockState& state, Saved& saved);
   at::Tensor router_input(const BlockState& state, Saved& saved) const;
-  /// The router's losses of this rank's tokens, and the gradients of all of them, from counts.
-  LossSums make_losses(const BlockState& state, Saved& saved) const;
   void add_load(BlockState& state, const Saved& saved) const;
-  void count_for_losses(const BlockState& state, Saved& saved) const;
-  RouterLoss aux_loss(const BlockState& state, const Saved& saved, const at::Tensor& valid) const;
-  RouterLoss device_loss(const BlockState& state,
-                         const Saved& saved,
-                         const at::Tensor& valid) const;
   void drop_copies(BlockState& state, Saved& saved) const;
   void send_tokens(Saved& saved) const;
   RandomKey random_key(const BlockState& state, std::string_view purpose) const;
@@ -71,6 +65,7 @@ class MoeBlock : public Block {
   const ModelOptions options_;
   const RouterOptions router_options_;
   const RouteOptions route_options_;
+  const RouterLosses losses_;
   const Wiring wiring_;
   const TokenDispatcher dispatcher_;
   const DenseParameter& norm_;

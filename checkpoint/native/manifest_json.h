@@ -1,8 +1,8 @@
 #pragma once
 
-#include "common/json_field.h"
 #include "checkpoint/native/manifest.h"
 #include "common/json.h"
+#include "common/json_field.h"
 
 namespace enodia {
 

@@ -227,10 +227,9 @@ class LinkClass {
                        ? rate_text(usual_mbit_)
                        : rate_text(rates.out) + " there and " + rate_text(rates.in) + " back")
             : "links between nodes carry " + rate_text(usual_mbit_);
-    return finding(
-        where + ", less than Ethernet of 1 Gbit/s does (940 Mbit/s)",
-        "check cables and switch ports of both ends, and that btl_tcp_if_include names "
-        "the fast network");
+    return finding(where + ", less than Ethernet of 1 Gbit/s does (940 Mbit/s)",
+                   "check cables and switch ports of both ends, and that btl_tcp_if_include names "
+                   "the fast network");
   }
 
   Finding finding(std::string what, std::string remedy) const {

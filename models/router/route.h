@@ -63,10 +63,8 @@ at::Tensor route_backward(const Route& route,
 
 /// A loss of the router over the valid tokens of one micro-batch.
 struct RouterLoss {
-  double sum = 0;  ///< the loss times the valid tokens
-  /// [T, E] of grad_scale * loss * valid tokens; see the functions. May be undefined (zero) when no
-  /// token is valid.
-  at::Tensor gradient;
+  double sum = 0;       ///< the loss times the valid tokens
+  at::Tensor gradient;  ///< [T, E] of grad_scale * loss * valid tokens; see the functions
 };
 
 /// A load-balance loss L = E sum_i f_i P_i (Switch Transformer, eq. 4-6; 1 at uniform) of each of

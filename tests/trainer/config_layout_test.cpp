@@ -26,13 +26,15 @@ TEST(ConfigLayout, AutoFitsEveryWorldThatDividesTheBatch) {
 }
 
 TEST(ConfigLayout, GlobalBatchIsAMultipleOfAllRanksMicroBatches) {
-  EXPECT_THAT(layout_problems({}, 3),
-              ElementsAre("tiny.yaml:5:3: train.global_batch_size (8) must be a multiple of "
-                          "train.micro_batch_size (4) times the number of ranks (3); set it to 12"));
-  EXPECT_THAT(layout_problems({"train.global_batch_size=20"}, 2),
-              ElementsAre("--set train.global_batch_size: train.global_batch_size (20) must be a "
-                          "multiple of train.micro_batch_size (4) times the number of ranks (2); set "
-                          "it to 16 or 24, or train.micro_batch_size to 1, 2, 5 or 10"));
+  EXPECT_THAT(
+      layout_problems({}, 3),
+      ElementsAre("tiny.yaml:5:3: train.global_batch_size (8) must be a multiple of "
+                  "train.micro_batch_size (4) times the number of ranks (3); set it to 12"));
+  EXPECT_THAT(
+      layout_problems({"train.global_batch_size=20"}, 2),
+      ElementsAre("--set train.global_batch_size: train.global_batch_size (20) must be a "
+                  "multiple of train.micro_batch_size (4) times the number of ranks (2); set "
+                  "it to 16 or 24, or train.micro_batch_size to 1, 2, 5 or 10"));
 }
 
 TEST(ConfigLayout, DpIsTheWorldAndEpDividesIt) {

@@ -42,9 +42,9 @@ class Tokenizer {
   std::vector<int64_t> encode(std::string_view text) const;
 };
 
-/// "byte" (ids are the 256 bytes, EOS = 256), else the path of a SentencePiece model, a Hugging Face
-/// tokenizer.json (its companions beside it are taken along), a Hugging Face folder, or a file that
-/// holds a blob. Throws FileError when it is missing or is no usable tokenizer.
+/// "byte" (ids are the 256 bytes, EOS = 256), else the path of a SentencePiece model, a Hugging
+/// Face tokenizer.json (its companions beside it are taken along), a Hugging Face folder, or a file
+/// that holds a blob. Throws FileError when it is missing or is no usable tokenizer.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& name_or_path);
 
 /// The tokenizer of a Hugging Face folder: its tokenizer.json, else its tokenizer.model; null when
