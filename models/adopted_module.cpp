@@ -12,12 +12,14 @@ namespace {
 
 DenseOptions options_of(const at::Tensor& parameter,
                         const std::string& name,
-                        const Decays& decays) {
+                        const Decays& decays,
+                        bool wide) {
   const bool is_matrix = parameter.dim() > 1;
   return {.decays = decays ? decays(name) : is_matrix,
           .initializer = is_matrix                ? Initializer::kNormal
                          : name.ends_with("bias") ? Initializer::kZeros
-                                                  : Initializer::kOnes};
+                                                  : Initializer::kOnes,
+          .wide = wide};
 }
 
 }  // namespace
@@ -25,7 +27,8 @@ DenseOptions options_of(const at::Tensor& parameter,
 AdoptedModule::AdoptedModule(std::shared_ptr<torch::nn::Module> module,
                              const std::string& name,
                              ParameterRegistry& registry,
-                             const Decays& decays)
+                             const Decays& decays,
+                             bool wide)
     : module_(std::move(module)) {
   ENODIA_CHECK(module_->buffers().empty(),
                "the module ",
@@ -40,8 +43,9 @@ AdoptedModule::AdoptedModule(std::shared_ptr<torch::nn::Module> module,
                  " must have a dim ({1} for a number), elements and a gradient");
     const int64_t columns = parameter.dim() > 1 ? parameter.numel() / parameter.size(0) : 0;
     parameters_.push_back(parameter);
-    adopted_.push_back(&registry.add_dense(
-        {{full_name, parameter.size(0)}}, columns, options_of(parameter, item.key(), decays)));
+    adopted_.push_back(&registry.add_dense({{full_name, parameter.size(0)}},
+                                           columns,
+                                           options_of(parameter, item.key(), decays, wide)));
   }
 }
 

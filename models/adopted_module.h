@@ -22,7 +22,8 @@ using Decays = std::function<bool(const std::string&)>;
 /// A LibTorch module whose parameters the registry has adopted, under `name` + "." + their own
 /// name: they lie in its memory, what they get as gradients is added to its rows, and their first
 /// values are its own, so that they are the same in every layout: normal for matrices, zeros for a
-/// vector called bias, ones for the others. Without `decays`, matrices decay.
+/// vector called bias, ones for the others. Without `decays`, matrices decay. The module computes
+/// in the model's type, or when `wide` in the wide type.
 ///
 /// The module's own to(), zero_grad() and optimizer are not to be used. Throws UsageError when it
 /// has what would be lost: a buffer, a parameter without a dim or without gradient.
@@ -31,7 +32,8 @@ class AdoptedModule {
   AdoptedModule(std::shared_ptr<torch::nn::Module> module,
                 const std::string& name,
                 ParameterRegistry& registry,
-                const Decays& decays);
+                const Decays& decays,
+                bool wide = false);
   ~AdoptedModule();
 
   /// f(x), where f uses the module. With `graph` a backward may follow, without nothing is kept.

@@ -8,7 +8,7 @@ namespace enodia {
 
 namespace {
 
-constexpr DenseOptions kNorm{.decays = false, .initializer = Initializer::kOnes};
+constexpr DenseOptions kNorm{.decays = false, .initializer = Initializer::kOnes, .wide = true};
 constexpr DenseOptions kBias{.decays = false, .initializer = Initializer::kZeros};
 
 /// The columns or rows of these heads.
@@ -150,7 +150,7 @@ void AttentionBlock::backward(BlockState& state, int /*phase*/) {
   Saved& saved = state.saved<Saved>(index_);
   const at::Tensor grad = state.cut.gather(state.grad_hidden);
   if (out_bias_ != nullptr) {
-    at::Tensor(out_bias_->grad).add_(state.grad_hidden.sum(0));
+    ops::add_column_sums(out_bias_->grad, state.grad_hidden);
   }
   ops::linear_backward_weight(grad, saved.attention.out, out_.grad);
   at::Tensor grad_qkv = ops::attention_backward(ops::linear_backward_input(grad, out_.value),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -63,6 +64,15 @@ struct MoeLoad {
   double margin = 0;          ///< Route::margin of this rank's tokens
 };
 
+/// What the router of one MoE layer decided for this rank's own tokens of a micro-batch.
+struct RoutedTokens {
+  int64_t step, micro_batch, moe_layer;
+  int64_t first_token;    ///< number of the first of these tokens in the run
+  at::Tensor chosen_ids;  ///< [Tr, K] int32
+  at::Tensor expert_ids;  ///< the same, -1 for copies that were dropped
+};
+using ObserveRoutes = std::function<void(const RoutedTokens&)>;
+
 /// What a block keeps from forward to backward.
 struct SavedState {
   SavedState() = default;
@@ -83,7 +93,8 @@ struct BlockState {
   int64_t first_token = 0;  ///< number of the first of the T tokens in the run
   at::Tensor sequence_of;   ///< [T] int64, the sequence that each token is of, from 0
   int64_t num_sequences = 1;
-  StepCounts* so_far = nullptr;  ///< in training
+  StepCounts* so_far = nullptr;                   ///< in training
+  const ObserveRoutes* observe_routes = nullptr;  ///< told of each decision, when training
   /// Rows whose logits the head shall return when there are no labels, [N] int64.
   at::Tensor wanted_rows;
 

@@ -129,6 +129,7 @@ void Decoder::commit_step(std::span<const int64_t> tokens) {
   if (!tokens.empty()) {
     move_expert_biases(tokens);
   }
+  registry_.write_compute();
   if (store_ != nullptr) {
     store_->refresh_replicas();
   }

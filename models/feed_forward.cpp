@@ -53,7 +53,7 @@ DenseMlpBlock::DenseMlpBlock(const ModelOptions& options,
       norm_(registry.add_dense(
           {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
           0,
-          {.decays = false, .initializer = Initializer::kOnes})),
+          {.decays = false, .initializer = Initializer::kOnes, .wide = true})),
       mlp_(layer_name + ".mlp", options.hidden_size, options.intermediate_size, registry) {}
 
 void DenseMlpBlock::forward(BlockState& state, int /*phase*/) {

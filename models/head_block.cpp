@@ -35,7 +35,7 @@ HeadBlock::HeadBlock(const ModelOptions& options,
       vocab_size_(options.vocab_size),
       norm_(registry.add_dense({{"model.norm.weight", options.hidden_size}},
                                0,
-                               {.decays = false, .initializer = Initializer::kOnes})),
+                               {.decays = false, .initializer = Initializer::kOnes, .wide = true})),
       weight_(weight),
       vocabulary_(vocabulary),
       loss_(std::move(loss)) {}
@@ -63,11 +63,12 @@ at::Tensor HeadBlock::losses(BlockState& state, const at::Tensor& normed) const 
   const double scale =
       training ? 1.0 / static_cast<double>(state.context.valid_tokens_of_step) : 0.0;
   at::Tensor grad_normed = training ? at::empty_like(normed) : at::Tensor();
+  const at::Tensor weight = ops::wide(weight_.value);
   for (int64_t first = 0; first < normed.size(0); first += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, normed.size(0) - first);
-    const at::Tensor x = normed.narrow(0, first, rows);
+    const at::Tensor x = ops::wide(normed.narrow(0, first, rows));
     const at::Tensor labels = state.labels.narrow(0, first, rows);
-    at::Tensor logits = ops::linear(x, weight_.value);
+    at::Tensor logits = ops::linear(x, weight);
     const bool is_own = training && loss_;
     state.losses.cross_entropy += ops::cross_entropy(logits, labels, is_own ? 0.0 : scale);
     if (is_own) {
@@ -75,7 +76,7 @@ at::Tensor HeadBlock::losses(BlockState& state, const at::Tensor& normed) const 
     }
     if (training) {  // the logits now hold their own gradient
       ops::linear_backward_weight(logits, x, weight_.grad);
-      ops::linear_backward_input_into(grad_normed.narrow(0, first, rows), logits, weight_.value);
+      ops::linear_backward_input_into(grad_normed.narrow(0, first, rows), logits, weight);
     }
   }
   return grad_normed;
@@ -97,7 +98,8 @@ at::Tensor HeadBlock::own_loss(const at::Tensor& logits,
 
 at::Tensor HeadBlock::wanted_logits(const BlockState& state) const {
   const at::Tensor rows = ops::gather_rows(state.cut.gather(state.hidden), state.wanted_rows);
-  const at::Tensor own = ops::linear(ops::rms_norm(rows, norm_.value, eps_).y, weight_.value);
+  const at::Tensor own =
+      ops::linear(ops::wide(ops::rms_norm(rows, norm_.value, eps_).y), ops::wide(weight_.value));
   if (!state.cut.is_cut()) {
     return own;
   }
@@ -116,19 +118,20 @@ at::Tensor HeadBlock::cut_losses(BlockState& state, const at::Tensor& normed) co
       training ? 1.0 / static_cast<double>(state.context.valid_tokens_of_step) : 0.0;
   const at::Tensor x_TD = state.cut.gather(normed);
   at::Tensor grad_TD = training ? at::empty_like(x_TD) : at::Tensor();
+  const at::Tensor weight = ops::wide(weight_.value);
   const at::Tensor nats = at::zeros({x_TD.size(0)}, at::kDouble);
   for (int64_t first = 0; first < x_TD.size(0); first += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, x_TD.size(0) - first);
-    const at::Tensor x = x_TD.narrow(0, first, rows);
+    const at::Tensor x = ops::wide(x_TD.narrow(0, first, rows));
     const at::Tensor labels = state.labels.narrow(0, first, rows);
-    at::Tensor logits = ops::linear(x, weight_.value);
+    at::Tensor logits = ops::linear(x, weight);
     const JoinedCrossEntropy joined = join_cross_entropy(
         state.cut.stack(cross_entropy_parts(logits, labels, vocabulary_.first)), labels);
     nats.narrow(0, first, rows).copy_(joined.nats);
     if (training) {
       cross_entropy_backward(logits, labels, vocabulary_.first, joined.logsumexp, scale);
       ops::linear_backward_weight(logits, x, weight_.grad);
-      ops::linear_backward_input_into(grad_TD.narrow(0, first, rows), logits, weight_.value);
+      ops::linear_backward_input_into(grad_TD.narrow(0, first, rows), logits, weight);
     }
   }
   state.losses.cross_entropy += state.cut.own_rows(nats).sum().item<double>();

@@ -11,7 +11,7 @@ namespace enodia {
 
 namespace {
 
-constexpr DenseOptions kNorm{.decays = false, .initializer = Initializer::kOnes};
+constexpr DenseOptions kNorm{.decays = false, .initializer = Initializer::kOnes, .wide = true};
 constexpr DenseOptions kBias{.decays = false, .initializer = Initializer::kZeros};
 /// Of the latents' norms in every DeepSeek model, whatever its rms_norm_eps.
 constexpr double kLatentEps = 1e-6;
@@ -266,7 +266,7 @@ void MlaBlock::forward(BlockState& state, int /*phase*/) {
 void MlaBlock::backward(BlockState& state, int /*phase*/) {
   Saved& saved = state.saved<Saved>(index_);
   if (out_bias_ != nullptr) {
-    at::Tensor(out_bias_->grad).add_(state.grad_hidden.sum(0));
+    ops::add_column_sums(out_bias_->grad, state.grad_hidden);
   }
   const at::Tensor grad = state.cut.gather(state.grad_hidden);
   ops::linear_backward_weight(grad, without_filling(saved.attention.out), out_->grad);

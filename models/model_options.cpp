@@ -84,10 +84,11 @@ void check_ranges(const ModelOptions& o, Rules& rules) {
   check_positive(rules, "rms_norm_eps", o.rms_norm_eps);
   check_positive(rules, "initializer_range", o.initializer_range);
   check_one_of(rules, "scoring_func", o.scoring_func, "softmax", "sigmoid");
-  rules.bound(o.dtype == DType::kFloat32 || o.dtype == DType::kFloat64,
-              "dtype (",
-              name_of(o.dtype),
-              ") must be float32 or float64");
+  rules.bound(
+      o.dtype == DType::kFloat32 || o.dtype == DType::kFloat64 || o.dtype == DType::kBFloat16,
+      "dtype (",
+      name_of(o.dtype),
+      ") must be float32, bfloat16 or float64");
 }
 
 void check_even(Rules& rules, bool holds, const char* key, int64_t dim) {

@@ -65,9 +65,9 @@ struct ModelOptions {
   int64_t qk_rope_head_dim = 32;       ///< of mla: and that is; all heads of k share it
   int64_t v_head_dim = 64;             ///< of mla
   int64_t max_position_embeddings = 2048;
-  DType dtype = DType::kFloat32;          ///< compute and wide type: float32, or float64 for proofs
-  std::string attention = kGroupedQuery;  ///< by name in ModelParts::attentions
-  std::string router = kLinearRouter;     ///< by name in ModelParts::routers
+  DType dtype = DType::kFloat32;           ///< of computation, see parallel/precision.h
+  std::string attention = kGroupedQuery;   ///< by name in ModelParts::attentions
+  std::string router = kLinearRouter;      ///< by name in ModelParts::routers
   std::map<std::string, double> settings;  ///< of parts of one's own: the section `parts`
 
   bool is_moe_layer(int64_t layer) const {

@@ -36,7 +36,7 @@ struct MoeBlock::Saved : SavedState {
   MovingRows rows, choices;  // under way: tokens and their weights, or the gradients of both
   ExpertInput input;
   at::Tensor gate_up, output;                   // of the experts, [R, 2F] and [R, D]
-  at::Tensor grad_normed, grad_choice_weights;  // [T, D], [T, K]
+  at::Tensor grad_normed, grad_choice_weights;  // [T, D] and [T, K], in the wide type
   at::Tensor grad_shared;                       // [T, D]
 };
 
@@ -62,13 +62,13 @@ MoeBlock::MoeBlock(const ModelOptions& options,
       norm_(registry.add_dense(
           {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
           0,
-          {.decays = false, .initializer = Initializer::kOnes})),
+          {.decays = false, .initializer = Initializer::kOnes, .wide = true})),
       router_(make_router(options, layer_name + ".mlp.gate", registry)) {
   if (options.use_expert_bias) {
     bias_ = &registry.add_dense(
         {{layer_name + ".mlp.gate.e_score_correction_bias", options.num_experts}},
         0,
-        {.decays = false, .trained = false, .initializer = Initializer::kZeros});
+        {.decays = false, .trained = false, .initializer = Initializer::kZeros, .wide = true});
   }
   if (options.shared_width() > 0) {
     shared_.emplace(options, layer_name + ".mlp", registry);
@@ -138,6 +138,14 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   if (router_options_.capacity_factor > 0) {
     drop_copies(state, saved);
   }
+  if (state.observe_routes != nullptr) {
+    (*state.observe_routes)({state.context.step,
+                             state.context.micro_batch,
+                             wiring_.moe_layer,
+                             state.first_token + state.cut.mine().first,
+                             saved.route.chosen_ids,
+                             saved.route.expert_ids});
+  }
 }
 
 /// Keeps the input and the decisions, and what is counted over other ranks.
@@ -187,17 +195,21 @@ RandomKey MoeBlock::random_key(const BlockState& state, std::string_view purpose
       .with(static_cast<uint64_t>(wiring_.moe_layer));
 }
 
+/// In the wide type.
 at::Tensor MoeBlock::router_input(const BlockState& state, Saved& saved) const {
+  const at::Tensor normed = ops::wide(saved.normed);
   if (router_options_.jitter_eps == 0 || !state.context.training) {
-    return saved.normed;
+    return normed;
   }
-  saved.jitter = jitter_factors(random_key(state, "jitter"),
-                                state.first_token + state.cut.mine().first,
-                                saved.normed.size(0),
-                                saved.normed.size(1),
-                                router_options_.jitter_eps,
-                                saved.normed.scalar_type());
-  return saved.normed * saved.jitter;
+  if (!saved.jitter.defined()) {
+    saved.jitter = jitter_factors(random_key(state, "jitter"),
+                                  state.first_token + state.cut.mine().first,
+                                  normed.size(0),
+                                  normed.size(1),
+                                  router_options_.jitter_eps,
+                                  normed.scalar_type());
+  }
+  return normed * saved.jitter;
 }
 
 void MoeBlock::add_load(BlockState& state, const Saved& saved) const {
@@ -271,13 +283,13 @@ void MoeBlock::experts(BlockState& state, Saved& saved) {
 }
 
 void MoeBlock::combine(BlockState& state, Saved& saved) {
-  at::Tensor combined = dispatcher_.collect(saved.map, saved.output).wait();
+  at::Tensor combined = dispatcher_.collect(saved.map, saved.output).wait();  // in the wide type
   saved.output = at::Tensor();
   if (shared_) {
     combined.add_(saved.shared_out);
     saved.shared_out = at::Tensor();
   }
-  state.hidden = combined.add_(state.hidden);
+  state.hidden = combined.add_(state.hidden).to(state.hidden.scalar_type());
   if (!state.context.training) {
     state.release(wiring_.index);
   }
@@ -315,11 +327,10 @@ void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
   at::Tensor grad_logits = route_backward(
       saved.route, saved.grad_choice_weights, saved.losses.grad_probs, route_options_);
   grad_logits.add_(saved.losses.grad_logits);
-  at::Tensor grad_normed =
-      saved.jitter.defined()
-          ? router_->backward(grad_logits, saved.normed * saved.jitter, saved.router)
-                .mul_(saved.jitter)
-          : router_->backward(grad_logits, saved.normed, saved.router);
+  at::Tensor grad_normed = router_->backward(grad_logits, router_input(state, saved), saved.router);
+  if (saved.jitter.defined()) {
+    grad_normed.mul_(saved.jitter);
+  }
   grad_normed.add_(saved.grad_normed);
   if (shared_) {
     grad_normed.add_(saved.grad_shared);

@@ -9,13 +9,20 @@
 #include "models/sequence_layout.h"
 
 /// The local mathematics of the decoder as explicit forwards and backwards on tensors: no autograd,
-/// no communication, no state. float32 on the CPU runs the kernels of models/kernels/cpu, any other
-/// type the plain ATen twins (ops_reference.h), which the tests compare with.
+/// no communication, no state. float32 on the CPU runs the kernels of models/kernels/cpu, float64
+/// the plain ATen twins (ops_reference.h), which the tests compare with.
+///
+/// Operands in bfloat16 are computed with in float32, and what has their type is rounded once, at
+/// the end. Gradients of weights, weights of norms, row weights, rotary tables, rstd and logsumexp
+/// are always in the wide type (parallel/precision.h).
 ///
 /// Shapes: T tokens, D model dim, F hidden dim of a feed-forward, V vocabulary, H query heads,
 /// G key/value heads, d head dim, K experts per token, R routed token copies. All tensors are
 /// contiguous. "accumulates" means +=.
 namespace enodia::ops {
+
+/// x in the wide type: float32 for bfloat16, else x itself.
+at::Tensor wide(const at::Tensor& x);
 
 /// y_TD = w_D * x / sqrt(mean(x^2) + eps); returns (y, rstd_T).
 struct RmsNormResult {
@@ -42,6 +49,9 @@ void linear_backward_weight(const at::Tensor& grad_y,
                             at::Tensor grad_w,
                             at::Tensor grad_bias = {});
 
+/// grad_bias accumulates the column sums of grad_y.
+void add_column_sums(at::Tensor grad_bias, const at::Tensor& grad_y);
+
 /// act = silu(gate) * up [* row_weight]; gate_up is [R, 2F] with the gate first; row_weight is [R]
 /// or undefined (ones).
 at::Tensor swiglu(const at::Tensor& gate_up, const at::Tensor& row_weight = {});
@@ -53,6 +63,7 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
                                 const at::Tensor& row_weight = {});
 
 /// magnitude * cos and sin of position * frequency, [T, pairs] each, for the layout's positions.
+/// `dtype` is that of what is to be rotated.
 struct RotaryTable {
   at::Tensor cos, sin;
   bool interleaved = false;
@@ -84,9 +95,9 @@ at::Tensor attention_backward(const at::Tensor& grad_out,
                               int64_t kv_heads,
                               int64_t head_dim);
 
-/// Summed cross-entropy in nats of logits [T, V] against labels [T] (int64, -1 = none), in double.
-/// When `scale` is not zero, logits are overwritten by scale * d(sum)/d(logits) (zero rows where
-/// there is no label).
+/// Summed cross-entropy in nats of logits [T, V], in the wide type, against labels [T] (int64, -1 =
+/// none), in double. When `scale` is not zero, logits are overwritten by scale * d(sum)/d(logits)
+/// (zero rows where there is no label).
 double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale);
 
 /// out[r] = x[index[r]]; index is int64 [R].

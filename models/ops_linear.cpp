@@ -2,6 +2,7 @@
 
 #include "models/ops.h"
 #include "models/ops_dispatch.h"
+#include "models/ops_mixed.h"
 #include "models/ops_reference.h"
 
 namespace enodia::ops {
@@ -80,6 +81,9 @@ void multiply(const at::Tensor& a,
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  if (mixed::is_mixed(x, w)) {
+    return mixed::linear(x, w, bias);
+  }
   if (!use_gemm(x, w)) {
     return reference::linear(x, w, bias);
   }
@@ -92,6 +96,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bi
 }
 
 void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w) {
+  if (mixed::is_mixed(y, x, w)) {
+    return mixed::linear_into(y, x, w);
+  }
   if (!use_gemm(y, x, w)) {
     return reference::linear_into(y, x, w);
   }
@@ -105,6 +112,9 @@ at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) 
 }
 
 void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w) {
+  if (mixed::is_mixed(grad_x, grad_y, w)) {
+    return mixed::linear_backward_input_into(grad_x, grad_y, w);
+  }
   if (!use_gemm(grad_x, grad_y, w)) {
     return reference::linear_backward_input_into(grad_x, grad_y, w);
   }
@@ -115,13 +125,20 @@ void linear_backward_weight(const at::Tensor& grad_y,
                             const at::Tensor& x,
                             at::Tensor grad_w,
                             at::Tensor grad_bias) {
+  if (mixed::is_mixed(grad_y, x)) {
+    return linear_backward_weight(wide(grad_y), wide(x), grad_w, grad_bias);
+  }
   if (!use_gemm(grad_y, x, grad_w)) {
     return reference::linear_backward_weight(grad_y, x, grad_w, grad_bias);
   }
   multiply(grad_y, true, x, false, grad_w, /*accumulate=*/true);
   if (grad_bias.defined()) {
-    grad_bias.add_(grad_y.sum(0));
+    add_column_sums(grad_bias, grad_y);
   }
+}
+
+void add_column_sums(at::Tensor grad_bias, const at::Tensor& grad_y) {
+  grad_bias.add_(wide(grad_y).sum(0));
 }
 
 }  // namespace enodia::ops

@@ -12,7 +12,7 @@ const DenseParameter& add_weight(const ModelOptions& options,
                                  const std::string& name,
                                  const QkNorm::Heads& heads,
                                  ParameterRegistry& registry) {
-  DenseOptions norm{.decays = false, .initializer = Initializer::kOnes};
+  DenseOptions norm{.decays = false, .initializer = Initializer::kOnes, .wide = true};
   const int64_t dim = options.head_dim;
   if (options.qk_norm != "full") {
     return registry.add_dense({{name, dim}}, 0, norm);
@@ -61,13 +61,14 @@ void QkNorm::backward(at::Tensor grad_columns,
 
 void QkNorm::forward_shared(at::Tensor& columns, const SequenceParallel& cut, Saved& saved) const {
   saved.raw = columns.clone(at::MemoryFormat::Contiguous);
-  at::Tensor squares = saved.raw.square().sum(1);
+  const at::Tensor raw = ops::wide(saved.raw);
+  at::Tensor squares = raw.square().sum(1);
   if (!heads_.is_first_holder) {
     squares.zero_();  // what several ranks hold counts once
   }
   cut.sum(squares);
   saved.rstd = at::rsqrt(squares / full_width() + options_.rms_norm_eps);
-  columns.copy_(saved.raw * saved.rstd.unsqueeze(1) * weight_.value);
+  columns.copy_(raw * saved.rstd.unsqueeze(1) * weight_.value);
 }
 
 /// Of heads that several ranks hold, each has the gradient that comes through its own queries. All
@@ -75,7 +76,7 @@ void QkNorm::forward_shared(at::Tensor& columns, const SequenceParallel& cut, Sa
 void QkNorm::backward_shared(at::Tensor& grad_columns,
                              const SequenceParallel& cut,
                              const Saved& saved) const {
-  const at::Tensor normed = saved.raw * saved.rstd.unsqueeze(1);
+  const at::Tensor normed = ops::wide(saved.raw) * saved.rstd.unsqueeze(1);
   at::Tensor(weight_.grad).add_((grad_columns * normed).sum(0));
   at::Tensor grad = grad_columns * weight_.value;
   const at::Tensor along_x = (grad * normed).sum(1);

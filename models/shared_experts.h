@@ -16,7 +16,7 @@ class SharedExperts {
   /// What backward needs besides x.
   struct Saved {
     at::Tensor gate_up;
-    at::Tensor out, share;  // with a gate: of the FFN [Tr, D], and the sigmoid [Tr, 1]
+    at::Tensor out, share;  // with a gate: of the FFN [Tr, D], and the sigmoid [Tr, 1], wide
   };
   /// `name` is "model.layers.3.mlp".
   SharedExperts(const ModelOptions& options, const std::string& name, ParameterRegistry& registry);

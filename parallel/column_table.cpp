@@ -8,23 +8,20 @@
 
 namespace enodia {
 
-ColumnTable::ColumnTable(int64_t elements, at::ScalarType dtype)
-    : elements_(elements),
-      dtype_(dtype),
-      kept_{{0, elements}} {}
+ColumnTable::ColumnTable(int64_t elements) : elements_(elements), kept_{{0, elements}} {}
 
 void ColumnTable::keep_only(std::vector<Slice> kept) {
   kept_ = std::move(kept);
 }
 
-void ColumnTable::add_column(const std::string& name, MemoryKind kind) {
+void ColumnTable::add_column(const std::string& name, MemoryKind kind, at::ScalarType dtype) {
   ENODIA_CHECK(!has_column(name), "column '", name, "' exists already");
   int64_t count = 0;
   for (const Slice& part : kept_) {
     count += part.count;
   }
   const MemoryScope scope(kind);
-  columns_.emplace(name, Column{at::zeros({count}, at::TensorOptions().dtype(dtype_)), kept_});
+  columns_.emplace(name, Column{at::zeros({count}, at::TensorOptions().dtype(dtype)), kept_});
 }
 
 const ColumnTable::Column& ColumnTable::find(std::string_view name) const {

@@ -16,13 +16,13 @@ namespace enodia {
 /// Who moves or saves elements moves those of every column and knows no names.
 class ColumnTable {
  public:
-  ColumnTable(int64_t elements, at::ScalarType dtype);
+  explicit ColumnTable(int64_t elements);
   int64_t elements() const { return elements_; }
   /// Columns added from now on have memory for these elements only (ascending, apart).
   void keep_only(std::vector<Slice> kept);
   /// A column of zeros, whose memory counts as `kind`; adding one that exists is an error
   /// (UsageError).
-  void add_column(const std::string& name, MemoryKind kind);
+  void add_column(const std::string& name, MemoryKind kind, at::ScalarType dtype);
   bool has_column(std::string_view name) const { return columns_.find(name) != columns_.end(); }
   /// All memory of a column, flat; throws UsageError for an unknown name.
   const at::Tensor& column(std::string_view name) const { return find(name).memory; }
@@ -38,7 +38,6 @@ class ColumnTable {
   const Column& find(std::string_view name) const;
 
   int64_t elements_;
-  at::ScalarType dtype_;
   std::vector<Slice> kept_;
   std::map<std::string, Column, std::less<>> columns_;
 };

@@ -34,7 +34,8 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
     : mesh_(mesh),
       shape_(shape),
       layers_(static_placement(
-          static_cast<int>(names.size()), num_experts, mesh.layout().ep, mesh.world_size())) {
+          static_cast<int>(names.size()), num_experts, mesh.layout().ep, mesh.world_size())),
+      precision_(registry.precision()) {
   int64_t owned_rows = 0;
   int64_t held_rows = 0;
   for (const StaticLayer& layer : layers_) {
@@ -42,14 +43,18 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
     held_rows += std::ssize(layer.world_homes(mesh.world_size()).experts_on(mesh.rank()));
   }
   const auto make_table = [&](int64_t rows) {
-    return std::make_unique<ColumnTable>(rows * shape.chunk_elements(), registry.wide_type());
+    return std::make_unique<ColumnTable>(rows * shape.chunk_elements());
   };
   owned_ = make_table(owned_rows);
   replicas_ = make_table(held_rows - owned_rows);
-  owned_->add_column("master", MemoryKind::kParameters);
-  owned_->add_column("grad", MemoryKind::kGradients);
-  replicas_->add_column("master", MemoryKind::kReplicas);
-  replicas_->add_column("grad", MemoryKind::kReplicas);
+  owned_->add_column("master", MemoryKind::kParameters, precision_.wide);
+  owned_->add_column("grad", MemoryKind::kGradients, precision_.wide);
+  if (precision_.is_mixed()) {
+    owned_->add_column("compute", MemoryKind::kParameters, precision_.compute);
+  }
+  const std::string weights(precision_.weights());
+  replicas_->add_column(weights, MemoryKind::kReplicas, precision_.compute);
+  replicas_->add_column("grad", MemoryKind::kReplicas, precision_.wide);
   registry.adopt(*owned_);
   for (size_t layer = 0; layer < names.size(); ++layer) {
     place_layer(static_cast<int>(layer), registry, names[layer]);
@@ -130,7 +135,7 @@ Lease ExpertStore::acquire(int layer, LeaseUse use) {
     }
   }
   for (const Slot& slot : stored_.at(layer).slots) {
-    lease.weights.push_back(matrices(slot, "master"));
+    lease.weights.push_back(matrices(slot, precision_.weights()));
     if (use == LeaseUse::kBackward) {
       lease.gradients.push_back(matrices(slot, "grad"));
       if (!slot.owned) {
@@ -161,10 +166,10 @@ void ExpertStore::refresh_replicas() {
   ENODIA_CHECK_EQ(leases_out_, 0, "weights must not change while a lease is out");
   std::vector<Work> works;
   for (int layer = 0; layer < num_layers(); ++layer) {
-    const auto master = [&](int32_t expert) {
-      return view(chunk(slot_on_this_rank(layer, expert), "master"));
+    const auto weights = [&](int32_t expert) {
+      return view(chunk(slot_on_this_rank(layer, expert), precision_.weights()));
     };
-    works.push_back(sparse_all_gather(mesh_.replicas(), stored_[layer].schedule, master, master));
+    works.push_back(sparse_all_gather(mesh_.replicas(), stored_[layer].schedule, weights, weights));
   }
   for (Work& work : works) {
     work.wait();

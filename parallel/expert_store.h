@@ -57,7 +57,8 @@ class Lease {
 enum class LeaseUse : uint8_t { kForward, kBackward };
 
 /// A table of experts: row = expert chunk that this rank owns, columns `master`, `grad` and those
-/// the optimizer adds. Where an expert has further homes (ep < world, or fewer experts than ranks)
+/// the optimizer adds, and in mixed precision `compute`, which ParameterRegistry::write_compute
+/// writes. Where an expert has further homes (ep < world, or fewer experts than ranks)
 /// these hold a permanent replica: its gradients go home after every micro-batch, its weights are
 /// refreshed in commit_step. All collective calls are made by all ranks, for layers in one order.
 class ExpertStore {
@@ -82,7 +83,8 @@ class ExpertStore {
   /// Waits for all gradients under way. Owners have then summed in order of micro-batch, in each
   /// their own first, then the other homes' by rank. Before gradients are read.
   void finish_gradients();
-  /// After masters changed: replicas take the new weights. No lease may be out. Collective.
+  /// After the owners' weights changed: replicas take the new weights. No lease may be out.
+  /// Collective.
   void refresh_replicas();
 
  private:
@@ -110,6 +112,7 @@ class ExpertStore {
   std::vector<StaticLayer> layers_;
   std::vector<StoredLayer> stored_;
   int64_t owned_rows_ = 0, replica_rows_ = 0;
+  Precision precision_;
   std::unique_ptr<ColumnTable> owned_, replicas_;
   std::deque<std::pair<int, Work>> going_home_;  // (layer, work), oldest first
   int leases_out_ = 0;

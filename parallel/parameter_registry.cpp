@@ -64,9 +64,9 @@ at::Tensor LogicalParameter::rows(std::string_view column_name, const Slice& row
   return table->view(column_name, {first + rows.first * row, rows.count * row}).view(view_shape);
 }
 
-ParameterRegistry::ParameterRegistry(const RankPlace& place, at::ScalarType wide_type)
+ParameterRegistry::ParameterRegistry(const RankPlace& place, Precision precision)
     : place_(place),
-      wide_type_(wide_type) {}
+      precision_(precision) {}
 
 const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember>& members,
                                                    int64_t columns,
@@ -76,8 +76,8 @@ const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember
   Extent& extent = extents_[static_cast<size_t>(holders)];
   const Slice held_columns = options.held_columns.value_or(Slice{0, columns});
   const bool is_matrix = columns > 0;
-  Stack& stack =
-      stacks_.emplace_back(Stack{{}, holders, extent.held, 0, held_columns.count, is_matrix});
+  Stack& stack = stacks_.emplace_back(
+      Stack{{}, holders, extent.held, 0, held_columns.count, is_matrix, options.wide});
   for (const StackMember& member : members) {
     LogicalParameter parameter;
     parameter.name = member.name;
@@ -124,8 +124,11 @@ void ParameterRegistry::allocate(const DenseSharding& sharding) {
                                            ? std::vector<int64_t>{stack.rows, stack.columns}
                                            : std::vector<int64_t>{stack.rows};
     const ColumnTable& table = *dense(stack.holders).columns;
-    stack.views.value = table.view("master", {stack.first, product(shape)}).view(shape);
-    stack.views.grad = table.view("grad", {stack.first, product(shape)}).view(shape);
+    const auto view = [&](std::string_view column) {
+      return table.view(column, {stack.first, product(shape)}).view(shape);
+    };
+    stack.views.value = view(stack.is_wide ? "master" : precision_.weights());
+    stack.views.grad = view("grad");
   }
   holders_of_.clear();
   std::sort(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
@@ -140,10 +143,12 @@ void ParameterRegistry::allocate(const DenseSharding& sharding) {
 
 void ParameterRegistry::allocate_table(Holders holders) {
   DenseTable& table = tables_[static_cast<size_t>(holders)];
-  table.columns =
-      std::make_unique<ColumnTable>(extents_[static_cast<size_t>(holders)].held, wide_type_);
-  table.columns->add_column("master", MemoryKind::kParameters);
-  table.columns->add_column("grad", MemoryKind::kGradients);
+  table.columns = std::make_unique<ColumnTable>(extents_[static_cast<size_t>(holders)].held);
+  table.columns->add_column("master", MemoryKind::kParameters, precision_.wide);
+  table.columns->add_column("grad", MemoryKind::kGradients, precision_.wide);
+  if (precision_.is_mixed()) {
+    table.columns->add_column("compute", MemoryKind::kParameters, precision_.compute);
+  }
   table.buckets = make_buckets(holders);
   assign_owners(holders);
 }
@@ -155,7 +160,7 @@ std::vector<GradientBucket> ParameterRegistry::make_buckets(Holders holders) con
     return block < block_begins_.size() ? block_begins_[block][static_cast<size_t>(holders)]
                                         : extents_[static_cast<size_t>(holders)];
   };
-  const auto element_bytes = static_cast<int64_t>(at::elementSize(wide_type_));
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(precision_.wide));
   const int64_t smallest = sharding_.bucket_bytes / element_bytes;
   std::vector<GradientBucket> buckets;
   Extent end = extent_at(block_begins_.size());
@@ -232,10 +237,25 @@ bool ParameterRegistry::is_dense(const LogicalParameter& parameter) const {
 void ParameterRegistry::add_column(const std::string& name) {
   ENODIA_CHECK(allocated_, "columns are added after allocate()");
   for (DenseTable& table : tables_) {
-    table.columns->add_column(name, MemoryKind::kOptimizer);
+    table.columns->add_column(name, MemoryKind::kOptimizer, precision_.wide);
   }
   for (ColumnTable* table : adopted_) {
-    table->add_column(name, MemoryKind::kOptimizer);
+    table->add_column(name, MemoryKind::kOptimizer, precision_.wide);
+  }
+}
+
+void ParameterRegistry::write_compute() {
+  if (!precision_.is_mixed()) {
+    return;
+  }
+  const auto write = [](const ColumnTable& table) {
+    at::Tensor(table.column("compute")).copy_(table.column("master"));
+  };
+  for (const DenseTable& table : tables_) {
+    write(*table.columns);
+  }
+  for (const ColumnTable* table : adopted_) {
+    write(*table);
   }
 }
 

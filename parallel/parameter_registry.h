@@ -14,6 +14,7 @@
 #include "parallel/column_table.h"
 #include "parallel/dense_sharding.h"
 #include "parallel/mesh.h"
+#include "parallel/precision.h"
 #include "parallel/slice.h"
 
 namespace enodia {
@@ -47,8 +48,8 @@ struct LogicalParameter {
 };
 
 /// One or more dense parameters that lie one after the other, so that they can be used as one
-/// matrix (q, k and v as a single projection). `value` and `grad` are views of what this rank
-/// holds, defined once the registry is allocated.
+/// matrix (q, k and v as a single projection). `value` (what is computed with) and `grad` are views
+/// of what this rank holds, defined once the registry is allocated.
 struct DenseParameter {
   at::Tensor value, grad;
 };
@@ -71,6 +72,7 @@ struct DenseOptions {
   bool trained = true;
   Initializer initializer = Initializer::kNormal;
   Holders holders = Holders::kWorld;
+  bool wide = false;  ///< computed with in the wide type: `value` is the master
   std::optional<Slice> held_columns = std::nullopt;  ///< of the columns; all by default
 };
 
@@ -84,9 +86,9 @@ struct DenseTable {
 /// they are built; the expert store adds the rows that this rank owns.
 class ParameterRegistry {
  public:
-  ParameterRegistry(const RankPlace& place, at::ScalarType wide_type);
-  ParameterRegistry(int rank, int world_size, at::ScalarType wide_type)
-      : ParameterRegistry(RankPlace::uncut(rank, world_size), wide_type) {}
+  ParameterRegistry(const RankPlace& place, Precision precision);
+  ParameterRegistry(int rank, int world_size, Precision precision)
+      : ParameterRegistry(RankPlace::uncut(rank, world_size), precision) {}
 
   /// Members stacked along dim 0: value has shape [sum of held rows, held columns] ([rows] when
   /// columns is 0). The reference stays valid; its tensors are defined by allocate(). Every rank
@@ -96,6 +98,9 @@ class ParameterRegistry {
                                   const DenseOptions& options = {});
   /// What is added from now on belongs to the next block of the decoder, 0 at first.
   void begin_block();
+  /// Where the compute type is not the master's: rounds all masters to what is computed with, the
+  /// experts' that this rank owns included. Local.
+  void write_compute();
   /// For the expert store.
   void add_owned(LogicalParameter parameter);
   /// Makes the dense tables with columns `master` and `grad`, and sorts. Once, after all adds.
@@ -107,7 +112,7 @@ class ParameterRegistry {
   const LogicalParameter& find(std::string_view name) const;
   const RankPlace& place() const { return place_; }
   int rank() const { return place_.rank; }
-  at::ScalarType wide_type() const { return wide_type_; }
+  const Precision& precision() const { return precision_; }
   /// Whether it is dense; the others are experts, with their owner.
   bool is_dense(const LogicalParameter& parameter) const;
   /// The dense parameters with these holders (RankPlace::canonical_of them).
@@ -128,7 +133,7 @@ class ParameterRegistry {
     DenseParameter views;
     Holders holders;
     int64_t first, rows, columns;
-    bool is_matrix;
+    bool is_matrix, is_wide;
   };
   /// Dense parameters added so far, by their holders: elements here, and of the whole model.
   struct Extent {
@@ -141,7 +146,7 @@ class ParameterRegistry {
   void assign_owners(Holders holders);
 
   RankPlace place_;
-  at::ScalarType wide_type_;
+  Precision precision_;
   DenseSharding sharding_;
   Extents extents_;
   std::vector<Extents> block_begins_{Extents()};

@@ -228,25 +228,38 @@ Work exchange_rows(Communicator& group,
       group, view(rows), scaled(send_counts, width), view(received), scaled(receive_counts, width));
 }
 
-template <typename T>
-void add_row(const T* from, T* to, int64_t width) {
+template <typename From, typename To>
+void add_row(const From* from, To* to, int64_t width) {
   for (int64_t i = 0; i < width; ++i) {
-    to[i] += from[i];
+    to[i] += static_cast<To>(from[i]);
   }
 }
 
-/// y[t] = sum over k of rows[position[t, k]], in order of k.
-template <typename T>
-void sum_copies(const at::Tensor& rows, const at::Tensor& position, at::Tensor& y) {
+template <typename From, typename To>
+void add_copies(const at::Tensor& rows, const at::Tensor& position, const at::Tensor& y) {
   const auto* index = position.data_ptr<int64_t>();
   const int64_t width = rows.size(1);
   for (int64_t t = 0; t < position.size(0); ++t) {
     for (int64_t k = 0; k < position.size(1); ++k, ++index) {
       if (*index >= 0) {
-        add_row(rows.const_data_ptr<T>() + *index * width, y.data_ptr<T>() + t * width, width);
+        add_row(rows.const_data_ptr<From>() + *index * width, y.data_ptr<To>() + t * width, width);
       }
     }
   }
+}
+
+/// y[t] = sum over k of rows[position[t, k]], in order of k and in the wide type.
+at::Tensor sum_copies(const at::Tensor& rows, const at::Tensor& position, at::ScalarType wide) {
+  const at::Tensor y = at::zeros({position.size(0), rows.size(1)}, rows.options().dtype(wide));
+  if (wide == at::kDouble) {
+    const at::Tensor wide_rows = rows.to(wide);
+    add_copies<double, double>(wide_rows, position, y);
+  } else if (rows.scalar_type() == at::kBFloat16) {
+    add_copies<at::BFloat16, float>(rows, position, y);
+  } else {
+    add_copies<float, float>(rows, position, y);
+  }
+  return y;
 }
 
 }  // namespace
@@ -283,11 +296,13 @@ at::Tensor MovingRows::wait() {
   return std::exchange(arrange_, nullptr)(arrived);
 }
 
-MovingRows TokenDispatcher::to_owners(const TokenMap& map, const at::Tensor& copies) const {
+MovingRows TokenDispatcher::to_owners(const TokenMap& map,
+                                      const at::Tensor& copies,
+                                      at::ScalarType type) const {
   at::Tensor arriving;
   Work work = exchange_rows(group_, copies, map.send_counts, map.receive_counts, arriving);
-  return {std::move(work), std::move(arriving), [&map](const at::Tensor& arrived) {
-            return at::index_select(arrived, 0, map.received_order);
+  return {std::move(work), std::move(arriving), [&map, type](const at::Tensor& arrived) {
+            return at::index_select(arrived, 0, map.received_order).to(type);
           }};
 }
 
@@ -304,23 +319,19 @@ MovingRows TokenDispatcher::to_sources(const TokenMap& map,
 }
 
 MovingRows TokenDispatcher::send(const TokenMap& map, const at::Tensor& x) const {
-  return to_owners(map, at::index_select(x, 0, map.sent_token));
+  return to_owners(map, at::index_select(on_wire(x), 0, map.sent_token), x.scalar_type());
 }
 
 MovingRows TokenDispatcher::collect(const TokenMap& map, const at::Tensor& y) const {
-  return to_sources(map, y, [&map](const at::Tensor& rows) {
-    at::Tensor sums = at::zeros({map.sent_position.size(0), rows.size(1)}, rows.options());
-    if (rows.scalar_type() == at::kDouble) {
-      sum_copies<double>(rows, map.sent_position, sums);
-    } else {
-      sum_copies<float>(rows, map.sent_position, sums);
-    }
-    return sums;
+  const at::ScalarType wide = Precision(y.scalar_type()).wide;
+  return to_sources(map, on_wire(y), [&map, wide](const at::Tensor& rows) {
+    return sum_copies(rows, map.sent_position, wide);
   });
 }
 
 MovingRows TokenDispatcher::send_choices(const TokenMap& map, const at::Tensor& weights) const {
-  return to_owners(map, at::index_select(weights.reshape({-1}), 0, map.sent_choice));
+  return to_owners(
+      map, at::index_select(weights.reshape({-1}), 0, map.sent_choice), weights.scalar_type());
 }
 
 MovingRows TokenDispatcher::collect_choices(const TokenMap& map, const at::Tensor& values) const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "collectives/communicator.h"
 #include "parallel/exchange_counts.h"
 #include "parallel/placement/expert_placement.h"
+#include "parallel/precision.h"
 
 namespace enodia {
 
@@ -52,7 +54,11 @@ class MovingRows {
 /// map must live until the rows have arrived.
 class TokenDispatcher {
  public:
-  explicit TokenDispatcher(Communicator& group) : group_(group) {}
+  /// Rows of tokens travel in the type `wire`, by default their own, and so do those that stay on
+  /// their rank, so that no bit depends on the layout.
+  explicit TokenDispatcher(Communicator& group, std::optional<at::ScalarType> wire = {})
+      : group_(group),
+        wire_(wire) {}
 
   /// expert_ids is [T, K] int32, -1 = empty. The token copies of an expert, counted in order of
   /// rank and token, fill its replicas' quotas one after the other. Exchanges how many copies each
@@ -62,9 +68,9 @@ class TokenDispatcher {
                 const ExchangedCounts& counts,
                 const ExpertPlan& plan) const;
 
-  /// [T, D] -> [R, D] in (slot, source rank, token) order.
+  /// [T, D] -> [R, D] in (slot, source rank, token) order, in the type of x.
   MovingRows send(const TokenMap& map, const at::Tensor& x) const;
-  /// [R, D] -> [T, D]: each token's copies are summed in order of k.
+  /// [R, D] -> [T, D]: each token's copies are summed in order of k, in the wide type of y.
   MovingRows collect(const TokenMap& map, const at::Tensor& y) const;
   /// [T, K] -> [R]: a number for each copy (its weight).
   MovingRows send_choices(const TokenMap& map, const at::Tensor& weights) const;
@@ -72,13 +78,17 @@ class TokenDispatcher {
   MovingRows collect_choices(const TokenMap& map, const at::Tensor& values) const;
 
  private:
-  /// [S, ..] -> [R, ..]
-  MovingRows to_owners(const TokenMap& map, const at::Tensor& copies) const;
+  at::Tensor on_wire(const at::Tensor& rows) const {
+    return wire_.has_value() ? rows.to(*wire_) : rows;
+  }
+  /// [S, ..] -> [R, ..], which take the type `type`
+  MovingRows to_owners(const TokenMap& map, const at::Tensor& copies, at::ScalarType type) const;
   /// [R, ..] -> [S, ..], then `arrange`
   MovingRows to_sources(const TokenMap& map,
                         const at::Tensor& results,
                         std::function<at::Tensor(const at::Tensor&)> arrange) const;
   Communicator& group_;
+  std::optional<at::ScalarType> wire_;
 };
 
 }  // namespace enodia

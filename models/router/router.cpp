@@ -13,8 +13,8 @@ LinearRouter::LinearRouter(const std::string& name,
                            int64_t num_experts,
                            int64_t hidden_size,
                            ParameterRegistry& registry)
-    : weight_(
-          registry.add_dense({{name + ".weight", num_experts}}, hidden_size, {.decays = false})) {}
+    : weight_(registry.add_dense(
+          {{name + ".weight", num_experts}}, hidden_size, {.decays = false, .wide = true})) {}
 
 at::Tensor LinearRouter::forward(const at::Tensor& normed, LocalGraph* /*graph*/) {
   return ops::linear(normed, weight_.value);
@@ -32,7 +32,12 @@ AutogradRouter::AutogradRouter(std::shared_ptr<torch::nn::Module> module,
                                const std::string& name,
                                int64_t num_experts,
                                ParameterRegistry& registry)
-    : module_(std::move(module), name, registry, [](const std::string&) { return false; }),
+    : module_(
+          std::move(module),
+          name,
+          registry,
+          [](const std::string&) { return false; },
+          /*wide=*/true),
       logits_of_(std::move(logits_of)),
       num_experts_(num_experts) {}
 

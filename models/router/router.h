@@ -11,8 +11,8 @@
 
 namespace enodia {
 
-/// What scores the experts of one MoE layer: normed [T, D] to logits [T, E]. Selection, weights and
-/// the router's losses are route.h's. Local.
+/// What scores the experts of one MoE layer: normed [T, D] to logits [T, E], both in the wide type,
+/// as are its parameters. Selection, weights and the router's losses are route.h's. Local.
 class Router {
  public:
   virtual ~Router() = default;

@@ -8,6 +8,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argsort.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/tensor.h>
 
 namespace enodia {
@@ -72,9 +74,60 @@ void append(std::vector<std::string>& all, std::vector<std::string> more) {
   std::move(more.begin(), more.end(), std::back_inserter(all));
 }
 
+void keep_larger(ParityErrors& errors, const ParityErrors& others) {
+  for (const auto& [name, error] : others) {
+    errors[name] = std::max(errors[name], error);
+  }
+}
+
+/// parity_error of all gradients as one tensor, which that of its norm may be as large as.
+double whole_error(const ParityStep& step, const ParityStep& reference) {
+  std::vector<at::Tensor> found, wanted;
+  for (const auto& [name, gradient] : reference.gradients) {
+    found.push_back(step.gradients.at(name).flatten());
+    wanted.push_back(gradient.flatten());
+  }
+  return parity_error(at::cat(found), at::cat(wanted));
+}
+
+/// values_of(step) without those gradients that are short beside the whole gradient of the
+/// reference: sums that cancel, of which bfloat16 leaves only rounding. Zero is not short.
+NamedTensors long_values_of(const ParityStep& step, const ParityStep& reference) {
+  constexpr double kShort = 0x1p-8;
+  NamedTensors values = values_of(step);
+  for (const auto& [name, gradient] : reference.gradients) {
+    const double length = at::linalg_vector_norm(gradient).item<double>();
+    if (length > 0.0 && length < kShort * reference.grad_norm) {
+      values.erase("gradient of " + name);
+    }
+  }
+  return values;
+}
+
+/// What all runs round alike would only hide in what rounding of their own is allowed.
+ParityCase with_rounded_parameters(ParityCase parity_case) {
+  for (auto& [name, tensor] : parity_case.parameters) {
+    tensor = tensor.to(at::kBFloat16).to(at::kDouble);
+  }
+  return parity_case;
+}
+
+/// Of a score in [0, 1] after some layers in bfloat16.
+constexpr double kWidestDisagreement = 0.03;
+
+std::vector<std::string> disagreements(const std::string& what, const ReferenceRun& reference) {
+  if (reference.widest_disagreement <= kWidestDisagreement) {
+    return {};
+  }
+  return {what + " decides otherwise where the margin is " +
+          std::to_string(reference.widest_disagreement)};
+}
+
 }  // namespace
 
-ReferenceRun run_reference(const ParityCase& parity_case, int groups) {
+ReferenceRun run_reference(const ParityCase& parity_case,
+                           int groups,
+                           const std::vector<ParityStep>* replay) {
   ReferenceRun run{{}, std::numeric_limits<double>::infinity()};
   ReferenceOptions options = parity_case.options;
   options.micro_batches_at_once = groups;
@@ -82,12 +135,14 @@ ReferenceRun run_reference(const ParityCase& parity_case, int groups) {
   NamedTensors exp_avg, exp_avg_sq;
   for (const auto& batches : parity_case.steps) {
     const bool first = run.steps.empty();
-    const ReferenceStep step = reference_step(options,
-                                              parameters,
-                                              batches,
-                                              static_cast<int64_t>(run.steps.size()) + 1,
-                                              first ? nullptr : &exp_avg,
-                                              first ? nullptr : &exp_avg_sq);
+    const ReferenceStep step =
+        reference_step(options,
+                       parameters,
+                       batches,
+                       static_cast<int64_t>(run.steps.size()) + 1,
+                       first ? nullptr : &exp_avg,
+                       first ? nullptr : &exp_avg_sq,
+                       replay ? &replay->at(run.steps.size()).routes : nullptr);
     run.steps.push_back({step.loss,
                          step.aux_loss,
                          step.device_loss,
@@ -98,7 +153,9 @@ ReferenceRun run_reference(const ParityCase& parity_case, int groups) {
                          step.router_entropy,
                          step.grad_norm,
                          step.gradients,
-                         step.updated});
+                         step.updated,
+                         step.routes});
+    run.widest_disagreement = std::max(run.widest_disagreement, step.widest_disagreement);
     run.smallest_margin = std::min(run.smallest_margin, step.smallest_margin);
     parameters = step.updated;
     exp_avg = step.exp_avg;
@@ -151,17 +208,49 @@ std::vector<std::string> compare_layout(const std::string& what,
                                         ParityType type) {
   std::vector<std::string> all;
   for (size_t s = 0; s < reference.steps.size(); ++s) {
-    std::vector<NamedTensors> runs;
+    const NamedTensors wanted = values_of(reference.steps[s]);
+    ParityErrors errors;
     for (const std::vector<ParityStep>& run : one_rank) {
-      runs.push_back(values_of(run.at(s)));
+      keep_larger(errors, parity_errors(values_of(run.at(s)), wanted));
     }
     append(all,
            parity_violations(title_of(what, s),
                              values_of(layout.at(s)),
-                             runs,
-                             values_of(reference.steps[s]),
+                             errors,
+                             wanted,
                              type,
                              s == 0 ? ParityMeasure::kSameTensor : ParityMeasure::kWorstTensor));
+  }
+  return all;
+}
+
+std::vector<std::string> bfloat16_violations(const ParityCase& unrounded,
+                                             const ParityCase& given,
+                                             const Decorate& decorate) {
+  constexpr ParityType kType = ParityType::kBFloat16;
+  const ParityCase parity_case = with_rounded_parameters(unrounded);
+  const auto one_rank = run_parity_case_on_threads(parity_case, {}, kType);
+  const auto layout = run_parity_case_on_threads(
+      with_rounded_parameters(given), parity_case.layout, kType, decorate);
+  const ReferenceRun alone = run_reference(parity_case, 1, &one_rank);
+  const ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp(), &layout);
+  std::vector<std::string> all = disagreements("w1", alone);
+  append(all, disagreements("layout", reference));
+  ParityErrors errors;  // of one rank so far: a step starts from the roundings of those before
+  for (size_t s = 0; s < parity_case.steps.size(); ++s) {
+    const NamedTensors one = long_values_of(one_rank.at(s), alone.steps.at(s));
+    const NamedTensors one_wanted = long_values_of(alone.steps[s], alone.steps[s]);
+    const NamedTensors wanted = long_values_of(reference.steps.at(s), reference.steps[s]);
+    append(all, one_rank_violations(title_of("w1", s), one, one_wanted, kType));
+    keep_larger(errors, parity_errors(one, one_wanted));
+    keep_larger(errors, {{"gradient norm", whole_error(one_rank[s], alone.steps[s])}});
+    append(all,
+           parity_violations(title_of("layout", s),
+                             long_values_of(layout.at(s), reference.steps[s]),
+                             errors,
+                             wanted,
+                             kType,
+                             s == 0 ? ParityMeasure::kSameKind : ParityMeasure::kWorstTensor));
   }
   return all;
 }

@@ -14,9 +14,13 @@ namespace enodia {
 /// else.
 struct ReferenceRun {
   std::vector<ParityStep> steps;
-  double smallest_margin = 0.0;  ///< of all decisions of the router, see ReferenceStep
+  double smallest_margin = 0.0;      ///< of all decisions of the router, see ReferenceStep
+  double widest_disagreement = 0.0;  ///< with the decisions that are replayed, see ReferenceStep
 };
-ReferenceRun run_reference(const ParityCase& parity_case, int groups);
+/// With `replay` the decisions of the router are those of its steps.
+ReferenceRun run_reference(const ParityCase& parity_case,
+                           int groups,
+                           const std::vector<ParityStep>* replay = nullptr);
 
 /// What one rank computes of a case, several times: as it is, and with the channels of the residual
 /// stream in other orders, which changes the order of nearly every sum and nothing else
@@ -39,6 +43,17 @@ std::vector<std::string> compare_layout(const std::string& what,
                                         const OneRankRuns& one_rank,
                                         const ReferenceRun& reference,
                                         ParityType type);
+
+/// Runs the case's layout in bfloat16 and compares as above, but each run with the reference that
+/// replays its decisions, since rounding may decide otherwise. Also violated by decisions that
+/// rounding does not explain. The layout is `given` the case, or another that it takes for it, and
+/// its communicators are decorated.
+std::vector<std::string> bfloat16_violations(const ParityCase& parity_case,
+                                             const ParityCase& given,
+                                             const Decorate& decorate = {});
+inline std::vector<std::string> bfloat16_violations(const ParityCase& parity_case) {
+  return bfloat16_violations(parity_case, parity_case);
+}
 
 /// The names of all values in which two runs are not the same bits, each with its step.
 std::vector<std::string> differing_bits(const std::vector<ParityStep>& a,

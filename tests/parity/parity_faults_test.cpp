@@ -65,6 +65,11 @@ void for_each_value(const CompletedCall& call, Change change) {
     for (int64_t i = 0; i < buffer.count; ++i) {
       if (buffer.dtype == DType::kFloat64) {
         change(static_cast<double*>(buffer.data)[i]);
+      } else if (buffer.dtype == DType::kBFloat16) {
+        uint16_t& bits = static_cast<uint16_t*>(buffer.data)[i];
+        float value = float_from_bfloat16(bits);
+        change(value);
+        bits = bfloat16_from_float(value);
       } else {
         change(static_cast<float*>(buffer.data)[i]);
       }
@@ -102,6 +107,7 @@ struct Fault {
   std::function<bool(const CompletedCall&)> applies = {};
   Lie lie = {};
   std::function<void(ParityCase&)> mistake = {};
+  bool drowns_in_bfloat16 = false;  // smaller than what rounding may do there
 };
 
 Fault token_fault(const std::string& name, TokenExchange exchange, const Lie& lie) {
@@ -148,7 +154,7 @@ std::vector<Fault> faults() {
       mistake("DocumentsLeak", join_documents),
       mistake("MaskedTokensCount", count_masked_tokens),
       {"WeightsAreNotRenormalized", {}, {}, [](auto& c) { c.options.norm_topk_prob = false; }},
-      {"AuxLossIsForgotten", {}, {}, [](auto& c) { c.options.aux_loss_coef = 0.0; }},
+      {"AuxLossIsForgotten", {}, {}, [](auto& c) { c.options.aux_loss_coef = 0.0; }, true},
       {"ClippingIsForgotten", {}, {}, [](auto& c) { c.options.clip_norm = 0.0; }},
   };
 }
@@ -162,17 +168,22 @@ ParityCase masked_case() {
   throw std::logic_error("there is no case W4Ep2Masks");
 }
 
+// Communicators that lie about floating-point numbers.
+Decorate lying(const Lie& lie) {
+  return [&lie](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    const auto tell = [&lie, number = int64_t{0}](const CompletedOperation& done) mutable {
+      if (done.dtype == DType::kFloat32 || done.dtype == DType::kFloat64 ||
+          done.dtype == DType::kBFloat16) {
+        lie({done, number++});
+      }
+    };
+    return make_faulty(std::move(inner), traffic, tell);
+  };
+}
+
 // The case as four lying ranks of the product compute it.
 std::vector<ParityStep> run_lying(const ParityCase& parity_case, ParityType type, const Lie& lie) {
-  return run_parity_case_on_threads(
-      parity_case, {4, 2}, type, [&lie](std::unique_ptr<Communicator> inner, Traffic traffic) {
-        const auto tell = [&lie, number = int64_t{0}](const CompletedOperation& done) mutable {
-          if (done.dtype == DType::kFloat32 || done.dtype == DType::kFloat64) {
-            lie({done, number++});
-          }
-        };
-        return make_faulty(std::move(inner), traffic, tell);
-      });
+  return run_parity_case_on_threads(parity_case, {4, 2}, type, lying(lie));
 }
 
 // What the faults are compared with.
@@ -183,7 +194,6 @@ struct Truth {
 
 // The violations of the layout with this fault; an exception counts as one.
 std::vector<std::string> violations(const Fault& fault, const Truth& truth, ParityType type) {
-  const auto one_rank = run_one_rank(truth.parity_case, type);
   ParityCase given = truth.parity_case;
   if (fault.mistake) {
     fault.mistake(given);
@@ -196,6 +206,12 @@ std::vector<std::string> violations(const Fault& fault, const Truth& truth, Pari
     }
   };
   try {
+    if (type == ParityType::kBFloat16) {
+      const auto found = bfloat16_violations(truth.parity_case, given, lying(lie));
+      EXPECT_EQ(told > 0, static_cast<bool>(fault.applies)) << "the fault never happened";
+      return found;
+    }
+    const auto one_rank = run_one_rank(truth.parity_case, type);
     const std::vector<ParityStep> steps = run_lying(given, type, lie);
     EXPECT_EQ(told > 0, static_cast<bool>(fault.applies)) << "the fault never happened";
     return compare_layout(fault.name, steps, one_rank, truth.reference, type);
@@ -210,6 +226,9 @@ TEST_P(ParityFaults, AreFound) {
   const Truth truth;
   EXPECT_THAT(violations(GetParam(), truth, ParityType::kFloat32), Not(IsEmpty()));
   EXPECT_THAT(violations(GetParam(), truth, ParityType::kFloat64), Not(IsEmpty()));
+  if (!GetParam().drowns_in_bfloat16) {
+    EXPECT_THAT(violations(GetParam(), truth, ParityType::kBFloat16), Not(IsEmpty()));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Faults, ParityFaults, testing::ValuesIn(faults()), [](const auto& test) {
@@ -220,6 +239,7 @@ TEST_F(ParityFaults, TheTruthPassesThroughAFaultyCommunicator) {
   const Truth truth;
   EXPECT_THAT(violations({"truth"}, truth, ParityType::kFloat32), IsEmpty());
   EXPECT_THAT(violations({"truth"}, truth, ParityType::kFloat64), IsEmpty());
+  EXPECT_THAT(violations({"truth"}, truth, ParityType::kBFloat16), IsEmpty());
 }
 
 // The functions above name operations by their number. Who changes the order of operations changes

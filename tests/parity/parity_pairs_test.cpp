@@ -128,6 +128,7 @@ TEST_P(ParityPairs, TheLayoutComputesWhatTheReferenceComputes) {
     const auto layout = run_parity_case_on_threads(parity_case, parity_case.layout, type);
     EXPECT_THAT(compare_layout("layout", layout, one_rank, reference, type), IsEmpty());
   }
+  EXPECT_THAT(bfloat16_violations(parity_case), IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows,

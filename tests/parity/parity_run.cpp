@@ -74,7 +74,9 @@ ModelOptions model_options(const ReferenceOptions& o, ParityType type) {
     options.qk_rope_head_dim = o.qk_rope_head_dim;
     options.v_head_dim = o.v_head_dim;
   }
-  options.dtype = type == ParityType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
+  options.dtype = type == ParityType::kFloat64    ? DType::kFloat64
+                  : type == ParityType::kBFloat16 ? DType::kBFloat16
+                                                  : DType::kFloat32;
   return options;
 }
 
@@ -169,7 +171,7 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
                                  std::to_string(decoder.options().first_k_dense_replace + layer) +
                                  ".mlp.experts." + std::to_string(expert);
       const auto is_owners = [&](const at::Tensor& mine, const std::string& matrix) {
-        return mine.to(at::kDouble).equal(owned.at(prefix + "." + matrix + "_proj.weight"));
+        return mine.equal(owned.at(prefix + "." + matrix + "_proj.weight").to(mine.scalar_type()));
       };
       differs = differs || !is_owners(weights->gate_up.narrow(0, 0, ffn), "gate") ||
                 !is_owners(weights->gate_up.narrow(0, ffn, ffn), "up") ||
@@ -179,6 +181,48 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   }
   expect_nowhere(observer, differs, "experts' replicas differ from their owner's weights");
 }
+
+/// What the routers of this rank decide in a step.
+class RouteLog {
+ public:
+  explicit RouteLog(StepEngine& engine) {
+    engine.observe_routes([this](const RoutedTokens& routed) { log_.push_back(routed); });
+  }
+
+  /// What those of all ranks decided since the last call: each token by the rank that had it.
+  ReferenceRoutes take(Communicator& observer,
+                       const ProcessMesh& mesh,
+                       const ReferenceOptions& options,
+                       const std::vector<ReferenceMicroBatch>& batches) {
+    ReferenceRoutes routes;
+    for (const ReferenceMicroBatch& batch : batches) {
+      const auto tokens = static_cast<int64_t>(batch.tokens.size());
+      const int64_t layers =
+          options.num_experts > 0 ? options.num_hidden_layers - options.first_k_dense_replace : 0;
+      const at::Tensor ids = at::zeros({layers, 2, tokens, options.num_experts_per_tok}, at::kLong);
+      for (const RoutedTokens& routed : log_) {
+        const auto m =
+            static_cast<size_t>(mesh.data_rank() + routed.micro_batch * mesh.layout().dp);
+        if (m == routes.size()) {
+          const at::Tensor rows = ids[routed.moe_layer].narrow(
+              1, routed.first_token - batch.first_token, routed.chosen_ids.size(0));
+          rows[0].copy_(routed.chosen_ids);
+          rows[1].copy_(routed.expert_ids.ge(0));
+        }
+      }
+      observer.all_reduce(view(ids), ReduceOp::kSum).wait();
+      auto& of_layers = routes.emplace_back();
+      for (int64_t layer = 0; layer < layers; ++layer) {
+        of_layers.push_back({ids[layer][0], ids[layer][1].to(at::kBool)});
+      }
+    }
+    log_.clear();
+    return routes;
+  }
+
+ private:
+  std::vector<RoutedTokens> log_;
+};
 
 // What is logged must be the same bits on every rank, whoever logs it.
 void check_logged(Communicator& observer, const ParityStep& step) {
@@ -270,6 +314,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                   {.zero1 = layout.zero1, .bucket_bytes = 1});
   AdamW optimizer(optim_options(options), decoder.registry());
   StepEngine engine(decoder, mesh, {options.seed, layout.recompute});
+  RouteLog routes(engine);
   set_masters(decoder, parity_case.parameters);
   check_copies(world, decoder, layout.ep, parity_case.parameters);
 
@@ -293,7 +338,8 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                      losses.load.entropy,
                      update.grad_norm,
                      gradients,
-                     gather("master")});
+                     gather("master"),
+                     routes.take(world, mesh, options, batches)});
     check_logged(world, steps.back());
     check_copies(world, decoder, layout.ep, steps.back().updated);
   }

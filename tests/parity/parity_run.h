@@ -22,9 +22,10 @@ struct ParityStep {
   double grad_norm = 0.0;
   NamedTensors gradients;
   NamedTensors updated;
+  ReferenceRoutes routes;  ///< of all ranks' micro-batches
 };
 
-/// Trains the steps of a case with the product's step engine in float32 or float64, and returns
+/// Trains the steps of a case with the product's step engine in a type, and returns
 /// what each has computed, gathered from the parameters' owners, the same on all ranks. A world of
 /// one takes the micro-batches of all ranks one after the other. Proves
 /// on the way that every element of a parameter has one owner, that every token is computed K

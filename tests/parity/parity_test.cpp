@@ -33,6 +33,10 @@ TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
   }
 }
 
+TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputesInBFloat16) {
+  EXPECT_THAT(bfloat16_violations(GetParam()), IsEmpty());
+}
+
 TEST_P(Parity, TheLayoutGivesTheSameBitsAgainAndOnCommunicationThreads) {
   const ParityCase& parity_case = GetParam();
   const auto run = [&parity_case](const auto& how) {

@@ -89,7 +89,7 @@ void tally_decision(const Tensor& scores,
   std::sort(chosen.begin(), chosen.end());
   if (own != chosen) {
     step.disagreements += 1;
-    step.widest_disagreement = std::max(step.widest_disagreement, margin);
+    step.widest_disagreement = std::max(step.widest_disagreement, std::min(margin, group_margin));
   }
 }
 
@@ -297,6 +297,33 @@ double admission_margin(const std::vector<Copy>& sorted, double room) {
   return in.masked != out.masked || by_position ? never : in.worth - out.worth;
 }
 
+// The worth of the first copy without room, where there is one: by how much others may be wrong.
+double worth_of_room(const std::vector<Copy>& sorted, double room) {
+  return room < static_cast<double>(sorted.size()) ? sorted[static_cast<size_t>(room)].worth : 0.0;
+}
+
+// What is replayed of admission, compared with what is decided here.
+void replay_admission(const std::vector<Copy>& sorted,
+                      double room,
+                      const Tensor& replayed,
+                      std::vector<std::vector<bool>>& admitted,
+                      ReferenceStep& step) {
+  const double cut = worth_of_room(sorted, room);
+  bool agrees = true;
+  double widest = 0.0;
+  for (const Copy& copy : sorted) {
+    const bool given =
+        replayed[static_cast<int64_t>(copy.t)][static_cast<int64_t>(copy.k)].item<bool>();
+    if (given != admitted[copy.t][copy.k]) {
+      agrees = false;
+      widest = std::max(widest, copy.masked ? 1.0 : std::abs(copy.worth - cut));
+      admitted[copy.t][copy.k] = given;
+    }
+  }
+  step.disagreements += agrees ? 0 : 1;
+  step.widest_disagreement = std::max(step.widest_disagreement, widest);
+}
+
 // Whether each copy finds room at its expert, [T][K].
 std::vector<std::vector<bool>> admitted_copies(const Tensor& scores,
                                                const std::vector<std::vector<int64_t>>& chosen,
@@ -341,6 +368,13 @@ std::vector<std::vector<bool>> admitted_copies(const Tensor& scores,
       if (static_cast<double>(i) >= room) {
         admitted[copies[i].t][copies[i].k] = false;
         tally.step.dropped += copies[i].masked || tally.count_only ? 0 : 1;
+      }
+    }
+    if (tally.replay != nullptr) {
+      const Tensor replayed =
+          tally.replay->at(place.micro_batch).at(moe_layer_of(place, tally)).admitted;
+      if (replayed.defined()) {
+        replay_admission(copies, room, replayed, admitted, tally.step);
       }
     }
   }

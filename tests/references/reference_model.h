@@ -99,9 +99,10 @@ struct ReferenceMicroBatch {
   int64_t first_token = 0;                     ///< number of the first token in the run
 };
 
-/// The experts that the tokens of one micro-batch chose in one layer: [T, K] int64.
+/// The experts that the tokens of one micro-batch chose in one layer, [T, K] int64, and whether the
+/// copies found room, [T, K] bool (undefined = all).
 struct ReferenceRoute {
-  at::Tensor expert_ids;
+  at::Tensor expert_ids, admitted = {};
 };
 
 /// Indexed [micro_batch][MoE layer], dense layers not counted.
@@ -123,9 +124,9 @@ struct ReferenceStep {
   /// The smallest difference of score between the last chosen and the first expert not
   /// chosen, over all tokens and layers; infinite when every token takes every expert.
   double smallest_margin = 0.0;
-  /// Decisions (a token in a layer) in which the replayed experts are not those of the largest
-  /// scores here, and the widest margin among them. A router that decides wrongly shows as a
-  /// wide one; rounding flips only narrow ones.
+  /// Decisions (a token in a layer, an expert that has no room for all) in which what is replayed
+  /// is not what the scores here say, and the widest margin among them. A router that decides
+  /// wrongly shows as a wide one; rounding flips only narrow ones.
   int64_t disagreements = 0;
   double widest_disagreement = 0.0;
   /// Valid tokens of each expert over the step's micro-batches, [MoE layers x E] flattened.
@@ -140,8 +141,8 @@ std::map<std::string, std::vector<int64_t>> reference_parameter_shapes(
     const ReferenceOptions& options);
 
 /// Runs one step. `parameters` are float64 and exactly those of reference_parameter_shapes;
-/// `optimizer_step` counts from 1; null moments are zeros. With `replay` the experts of each token
-/// are given, and everything else is computed as ever.
+/// `optimizer_step` counts from 1; null moments are zeros. With `replay` the experts of each token,
+/// and which copies find room, are given, and everything else is computed as ever.
 /// Throws std::invalid_argument when shapes or lengths do not fit. Local.
 ReferenceStep reference_step(const ReferenceOptions& options,
                              const NamedTensors& parameters,

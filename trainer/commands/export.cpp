@@ -123,7 +123,8 @@ ComparedLogits compute_logits(Communicator& world,
                               StatusBoard& board) {
   ComparedLogits logits;
   {
-    ServingModel serving(world, arguments.model, board, ModelParts());
+    // A folder is computed with in float32, whatever the model was trained in.
+    ServingModel serving(world, arguments.model, board, ModelParts(), DType::kFloat32);
     logits.model = logits_of(world, serving);
     round_weights(serving, dtype_from_name(arguments.dtype));
     logits.rounded = logits_of(world, serving);

@@ -70,6 +70,7 @@ at::Tensor bring_home(
 void write_logits(ServingModel& model, const Sequences& sequences, const std::string& output) {
   Communicator& control = model.mesh.control();
   const ModelOptions& options = model.stored->config.model;
+  const Precision precision(scalar_type(options.dtype));
   const int64_t num_sequences = std::ssize(sequences);
   const int64_t length = std::ssize(sequences.front());
   std::optional<SafetensorsWriter> writer;  // on rank 0
@@ -82,7 +83,7 @@ void write_logits(ServingModel& model, const Sequences& sequences, const std::st
   };
   on_rank_0([&] {
     const SafetensorsSpec logits{
-        "logits", options.dtype, {num_sequences, length, options.vocab_size}};
+        "logits", dtype_of(precision.wide), {num_sequences, length, options.vocab_size}};
     writer.emplace(output, std::vector{logits}, std::map<std::string, std::string>());
   });
   for (int64_t first = 0; first < num_sequences; first += control.world_size()) {

@@ -291,10 +291,13 @@ void describe(Section model, ModelOptions& o, const PartNames& parts) {
             o.max_position_embeddings,
             integer(1, kMaxTokens),
             "longest sequence that the model is meant for");
-  model.key("dtype",
-            o.dtype,
-            one_of<DType>({"float32", "float64"}, {DType::kFloat32, DType::kFloat64}),
-            "type of weights and computation; float64 is for proofs");
+  model.key(
+      "dtype",
+      o.dtype,
+      one_of<DType>({"float32", "bfloat16", "float64"},
+                    {DType::kFloat32, DType::kBFloat16, DType::kFloat64}),
+      "type of computation; bfloat16 keeps weights, their gradients, the optimizer's state and "
+      "the router in float32; float64 is for proofs");
   model.key(
       "attention",
       o.attention,

@@ -35,12 +35,14 @@ void require_parts(ModelOptions& model, const ModelParts& parts) {
 ServingModel::ServingModel(Communicator& world,
                            const std::string& model,
                            StatusBoard& board,
-                           const ModelParts& parts)
+                           const ModelParts& parts,
+                           std::optional<DType> dtype)
     : recorder(nullptr, &board),
       mesh(world, {.dp = world.world_size(), .ep = world.world_size()}, recorder.decorator()) {
   run_together(world, [&] {
     stored = std::make_unique<StoredModel>(open_stored_model(model));
     require_parts(stored->config.model, parts);
+    stored->config.model.dtype = dtype.value_or(stored->config.model.dtype);
   });
   decoder = std::make_unique<Decoder>(stored->config.model, stored->config.router, mesh, parts);
   engine = std::make_unique<StepEngine>(*decoder, mesh);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "collectives/decorators/recording.h"
@@ -16,11 +17,12 @@ namespace enodia {
 struct ServingModel {
   /// Opens MODEL on every rank and loads its masters. Its communication shows on the board.
   /// Collective; throws SharedError, also when the model is made of other parts than this program
-  /// has.
+  /// has. Computes in `dtype`, by default as the model was trained.
   ServingModel(Communicator& world,
                const std::string& model,
                StatusBoard& board,
-               const ModelParts& parts);
+               const ModelParts& parts,
+               std::optional<DType> dtype = {});
 
   Recorder recorder;
   std::unique_ptr<StoredModel> stored;

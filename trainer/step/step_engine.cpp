@@ -75,6 +75,7 @@ StepLosses StepEngine::accumulate_gradients(int64_t step,
                                  .seed = options_.seed,
                                  .recompute = options_.recompute}));
     states.back().so_far = &so_far;
+    states.back().observe_routes = observe_routes_ ? &observe_routes_ : nullptr;
   }
   decoder_.registry().zero_gradients();
   GradientReduction reduction(mesh_, decoder_.registry());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -63,6 +64,10 @@ class StepEngine {
   /// has its flag raised. The flag must outlive the engine. Local; all ranks or none.
   void heed(const std::atomic<bool>& stop_wanted) { stop_wanted_ = &stop_wanted; }
 
+  /// From now on tells `observe` what the routers decide for this rank's tokens. Local; on any
+  /// rank.
+  void observe_routes(ObserveRoutes observe) { observe_routes_ = std::move(observe); }
+
   /// Forward and backward of all micro-batches; afterwards the `grad` columns hold the gradient of
   /// the step's objective (docs/numerics.md), whole on every holder.
   StepLosses accumulate_gradients(int64_t step, std::span<const MicroBatch> micro_batches);
@@ -99,6 +104,7 @@ class StepEngine {
   std::vector<int> phases_of_block_;
   std::vector<bool> recomputed_;  // [blocks]
   const std::atomic<bool>* stop_wanted_ = nullptr;
+  ObserveRoutes observe_routes_;
 };
 
 }  // namespace enodia
