@@ -53,7 +53,8 @@ Decoder::Decoder(const ModelOptions& options,
                  const ProcessMesh& mesh,
                  const ModelParts& parts,
                  LossFunction loss,
-                 const DenseSharding& sharding)
+                 const DenseSharding& sharding,
+                 std::optional<DType> dispatch_dtype)
     : options_(options),
       bias_update_rate_(router.expert_bias_update_rate),
       mesh_(mesh),
@@ -78,7 +79,7 @@ Decoder::Decoder(const ModelOptions& options,
     registry_.begin_block();
     if (options.is_moe_layer(layer)) {
       const MoeBlock::Wiring wiring{
-          next_index(), moe_layer++, store_.get(), &mesh.tokens(), &mesh.control()};
+          next_index(), moe_layer++, store_.get(), &mesh.tokens(), &mesh.control(), dispatch_dtype};
       auto block = std::make_unique<MoeBlock>(
           options_, router, layer_name(layer), wiring, registry_, make_router);
       if (block->expert_bias() != nullptr) {

@@ -19,13 +19,15 @@ class Decoder {
  public:
   /// Collective over the mesh. Parameters start at zero: initialize() or load a checkpoint.
   /// `parts` has the attention and the router that the options name (UsageError otherwise); `loss`
-  /// is one of its losses, empty for cross-entropy. `sharding` is of the dense parameters.
+  /// is one of its losses, empty for cross-entropy. `sharding` is of the dense parameters. Tokens
+  /// travel to experts and back in `dispatch_dtype`, by default in that of the model.
   Decoder(const ModelOptions& options,
           const RouterOptions& router,
           const ProcessMesh& mesh,
           const ModelParts& parts = {},
           LossFunction loss = {},
-          const DenseSharding& sharding = {});
+          const DenseSharding& sharding = {},
+          std::optional<DType> dispatch_dtype = {});
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   /// The layer, from 0, that a block belongs to; -1 for embedding and head.

@@ -58,7 +58,7 @@ MoeBlock::MoeBlock(const ModelOptions& options,
           .group_score = options.group_score == "max" ? GroupScore::kMax : GroupScore::kTop2Sum},
       losses_(router, wiring.moe_layer, *wiring.world),
       wiring_(wiring),
-      dispatcher_(*wiring.group),
+      dispatcher_(*wiring.group, wiring.dispatch_dtype),
       norm_(registry.add_dense(
           {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
           0,

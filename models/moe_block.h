@@ -25,8 +25,9 @@ class MoeBlock : public Block {
     int index;      ///< of the block in its decoder
     int moe_layer;  ///< of the layer in the store
     ExpertStore* store;
-    Communicator* group;  ///< the expert-parallel group
-    Communicator* world;  ///< all ranks
+    Communicator* group;                  ///< the expert-parallel group
+    Communicator* world;                  ///< all ranks
+    std::optional<DType> dispatch_dtype;  ///< of tokens on their way; their own by default
   };
   MoeBlock(const ModelOptions& options,
            const RouterOptions& router,

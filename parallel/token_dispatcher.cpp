@@ -296,6 +296,10 @@ at::Tensor MovingRows::wait() {
   return std::exchange(arrange_, nullptr)(arrived);
 }
 
+at::Tensor TokenDispatcher::on_wire(const at::Tensor& rows) const {
+  return wire_ ? rows.to(scalar_type(*wire_)) : rows;
+}
+
 MovingRows TokenDispatcher::to_owners(const TokenMap& map,
                                       const at::Tensor& copies,
                                       at::ScalarType type) const {

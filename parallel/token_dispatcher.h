@@ -56,7 +56,7 @@ class TokenDispatcher {
  public:
   /// Rows of tokens travel in the type `wire`, by default their own, and so do those that stay on
   /// their rank, so that no bit depends on the layout.
-  explicit TokenDispatcher(Communicator& group, std::optional<at::ScalarType> wire = {})
+  explicit TokenDispatcher(Communicator& group, std::optional<DType> wire = {})
       : group_(group),
         wire_(wire) {}
 
@@ -78,9 +78,7 @@ class TokenDispatcher {
   MovingRows collect_choices(const TokenMap& map, const at::Tensor& values) const;
 
  private:
-  at::Tensor on_wire(const at::Tensor& rows) const {
-    return wire_.has_value() ? rows.to(*wire_) : rows;
-  }
+  at::Tensor on_wire(const at::Tensor& rows) const;
   /// [S, ..] -> [R, ..], which take the type `type`
   MovingRows to_owners(const TokenMap& map, const at::Tensor& copies, at::ScalarType type) const;
   /// [R, ..] -> [S, ..], then `arrange`
@@ -88,7 +86,7 @@ class TokenDispatcher {
                         const at::Tensor& results,
                         std::function<at::Tensor(const at::Tensor&)> arrange) const;
   Communicator& group_;
-  std::optional<at::ScalarType> wire_;
+  std::optional<DType> wire_;
 };
 
 }  // namespace enodia

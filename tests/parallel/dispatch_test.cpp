@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "collectives/collectives.h"
+#include "collectives/decorators/faulty.h"
 #include "collectives/loopback/loopback.h"
 #include "common/error.h"
 #include "parallel/exchange_counts.h"
@@ -362,6 +363,32 @@ void check_quotas(Communicator& group, const Problem& problem) {
   }
 }
 
+/// Rows are rounded on the wire, those that stay here too, and nowhere else.
+void check_wire(Communicator& group, const Problem& problem) {
+  const auto [plan, map] = dispatch(group, problem);
+  const TokenDispatcher plain(group);
+  const auto look = [](const CompletedOperation& done) {
+    EXPECT_TRUE(done.received.empty() || done.dtype == DType::kBFloat16);
+  };
+  const std::unique_ptr<Communicator> watched =
+      make_faulty(group.split(0, group.rank()), Traffic::kTokens, look);
+  const TokenDispatcher rounding(*watched, DType::kBFloat16);
+  const auto odd = [](int64_t i) { return 1.0 + static_cast<double>(i % 1000) / 1000.0; };
+  const at::Tensor x = filled({problem.tokens(group.rank()), 3}, odd).to(at::kFloat);
+  const at::Tensor rounded = x.to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor sent = rounding.send(map, x).wait();
+  EXPECT_EQ(sent.scalar_type(), at::kFloat);
+  EXPECT_TRUE(sent.equal(plain.send(map, rounded).wait()));
+  const at::Tensor y = filled({map.num_received(), 3}, odd).to(at::kFloat);
+  const at::Tensor collected = rounding.collect(map, y).wait();
+  EXPECT_EQ(collected.scalar_type(), at::kFloat);
+  EXPECT_TRUE(collected.equal(plain.collect(map, y.to(at::kBFloat16).to(at::kFloat)).wait()));
+  // What is bfloat16 already arrives so, and is added up in float32.
+  const at::Tensor narrow = y.to(at::kBFloat16);
+  EXPECT_TRUE(plain.collect(map, narrow).wait().equal(collected));
+  EXPECT_EQ(plain.send(map, x.to(at::kBFloat16)).wait().scalar_type(), at::kBFloat16);
+}
+
 using Check = void (*)(Communicator&, const Problem&);
 
 void run(const Problem& problem, Check check) {
@@ -409,12 +436,13 @@ TEST_P(TokenDispatch, HoldsWithoutAnyToken) {
   run({{0, 1}, static_placement(1, 2, 2, 2)[0].homes, 1, {{-1, -1}, {-1}}}, GetParam());
 }
 
-const std::vector<std::string> kCheckNames{"Send", "Collect", "Transposes", "Quotas"};
+const std::vector<std::string> kCheckNames{"Send", "Collect", "Transposes", "Quotas", "Wire"};
 
-INSTANTIATE_TEST_SUITE_P(Checks,
-                         TokenDispatch,
-                         testing::Values(check_send, check_collect, check_transposes, check_quotas),
-                         [](const auto& test) { return kCheckNames[test.index]; });
+INSTANTIATE_TEST_SUITE_P(
+    Checks,
+    TokenDispatch,
+    testing::Values(check_send, check_collect, check_transposes, check_quotas, check_wire),
+    [](const auto& test) { return kCheckNames[test.index]; });
 
 /// Two ranks with an expert each and one token for each of them; rank 0 spoils what it planned
 /// with.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct ParityLayout {
   int tp = 1;
   Zero1 zero1 = Zero1::kOff;
   Recompute recompute = Recompute::kNone;
+  std::optional<DType> dispatch_dtype = {};
   int dp() const { return world_size / tp; }
 };
 

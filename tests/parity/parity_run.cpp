@@ -311,7 +311,8 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                   {},
                   {},
                   // every block's gradients by themselves
-                  {.zero1 = layout.zero1, .bucket_bytes = 1});
+                  {.zero1 = layout.zero1, .bucket_bytes = 1},
+                  layout.dispatch_dtype);
   AdamW optimizer(optim_options(options), decoder.registry());
   StepEngine engine(decoder, mesh, {options.seed, layout.recompute});
   RouteLog routes(engine);

@@ -378,6 +378,13 @@ void describe(Section parallel, ParallelOptions& o) {
       one_of<Zero1>({"off", "rows", "parameters"}, {Zero1::kOff, Zero1::kRows, Zero1::kParameters}),
       "cuts the optimizer's state of what is no expert among the ranks that hold the same: "
       "by rows of a parameter, or by whole parameters");
+  using Type = std::optional<DType>;
+  parallel.key(
+      "dispatch_dtype",
+      o.dispatch_dtype,
+      one_of<Type>({"model", "bfloat16"}, {Type(), Type(DType::kBFloat16)}),
+      "type in which tokens, and their gradients, travel to experts and back: as the model "
+      "computes, or rounded to bfloat16, half the bytes of float32");
 }
 
 void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {

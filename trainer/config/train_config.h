@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,6 +50,8 @@ struct ParallelOptions {
   int64_t tp = 1;  ///< ranks that share a micro-batch
   int64_t ep = 0;  ///< ranks over which the experts of a layer are spread; 0 = auto, all ranks
   Zero1 zero1 = Zero1::kOff;
+  /// Of tokens on their way to experts and back; as the model computes by default.
+  std::optional<DType> dispatch_dtype;
 
   /// How many groups of tp ranks there are.
   int64_t groups(int64_t world_size) const { return std::max<int64_t>(world_size / tp, 1); }
