@@ -41,7 +41,11 @@ TEST(ConfigReference, FindsKeysByPathNameAndSection) {
   EXPECT_THAT(paths_of(find_reference("optim.lr")), ElementsAre("optim.lr"));
   EXPECT_THAT(paths_of(find_reference("lr")), ElementsAre("optim.lr"));
   EXPECT_THAT(paths_of(find_reference("parallel")),
-              ElementsAre("parallel.dp", "parallel.tp", "parallel.ep", "parallel.zero1"));
+              ElementsAre("parallel.dp",
+                          "parallel.tp",
+                          "parallel.ep",
+                          "parallel.zero1",
+                          "parallel.dispatch_dtype"));
   EXPECT_THAT(paths_of(find_reference("train")), Contains("train.steps"));  // not data.train
 }
 

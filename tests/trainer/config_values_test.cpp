@@ -119,7 +119,9 @@ TEST(ConfigValues, ChoicesSuggestTheNearestWord) {
   expect_refused({"optim.schedule",
                   "cosin",
                   "must be cosine, linear, wsd or constant, not 'cosin'; did you mean cosine?"});
-  expect_refused({"model.dtype", "float16", "must be float32, bfloat16 or float64, not 'float16'"});
+  expect_refused({"model.dtype",
+                  "float16",
+                  "must be float32, bfloat16 or float64, not 'float16'; did you mean bfloat16?"});
   expect_refused({"model.scoring_func",
                   "sigmoids",
                   "must be softmax or sigmoid, not 'sigmoids'; did you mean sigmoid?"});

@@ -69,6 +69,37 @@ class Training(ProgramTest):
         kinds = {tensor["dtype"] for tensor in self.inspect("double")["tensors"].values()}
         self.assertEqual(kinds, {"float64"})
 
+    def test_bfloat16_follows_single_precision_and_goes_on_with_the_same_bits(self):
+        half = {"model__dtype": "bfloat16", "checkpoint__interval": 3, "optim__decay_samples": 240}
+        single = {**half, "model__dtype": "float32"}
+        for name, values in (("narrow", half), ("wide", single)):
+            self.train(name, ranks=2, train__steps=10, **values)
+        self.assert_close(self.losses("narrow"), self.losses("wide"), 0.02)
+        self.assertNotEqual(self.losses("narrow"), self.losses("wide"))
+        kinds = {tensor["dtype"] for tensor in self.inspect("narrow")["tensors"].values()}
+        self.assertEqual(kinds, {"float32"})
+
+        self.train("stopped", ranks=2, train__steps=6, **half)
+        self.train("stopped", ranks=2, train__steps=10, **half)
+        self.assertEqual(self.losses("stopped"), self.losses("narrow"))
+        self.assertEqual(self.masters("stopped"), self.masters("narrow"))
+        self.train("cut", ranks=4, train__steps=10, parallel__tp=2, parallel__zero1="rows", **half)
+        self.assert_close(self.losses("cut"), self.losses("narrow"), 0.02)
+
+        said = self.succeed("export", "narrow", "--verify", "--output", "folder").out
+        self.assertIn("differ from those of the model by at most", said)
+        self.succeed("eval", "narrow", "--data", "bytes/valid")
+        self.refuse(2, ["model.dtype"], *self.train_arguments("wide", train__steps=12, **half), ranks=2)
+
+    def test_tokens_that_travel_in_bfloat16_are_half_the_bytes(self):
+        self.train("whole_tokens", ranks=2)
+        self.train("half_tokens", ranks=2, parallel__dispatch_dtype="bfloat16")
+        self.assert_close(self.losses("half_tokens"), self.losses("whole_tokens"), 0.02)
+        whole, half = (self.metrics(name)[0]["bytes"]["tokens"]
+                       for name in ("whole_tokens", "half_tokens"))
+        self.assertLess(half, 0.6 * whole)
+        self.assertGreater(half, 0.4 * whole)
+
     def test_a_run_that_diverges_ends_and_keeps_its_last_good_checkpoint(self):
         result = self.refuse(
             6, ["20 steps in a row", "optim.lr"],

@@ -221,7 +221,8 @@ void report(const ExportArguments& arguments, const Exported& exported) {
     return;
   }
   const Verification& found = *exported.verified;
-  const bool was_rounded = name_of(exported.config.model.dtype) != arguments.dtype;
+  const Precision precision(scalar_type(exported.config.model.dtype));
+  const bool was_rounded = name_of(dtype_of(precision.wide)) != arguments.dtype;
   std::printf(
       "verified: its logits differ from those of the model%s by at most %.2g (the largest "
       "is %.3g)\n",
