@@ -126,11 +126,11 @@ void Decoder::move_expert_biases(std::span<const int64_t> tokens) {
 
 void Decoder::commit_step(std::span<const int64_t> tokens) {
   ++generation_;
-  gather_masters(mesh_, registry_);
   if (!tokens.empty()) {
     move_expert_biases(tokens);
   }
   registry_.write_compute();
+  gather_weights(mesh_, registry_);
   if (store_ != nullptr) {
     store_->refresh_replicas();
   }

@@ -94,7 +94,7 @@ void ExpertStore::add_logical_parameters(ParameterRegistry& registry,
     parameter.name = name + "." + matrix + "_proj.weight";
     parameter.shape = parameter.size = std::move(shape);
     parameter.offset.assign(parameter.shape.size(), 0);
-    parameter.owned_rows = parameter.updated_rows = parameter.all_rows();
+    parameter.owned_rows = parameter.updated_rows = parameter.master_rows = parameter.all_rows();
     parameter.table = owned_.get();
     parameter.first = offset + at;
     registry.add_owned(std::move(parameter));

@@ -18,14 +18,16 @@ Slice share_of_holder(const GradientBucket& bucket, int index) {
 
 GradientReduction::GradientReduction(const ProcessMesh& mesh, const ParameterRegistry& registry)
     : mesh_(mesh),
-      registry_(registry) {}
+      registry_(registry),
+      started_(registry.dense_tables().size()) {}
 
 void GradientReduction::ready_from(int block) {
-  for (const Holders holders : kAllHolders) {
-    const std::vector<GradientBucket>& buckets = registry_.dense(holders).buckets;
-    size_t& next = started_[static_cast<size_t>(holders)];
+  const std::span<const DenseTable> tables = registry_.dense_tables();
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const std::vector<GradientBucket>& buckets = tables[i].buckets;
+    size_t& next = started_[i];
     for (; next < buckets.size() && buckets[next].block >= block; ++next) {
-      start(holders, buckets[next]);
+      start(tables[i], buckets[next]);
     }
   }
 }
@@ -38,9 +40,9 @@ void GradientReduction::finish() {
   under_way_.clear();
 }
 
-void GradientReduction::start(Holders holders, const GradientBucket& bucket) {
-  const ColumnTable& table = *registry_.dense(holders).columns;
-  Communicator& group = mesh_.gradients(holders);
+void GradientReduction::start(const DenseTable& dense, const GradientBucket& bucket) {
+  const ColumnTable& table = *dense.columns;
+  Communicator& group = mesh_.gradients(dense.holders);
   const Buffer sums = view(table.view("grad", bucket.elements));
   if (registry_.sharding().zero1 == Zero1::kOff) {
     under_way_.push_back(group.all_reduce(sums, ReduceOp::kSum));
@@ -51,27 +53,26 @@ void GradientReduction::start(Holders holders, const GradientBucket& bucket) {
   }
 }
 
-void gather_masters(const ProcessMesh& mesh, const ParameterRegistry& registry) {
+void gather_weights(const ProcessMesh& mesh, const ParameterRegistry& registry) {
   if (registry.sharding().zero1 == Zero1::kOff) {
     return;
   }
   std::vector<Work> works;
-  for (const Holders holders : kAllHolders) {
-    const DenseTable& table = registry.dense(holders);
+  for (const DenseTable& table : registry.dense_tables()) {
     if (table.buckets.empty()) {
       continue;
     }
-    Communicator& group = mesh.gradients(holders);
+    Communicator& group = mesh.gradients(table.holders);
     std::vector<Message> sends;
     std::vector<Message> receives;
     for (const GradientBucket& bucket : table.buckets) {
       for (int peer = 0; peer < group.world_size(); ++peer) {
         if (peer != group.rank()) {
-          const auto masters = [&](int holder) {
-            return view(table.columns->view("master", share_of_holder(bucket, holder)));
+          const auto weights = [&](int holder) {
+            return view(table.columns->view(table.weights, share_of_holder(bucket, holder)));
           };
-          sends.push_back({peer, masters(group.rank())});
-          receives.push_back({peer, masters(peer)});
+          sends.push_back({peer, weights(group.rank())});
+          receives.push_back({peer, weights(peer)});
         }
       }
     }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <vector>
 
 #include "collectives/work.h"
@@ -23,16 +22,17 @@ class GradientReduction {
   void finish();
 
  private:
-  void start(Holders holders, const GradientBucket& bucket);
+  void start(const DenseTable& table, const GradientBucket& bucket);
 
   const ProcessMesh& mesh_;
   const ParameterRegistry& registry_;
-  std::array<size_t, kAllHolders.size()> started_{};  // buckets of each table
+  std::vector<size_t> started_;  // buckets of each table
   std::vector<Work> under_way_;
 };
 
-/// After an update under ZeRO-1: sends the masters that this rank owns to the ranks that hold the
-/// same parameters, and waits for theirs. Does nothing without ZeRO-1. Collective.
-void gather_masters(const ProcessMesh& mesh, const ParameterRegistry& registry);
+/// After an update under ZeRO-1: sends the weights that this rank owns, as they are computed with,
+/// to the ranks that hold the same parameters, and waits for theirs. Does nothing without ZeRO-1.
+/// Collective.
+void gather_weights(const ProcessMesh& mesh, const ParameterRegistry& registry);
 
 }  // namespace enodia

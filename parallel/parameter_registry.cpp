@@ -25,13 +25,14 @@ int64_t row_elements(const LogicalParameter& parameter) {
       parameter.size.begin() + 1, parameter.size.end(), int64_t{1}, std::multiplies<>());
 }
 
-/// Element (r, c) of the box is number (offset + r) * columns + offset + c of the whole.
+/// Element (r, c) of the box is number (offset + r) * columns + offset + c of the whole. `values`
+/// are those of master_rows.
 template <typename T>
 void fill_normal(const LogicalParameter& p, T* values, RandomKey key, double standard_deviation) {
   const int64_t columns = p.shape.size() > 1 ? p.shape[1] : 1;
   const int64_t first_column = p.shape.size() > 1 ? p.offset[1] : 0;
   const int64_t held_columns = p.shape.size() > 1 ? p.size[1] : 1;
-  for (int64_t row = 0; row < p.size[0]; ++row) {
+  for (int64_t row = p.master_rows.first; row < p.master_rows.end(); ++row) {
     const int64_t first = (p.offset[0] + row) * columns + first_column;
     for (int64_t column = 0; column < held_columns; ++column) {
       *values++ = static_cast<T>(standard_deviation *
@@ -41,7 +42,7 @@ void fill_normal(const LogicalParameter& p, T* values, RandomKey key, double sta
 }
 
 void initialize_master(const LogicalParameter& parameter, RandomKey key, double deviation) {
-  at::Tensor master = parameter.column("master");
+  at::Tensor master = parameter.rows("master", parameter.master_rows);
   if (parameter.initializer != Initializer::kNormal) {
     master.fill_(parameter.initializer == Initializer::kOnes ? 1.0 : 0.0);
   } else if (master.scalar_type() == at::kDouble) {
@@ -66,18 +67,29 @@ at::Tensor LogicalParameter::rows(std::string_view column_name, const Slice& row
 
 ParameterRegistry::ParameterRegistry(const RankPlace& place, Precision precision)
     : place_(place),
-      precision_(precision) {}
+      precision_(precision) {
+  for (size_t i = 0; i < kNumTables; ++i) {
+    const bool wide = i >= kAllHolders.size();
+    tables_[i].holders = kAllHolders[i % kAllHolders.size()];
+    tables_[i].weights = wide ? "master" : precision.weights();
+  }
+}
+
+size_t ParameterRegistry::table_of(const DenseOptions& options) const {
+  const auto holders = static_cast<size_t>(place_.canonical_of(options.holders));
+  return precision_.is_mixed() && options.wide ? holders + kAllHolders.size() : holders;
+}
 
 const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember>& members,
                                                    int64_t columns,
                                                    const DenseOptions& options) {
   ENODIA_CHECK(!allocated_, "dense parameters are added before allocate()");
-  const Holders holders = place_.canonical_of(options.holders);
-  Extent& extent = extents_[static_cast<size_t>(holders)];
+  const size_t table = table_of(options);
+  Extent& extent = extents_[table];
   const Slice held_columns = options.held_columns.value_or(Slice{0, columns});
   const bool is_matrix = columns > 0;
-  Stack& stack = stacks_.emplace_back(
-      Stack{{}, holders, extent.held, 0, held_columns.count, is_matrix, options.wide});
+  Stack& stack =
+      stacks_.emplace_back(Stack{{}, table, extent.held, 0, held_columns.count, is_matrix});
   for (const StackMember& member : members) {
     LogicalParameter parameter;
     parameter.name = member.name;
@@ -97,7 +109,7 @@ const DenseParameter& ParameterRegistry::add_dense(const std::vector<StackMember
     extent.global += product(parameter.shape);
     stack.rows += member.held.count;
     parameters_.push_back(std::move(parameter));
-    holders_of_.push_back(holders);
+    tables_of_.push_back(table);
   }
   extent.held = aligned(extent.held);
   return stack.views;
@@ -110,27 +122,27 @@ void ParameterRegistry::begin_block() {
 void ParameterRegistry::add_owned(LogicalParameter parameter) {
   ENODIA_CHECK(!allocated_, "experts are added before allocate()");
   parameters_.push_back(std::move(parameter));
-  holders_of_.push_back(Holders::kWorld);  // of no meaning: its table is set
+  tables_of_.push_back(0);  // of no meaning: its table is set
 }
 
 void ParameterRegistry::allocate(const DenseSharding& sharding) {
   sharding_ = sharding;
   allocated_ = true;
-  for (const Holders holders : kAllHolders) {
-    allocate_table(holders);
+  for (size_t i = 0; i < kNumTables; ++i) {
+    allocate_table(i);
   }
   for (Stack& stack : stacks_) {
     const std::vector<int64_t> shape = stack.is_matrix
                                            ? std::vector<int64_t>{stack.rows, stack.columns}
                                            : std::vector<int64_t>{stack.rows};
-    const ColumnTable& table = *dense(stack.holders).columns;
+    const DenseTable& table = tables_[stack.table];
     const auto view = [&](std::string_view column) {
-      return table.view(column, {stack.first, product(shape)}).view(shape);
+      return table.columns->view(column, {stack.first, product(shape)}).view(shape);
     };
-    stack.views.value = view(stack.is_wide ? "master" : precision_.weights());
+    stack.views.value = view(table.weights);
     stack.views.grad = view("grad");
   }
-  holders_of_.clear();
+  tables_of_.clear();
   std::sort(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
     return a.name < b.name;
   });
@@ -141,24 +153,31 @@ void ParameterRegistry::allocate(const DenseSharding& sharding) {
   ENODIA_CHECK(twin == parameters_.end(), "two parameters are named '", twin->name, "'");
 }
 
-void ParameterRegistry::allocate_table(Holders holders) {
-  DenseTable& table = tables_[static_cast<size_t>(holders)];
-  table.columns = std::make_unique<ColumnTable>(extents_[static_cast<size_t>(holders)].held);
-  table.columns->add_column("master", MemoryKind::kParameters, precision_.wide);
+void ParameterRegistry::allocate_table(size_t index) {
+  DenseTable& table = tables_[index];
+  table.columns = std::make_unique<ColumnTable>(extents_[index].held);
+  const bool computes_with_masters = table.weights == "master";
+  const auto add_masters = [&] {
+    table.columns->add_column("master", MemoryKind::kParameters, precision_.wide);
+  };
   table.columns->add_column("grad", MemoryKind::kGradients, precision_.wide);
-  if (precision_.is_mixed()) {
+  if (computes_with_masters) {
+    add_masters();
+  } else {
     table.columns->add_column("compute", MemoryKind::kParameters, precision_.compute);
   }
-  table.buckets = make_buckets(holders);
-  assign_owners(holders);
+  table.buckets = make_buckets(index);
+  assign_owners(index);
+  if (!computes_with_masters) {
+    add_masters();  // of what is kept alone
+  }
 }
 
 /// From the last block to the first: a bucket is closed at the beginning of the block with which it
 /// reaches its size. Sizes are those of the whole model, so that all ranks make equally many.
-std::vector<GradientBucket> ParameterRegistry::make_buckets(Holders holders) const {
+std::vector<GradientBucket> ParameterRegistry::make_buckets(size_t index) const {
   const auto extent_at = [&](size_t block) {
-    return block < block_begins_.size() ? block_begins_[block][static_cast<size_t>(holders)]
-                                        : extents_[static_cast<size_t>(holders)];
+    return block < block_begins_.size() ? block_begins_[block][index] : extents_[index];
   };
   const auto element_bytes = static_cast<int64_t>(at::elementSize(precision_.wide));
   const int64_t smallest = sharding_.bucket_bytes / element_bytes;
@@ -175,12 +194,12 @@ std::vector<GradientBucket> ParameterRegistry::make_buckets(Holders holders) con
   return buckets;
 }
 
-void ParameterRegistry::assign_owners(Holders holders) {
-  DenseTable& table = tables_[static_cast<size_t>(holders)];
-  const HolderGroup& group = place_.group(holders);
+void ParameterRegistry::assign_owners(size_t index) {
+  DenseTable& table = tables_[index];
+  const HolderGroup& group = place_.group(table.holders);
   std::vector<LogicalParameter*> members;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].table == nullptr && holders_of_[i] == holders) {
+    if (parameters_[i].table == nullptr && tables_of_[i] == index) {
       members.push_back(&parameters_[i]);
     }
   }
@@ -209,6 +228,7 @@ void ParameterRegistry::assign_owners(Holders holders) {
       }
     }
     p->updated_rows = sharding_.zero1 == Zero1::kOff ? p->all_rows() : p->owned_rows;
+    p->master_rows = table.weights == "master" ? p->all_rows() : p->updated_rows;
   }
   if (sharding_.zero1 != Zero1::kOff) {
     table.columns->keep_only(std::move(kept));
@@ -248,14 +268,11 @@ void ParameterRegistry::write_compute() {
   if (!precision_.is_mixed()) {
     return;
   }
-  const auto write = [](const ColumnTable& table) {
-    at::Tensor(table.column("compute")).copy_(table.column("master"));
-  };
-  for (const DenseTable& table : tables_) {
-    write(*table.columns);
-  }
-  for (const ColumnTable* table : adopted_) {
-    write(*table);
+  for (const LogicalParameter& parameter : parameters_) {
+    if (parameter.table->has_column("compute")) {
+      parameter.rows("compute", parameter.master_rows)
+          .copy_(parameter.rows("master", parameter.master_rows));
+    }
   }
 }
 

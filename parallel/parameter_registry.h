@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,9 @@ struct LogicalParameter {
   /// Rows of the box whose moments this rank keeps and whose masters it updates: all of them, or
   /// under ZeRO-1 those it owns.
   Slice updated_rows;
+  /// Rows of the box whose masters this rank has: all of them where it computes with masters, else
+  /// those it updates.
+  Slice master_rows;
   const ColumnTable* table = nullptr;
   int64_t first = 0;  ///< element in the table
 
@@ -76,8 +80,11 @@ struct DenseOptions {
   std::optional<Slice> held_columns = std::nullopt;  ///< of the columns; all by default
 };
 
-/// Dense parameters that the same ranks hold, in the order in which they were added.
+/// Dense parameters that the same ranks hold, in the order in which they were added. In mixed
+/// precision those that are computed with in the wide type have tables of their own.
 struct DenseTable {
+  Holders holders = Holders::kWorld;
+  std::string_view weights = "master";  ///< the column that is computed with
   std::unique_ptr<ColumnTable> columns;
   std::vector<GradientBucket> buckets;  ///< from the end of the table to its beginning
 };
@@ -98,8 +105,8 @@ class ParameterRegistry {
                                   const DenseOptions& options = {});
   /// What is added from now on belongs to the next block of the decoder, 0 at first.
   void begin_block();
-  /// Where the compute type is not the master's: rounds all masters to what is computed with, the
-  /// experts' that this rank owns included. Local.
+  /// Where the compute type is not the master's: rounds the masters that this rank has to what is
+  /// computed with, the experts' included. Local.
   void write_compute();
   /// For the expert store.
   void add_owned(LogicalParameter parameter);
@@ -115,8 +122,8 @@ class ParameterRegistry {
   const Precision& precision() const { return precision_; }
   /// Whether it is dense; the others are experts, with their owner.
   bool is_dense(const LogicalParameter& parameter) const;
-  /// The dense parameters with these holders (RankPlace::canonical_of them).
-  const DenseTable& dense(Holders holders) const { return tables_[static_cast<size_t>(holders)]; }
+  /// Some may be empty. On all ranks the same, with equally many buckets.
+  std::span<const DenseTable> dense_tables() const { return tables_; }
   const DenseSharding& sharding() const { return sharding_; }
   /// Adds a column of zeros for the optimizer to every parameter on this rank, the experts' rows
   /// included.
@@ -131,19 +138,21 @@ class ParameterRegistry {
  private:
   struct Stack {
     DenseParameter views;
-    Holders holders;
+    size_t table;
     int64_t first, rows, columns;
-    bool is_matrix, is_wide;
+    bool is_matrix;
   };
-  /// Dense parameters added so far, by their holders: elements here, and of the whole model.
+  /// Dense parameters of a table added so far: elements here, and of the whole model.
   struct Extent {
     int64_t held = 0, global = 0;
   };
-  using Extents = std::array<Extent, kAllHolders.size()>;
+  static constexpr size_t kNumTables = 2 * kAllHolders.size();
+  using Extents = std::array<Extent, kNumTables>;
 
-  void allocate_table(Holders holders);
-  std::vector<GradientBucket> make_buckets(Holders holders) const;
-  void assign_owners(Holders holders);
+  size_t table_of(const DenseOptions& options) const;
+  void allocate_table(size_t index);
+  std::vector<GradientBucket> make_buckets(size_t index) const;
+  void assign_owners(size_t index);
 
   RankPlace place_;
   Precision precision_;
@@ -151,11 +160,11 @@ class ParameterRegistry {
   Extents extents_;
   std::vector<Extents> block_begins_{Extents()};
   std::deque<Stack> stacks_;  // deque: references to `views` stay valid
-  std::array<DenseTable, kAllHolders.size()> tables_;
+  std::array<DenseTable, kNumTables> tables_;
   bool allocated_ = false;
   std::vector<ColumnTable*> adopted_;
   std::vector<LogicalParameter> parameters_;
-  std::vector<Holders> holders_of_;  // [parameters_] until they are sorted
+  std::vector<size_t> tables_of_;  // [parameters_] until they are sorted
 };
 
 }  // namespace enodia

@@ -153,8 +153,7 @@ TEST_F(AutogradBlockTest, RunsNothingWithoutTokens) {
   block_.backward(state, 0);
   EXPECT_EQ(module_->runs, 0);
   EXPECT_EQ(state.hidden.size(0), 0);
-  EXPECT_EQ(registry_.dense(Holders::kWorld).columns->column("grad").abs().max().item<double>(),
-            0.0);
+  EXPECT_EQ(registry_.dense_tables()[0].columns->column("grad").abs().max().item<double>(), 0.0);
 }
 
 TEST_F(AutogradBlockTest, AdoptsNamesShapesAndDecay) {

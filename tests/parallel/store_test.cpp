@@ -276,7 +276,7 @@ TEST_P(Store, DenseGradientsAreSummedOverRanksInRankOrderInBucketsOfAnySize) {
     registry.begin_block();
     const DenseParameter& last = registry.add_dense({{"c", 9}, {"d", 1}}, 4);
     registry.allocate({.bucket_bytes = 50});  // b is too small for one of its own
-    EXPECT_EQ(registry.dense(Holders::kWorld).buckets.size(), 2U);
+    EXPECT_EQ(registry.dense_tables()[0].buckets.size(), 2U);
     for (const DenseParameter* parameter : {&first, &last}) {
       at::Tensor(parameter->grad).fill_(fill(model.mesh.rank()));
     }
@@ -332,7 +332,7 @@ TEST_P(Store, Zero1GivesEachRankTheSumsAndTheMomentsOfWhatItOwns) {
             .fill_(static_cast<float>(model.mesh.rank() + 1));
       }
       EXPECT_EQ(all_reduce_value(model.mesh.control(), owned, ReduceOp::kSum), 15 + 7 + 24);
-      gather_masters(model.mesh, registry);
+      gather_weights(model.mesh, registry);
       for (const LogicalParameter& parameter : registry.parameters()) {
         EXPECT_GE(parameter.column("master").min().item<float>(), 1.0F) << parameter.name;
       }
@@ -397,7 +397,7 @@ TEST_F(Registry, StacksShareMemoryWithTheirMembers) {
                         model.registry.find("k.weight").column("master")));
   model.stack.grad.select(0, 3).fill_(2.0);
   EXPECT_EQ(model.registry.find("q.weight").column("grad").select(0, 3).sum().item<double>(), 10);
-  EXPECT_EQ(model.registry.dense(Holders::kWorld).columns->column("grad").sum().item<double>(), 10);
+  EXPECT_EQ(model.registry.dense_tables()[0].columns->column("grad").sum().item<double>(), 10);
 }
 
 TEST_F(Registry, InitializesByNameAlone) {

@@ -154,9 +154,13 @@ void expect_nowhere(Communicator& observer, bool wrong_here, const std::string& 
 void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedTensors& owned) {
   bool differs = false;
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
-    const at::Tensor mine = parameter.column("master").to(at::kDouble);
+    const auto differs_in = [&](const char* column, const Slice& rows) {
+      const at::Tensor mine = parameter.rows(column, rows);
+      return !mine.equal(box_of(owned.at(parameter.name), parameter, rows).to(mine.scalar_type()));
+    };
     differs =
-        differs || !mine.equal(box_of(owned.at(parameter.name), parameter, parameter.all_rows()));
+        differs || differs_in("master", parameter.master_rows) ||
+        (parameter.table->has_column("compute") && differs_in("compute", parameter.all_rows()));
   }
   expect_nowhere(observer, differs, "masters differ from their owner's");
 
@@ -283,8 +287,8 @@ std::vector<MicroBatch> micro_batches_of(const ProcessMesh& mesh,
 
 void set_masters(Decoder& decoder, const NamedTensors& parameters) {
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
-    parameter.column("master").copy_(
-        box_of(parameters.at(parameter.name), parameter, parameter.all_rows()));
+    parameter.rows("master", parameter.master_rows)
+        .copy_(box_of(parameters.at(parameter.name), parameter, parameter.master_rows));
   }
   decoder.commit_step();
 }

@@ -55,6 +55,15 @@ TEST(StepRecord, NamesTheWorstLayerAndDeadExpertsInItsLine) {
   EXPECT_THAT(record_of({2, 1, 1, 1}).to_line(20), EndsWith("| imbalance 1.17 (1.33 in layer 1)"));
 }
 
+TEST(StepRecord, TellsOfDroppedCopiesWhenThereAreAny) {
+  StepRecord record = record_of({2, 1, 1, 1});
+  EXPECT_THAT(record.to_line(20), Not(HasSubstr("dropped")));
+  EXPECT_EQ(record.to_json().at("dropped_tokens"), 0);
+  record.losses.load.dropped = 7;
+  EXPECT_THAT(record.to_line(20), HasSubstr(" | dropped 7"));
+  EXPECT_EQ(record.to_json().at("dropped_tokens"), 7);
+}
+
 TEST(StepRecord, OfADenseModelSaysNothingOfExperts) {
   StepRecord record = record_of({});
   record.losses.load = {};

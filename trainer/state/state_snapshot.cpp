@@ -118,7 +118,7 @@ void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry)
   for (const std::string_view column : kColumns) {
     for (const LogicalParameter& parameter : registry.parameters()) {
       const bool is_master = column == kColumns.front();
-      const Slice rows = is_master ? parameter.all_rows() : parameter.updated_rows;
+      const Slice& rows = is_master ? parameter.master_rows : parameter.updated_rows;
       if (const Shard shard = shard_of(parameter, column, rows); has_elements(shard)) {
         checkpoint.read(shard);
       }
@@ -128,7 +128,7 @@ void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry)
 
 void load_weights(const WeightSource& weights, const ParameterRegistry& registry) {
   for (const LogicalParameter& parameter : registry.parameters()) {
-    Shard shard = shard_of(parameter, "master", parameter.all_rows());
+    Shard shard = shard_of(parameter, "master", parameter.master_rows);
     shard.name = parameter.name;
     if (has_elements(shard)) {
       weights.read(shard);
