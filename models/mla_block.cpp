@@ -32,6 +32,12 @@ double scale_of_queries(const ModelOptions& options, int64_t dim) {
          latent_score_factor(options);
 }
 
+/// [T, heads, d] -> [T, heads d] in memory of their own: a reshape alone may share it, with one
+/// head or one token.
+at::Tensor own_columns(const at::Tensor& x) {
+  return x.clone(at::MemoryFormat::Contiguous).view({x.size(0), x.size(1) * x.size(2)});
+}
+
 }  // namespace
 
 struct MlaBlock::Saved : SavedState {
@@ -156,7 +162,7 @@ at::Tensor MlaBlock::make_heads(const at::Tensor& latents,
       ops::linear(source_of(latents), query_->value).view({tokens, heads, nope + rope});
   const at::Tensor key_value =
       ops::linear(latent_of(latents), key_value_->value).view({tokens, heads, nope + values});
-  const at::Tensor query_rope = query.narrow(2, nope, rope).reshape({tokens, heads * rope});
+  const at::Tensor query_rope = own_columns(query.narrow(2, nope, rope));
   const at::Tensor key_rope =
       latents.narrow(1, shared_width() - rope, rope).clone(at::MemoryFormat::Contiguous);
   saved.rotary = ops::rotary_table(state.layout, rotary_of(options_), latents.scalar_type());
@@ -185,7 +191,7 @@ at::Tensor MlaBlock::heads_backward(const at::Tensor& grad_qkv,
   const at::Tensor grads = grad_qkv.view({tokens, 3, heads, dim_});
   const at::Tensor grad_query =
       (grads.select(1, 0).narrow(2, 0, nope + rope) * query_scale_).contiguous();
-  const at::Tensor query_rope = grad_query.narrow(2, nope, rope).reshape({tokens, heads * rope});
+  const at::Tensor query_rope = own_columns(grad_query.narrow(2, nope, rope));
   ops::rotate(query_rope, saved.rotary, heads, /*inverse=*/true);
   grad_query.narrow(2, nope, rope).copy_(query_rope.view({tokens, heads, rope}));
   const at::Tensor grad_key = grads.select(1, 1);

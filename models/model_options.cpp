@@ -130,6 +130,11 @@ void check_rotary(const ModelOptions& o, Rules& rules) {
 /// What only the other attention knows.
 void check_latent(const ModelOptions& o, Rules& rules) {
   const bool grouped = !o.is_latent();
+  rules.relate(!grouped || o.q_lora_rank == 0,
+               "q_lora_rank (",
+               o.q_lora_rank,
+               ") must be 0 unless attention is mla, which alone has latents; set it to 0, or "
+               "attention to mla");
   rules.relate(grouped || o.num_key_value_heads == o.num_attention_heads,
                "num_key_value_heads (",
                o.num_key_value_heads,
@@ -264,6 +269,14 @@ void RouterOptions::check(Rules& rules) const {
               jitter_eps,
               ") must be at least 0 and below 1");
   check_not_negative(rules, "capacity_factor", capacity_factor);
+  rules.relate(
+      device_loss_coef == 0 || device_groups > 1,
+      "device_groups (",
+      device_groups,
+      ") must be above 1 with a device_loss_coef (",
+      device_loss_coef,
+      "), for a single group is always in balance; set it to the ranks or nodes that share "
+      "the experts, or device_loss_coef to 0");
 }
 
 }  // namespace enodia

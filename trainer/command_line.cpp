@@ -150,7 +150,8 @@ void add_prepare(CLI::App& app, CommandLine& line) {
 void add_import(CLI::App& app, CommandLine& line) {
   ImportArguments& arguments = line.import_model;
   CLI::App* command = app.add_subcommand(
-      "import", "Turn a Hugging Face folder (Mixtral, Qwen3-MoE) into a checkpoint");
+      "import",
+      "Turn a Hugging Face folder of one of seven families (docs/guide.md) into a checkpoint");
   command->add_option("HF_DIR", arguments.folder, "Folder with config.json and *.safetensors")
       ->required();
   command->add_option("--output", arguments.output, "New folder for the checkpoint")->required();
@@ -170,9 +171,11 @@ void add_export(CLI::App& app, CommandLine& line) {
   command->add_option("--format", arguments.format, "hf, a Hugging Face folder")
       ->capture_default_str();
   command->add_option("--output", arguments.output, "New folder")->required();
-  command->add_option("--family",
-                      arguments.family,
-                      "mixtral or qwen3_moe; by default the first that expresses the model");
+  command->add_option(
+      "--family",
+      arguments.family,
+      "mixtral, qwen3_moe, qwen2_moe, olmoe, glm4_moe, deepseek_v2 or deepseek_v3; by "
+      "default the first that expresses the model");
   command->add_option("--dtype", arguments.dtype, "Of the weights: float32 or bfloat16")
       ->capture_default_str();
   command->add_flag("--verify",

@@ -94,14 +94,18 @@ struct Result {
   Named gradients;
 };
 
-const SequenceLayout& layout() {
-  static const SequenceLayout segments =
-      SequenceLayout::from_lengths(std::vector<int64_t>{7, 1, 3});
-  return segments;
+const std::vector<int64_t> kLengths{7, 1, 3};
+
+SequenceLayout layout(const std::vector<int64_t>& lengths = kLengths) {
+  return SequenceLayout::from_lengths(lengths);
 }
 
 /// One rank's part of what run_on adds up.
-void run_rank(const ModelOptions& options, const ProcessMesh& mesh, Result& sum, std::mutex& one) {
+void run_rank(const ModelOptions& options,
+              const SequenceLayout& segments,
+              const ProcessMesh& mesh,
+              Result& sum,
+              std::mutex& one) {
   const at::AutoGradMode no_grad(false);
   ParameterRegistry registry(mesh.place(), at::kDouble);
   const auto block = ModelParts().attentions.at(options.attention)(options, kName, 0, registry);
@@ -110,9 +114,9 @@ void run_rank(const ModelOptions& options, const ProcessMesh& mesh, Result& sum,
     parameter.column("master").copy_(box_of(drawn(parameter.name, parameter.shape), parameter));
   }
   BlockState state;
-  state.layout = layout();
-  state.cut = SequenceParallel(mesh.tensor(), layout().num_tokens());
-  const std::vector<int64_t> shape{layout().num_tokens(), options.hidden_size};
+  state.layout = segments;
+  state.cut = SequenceParallel(mesh.tensor(), segments.num_tokens());
+  const std::vector<int64_t> shape{segments.num_tokens(), options.hidden_size};
   state.hidden = state.cut.own_rows(drawn("hidden", shape));
   state.grad_hidden = state.cut.own_rows(drawn("grad_hidden", shape));
   block->forward(state, 0);
@@ -129,19 +133,22 @@ void run_rank(const ModelOptions& options, const ProcessMesh& mesh, Result& sum,
   }
 }
 
-Result run_on(int ranks, const ModelOptions& options) {
+Result run_on(int ranks,
+              const ModelOptions& options,
+              const std::vector<int64_t>& lengths = kLengths) {
   Result sum;
   std::mutex one;
   run_loopback(ranks, [&](Communicator& world) {
     const ProcessMesh mesh(
         world, {.dp = 1, .tp = ranks, .ep = ranks, .key_value_heads = options.num_key_value_heads});
-    run_rank(options, mesh, sum, one);
+    run_rank(options, layout(lengths), mesh, sum, one);
   });
   return sum;
 }
 
+/// Of something whose size is about one, unless it is zero.
 double relative_error(const at::Tensor& a, const at::Tensor& b) {
-  return ((a - b).norm() / b.norm()).item<double>();
+  return ((a - b).norm() / b.norm().clamp_min(1e-3)).item<double>();
 }
 
 void expect_equal(const Result& found, const Result& expected) {
@@ -164,6 +171,16 @@ TEST(CutAttention, ComputesWhatOneRankComputes) {
       SCOPED_TRACE(options.attention + " on " + std::to_string(ranks));
       expect_equal(run_on(ranks, options), whole);
     }
+  }
+}
+
+// A reshape of one token's one head shares memory with what it is made of.
+TEST(CutAttention, ComputesOneTokenWithOneHead) {
+  for (ModelOptions options : {latent_options(6), latent_options(0), full_norm_options(2)}) {
+    options.num_attention_heads = options.num_key_value_heads = 2;
+    expect_equal(run_on(2, options, {1}), run_on(1, options, {1}));
+    options.num_attention_heads = options.num_key_value_heads = 1;
+    expect_equal(run_on(2, options, {1}), run_on(1, options, {1}));
   }
 }
 

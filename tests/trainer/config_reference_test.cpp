@@ -150,6 +150,8 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"train.eval_interval=5"},
       {"optim.decay_samples=801", "optim.schedule=wsd"},
       {"optim.warmup_samples=501", "optim.decay_samples=300", "optim.schedule=wsd"},
+      {"model.q_lora_rank=8"},
+      {"router.device_loss_coef=0.5"},
       {"parallel.dp=3"},
       {"parallel.ep=3"},
   };

@@ -123,8 +123,9 @@ ComparedLogits compute_logits(Communicator& world,
                               StatusBoard& board) {
   ComparedLogits logits;
   {
-    // A folder is computed with in float32, whatever the model was trained in.
-    ServingModel serving(world, arguments.model, board, ModelParts(), DType::kFloat32);
+    // Weights are compared, so both are computed with as finely as they are stored.
+    ServingModel serving(
+        world, arguments.model, board, ModelParts(), ServingModel::Compute::kInWideType);
     logits.model = logits_of(world, serving);
     round_weights(serving, dtype_from_name(arguments.dtype));
     logits.rounded = logits_of(world, serving);
@@ -224,8 +225,9 @@ void report(const ExportArguments& arguments, const Exported& exported) {
   const Precision precision(scalar_type(exported.config.model.dtype));
   const bool was_rounded = name_of(dtype_of(precision.wide)) != arguments.dtype;
   std::printf(
-      "verified: its logits differ from those of the model%s by at most %.2g (the largest "
+      "verified: %sits logits differ from those of the model%s by at most %.2g (the largest "
       "is %.3g)\n",
+      precision.is_mixed() ? "computed in float32 instead of bfloat16, " : "",
       was_rounded ? (" rounded to " + arguments.dtype).c_str() : "",
       found.largest_difference,
       found.largest_logit);

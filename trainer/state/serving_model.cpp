@@ -4,6 +4,7 @@
 
 #include "collectives/run_together.h"
 #include "common/error.h"
+#include "parallel/tensor_view.h"
 #include "trainer/state/state_snapshot.h"
 
 namespace enodia {
@@ -36,13 +37,16 @@ ServingModel::ServingModel(Communicator& world,
                            const std::string& model,
                            StatusBoard& board,
                            const ModelParts& parts,
-                           std::optional<DType> dtype)
+                           Compute compute)
     : recorder(nullptr, &board),
       mesh(world, {.dp = world.world_size(), .ep = world.world_size()}, recorder.decorator()) {
   run_together(world, [&] {
     stored = std::make_unique<StoredModel>(open_stored_model(model));
     require_parts(stored->config.model, parts);
-    stored->config.model.dtype = dtype.value_or(stored->config.model.dtype);
+    DType& dtype = stored->config.model.dtype;
+    if (compute == Compute::kInWideType) {
+      dtype = dtype_of(Precision(scalar_type(dtype)).wide);
+    }
   });
   decoder = std::make_unique<Decoder>(stored->config.model, stored->config.router, mesh, parts);
   engine = std::make_unique<StepEngine>(*decoder, mesh);

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "collectives/decorators/recording.h"
@@ -15,14 +15,18 @@ namespace enodia {
 
 /// A stored model spread over the ranks of a communicator, ready for forward passes.
 struct ServingModel {
+  enum class Compute : uint8_t {
+    kAsTrained,
+    kInWideType,  ///< as finely as its weights are stored
+  };
   /// Opens MODEL on every rank and loads its masters. Its communication shows on the board.
   /// Collective; throws SharedError, also when the model is made of other parts than this program
-  /// has. Computes in `dtype`, by default as the model was trained.
+  /// has.
   ServingModel(Communicator& world,
                const std::string& model,
                StatusBoard& board,
                const ModelParts& parts,
-               std::optional<DType> dtype = {});
+               Compute compute = Compute::kAsTrained);
 
   Recorder recorder;
   std::unique_ptr<StoredModel> stored;
