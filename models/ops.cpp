@@ -8,7 +8,6 @@
 #include <ATen/ops/zeros.h>
 
 #include "models/ops_dispatch.h"
-#include "models/ops_mixed.h"
 #include "models/ops_reference.h"
 
 namespace enodia::ops {
@@ -16,12 +15,13 @@ namespace enodia::ops {
 using namespace detail;  // NOLINT(google-build-using-namespace): private to these sources
 
 at::Tensor wide(const at::Tensor& x) {
-  return mixed::is_mixed(x) ? x.to(at::kFloat) : x;
+  return is_mixed(x) ? x.to(at::kFloat) : x;
 }
 
 RmsNormResult rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps) {
-  if (mixed::is_mixed(x_TD, w_D)) {
-    return mixed::rms_norm(x_TD, w_D, eps);
+  if (is_mixed(x_TD, w_D)) {
+    const RmsNormResult result = rms_norm(wide(x_TD), wide(w_D), eps);
+    return {result.y.to(x_TD.scalar_type()), result.rstd};
   }
   if (!use_kernels(x_TD, w_D)) {
     return reference::rms_norm(x_TD, w_D, eps);
@@ -45,8 +45,9 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD,
                              const at::Tensor& w_D,
                              const at::Tensor& rstd_T,
                              at::Tensor& grad_w_D) {
-  if (mixed::is_mixed(grad_y_TD, x_TD, w_D)) {
-    return mixed::rms_norm_backward(grad_y_TD, x_TD, w_D, rstd_T, grad_w_D);
+  if (is_mixed(grad_y_TD, x_TD, w_D)) {
+    return rms_norm_backward(wide(grad_y_TD), wide(x_TD), wide(w_D), rstd_T, grad_w_D)
+        .to(x_TD.scalar_type());
   }
   if (!use_kernels(grad_y_TD, x_TD, w_D, rstd_T, grad_w_D)) {
     return reference::rms_norm_backward(grad_y_TD, x_TD, w_D, rstd_T, grad_w_D);
@@ -70,8 +71,8 @@ at::Tensor rms_norm_backward(const at::Tensor& grad_y_TD,
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up, const at::Tensor& row_weight) {
-  if (mixed::is_mixed(gate_up)) {
-    return mixed::swiglu(gate_up, row_weight);
+  if (is_mixed(gate_up)) {
+    return rounded(swiglu(wide(gate_up), row_weight));
   }
   if (!use_kernels(gate_up, row_weight)) {
     return reference::swiglu(gate_up, row_weight);
@@ -89,8 +90,9 @@ at::Tensor swiglu(const at::Tensor& gate_up, const at::Tensor& row_weight) {
 SwigluGradients swiglu_backward(const at::Tensor& grad_act,
                                 const at::Tensor& gate_up,
                                 const at::Tensor& row_weight) {
-  if (mixed::is_mixed(grad_act, gate_up)) {
-    return mixed::swiglu_backward(grad_act, gate_up, row_weight);
+  if (is_mixed(grad_act, gate_up)) {
+    const SwigluGradients gradients = swiglu_backward(wide(grad_act), wide(gate_up), row_weight);
+    return {rounded(gradients.gate_up), gradients.row_weight};
   }
   if (!use_kernels(grad_act, gate_up, row_weight)) {
     return reference::swiglu_backward(grad_act, gate_up, row_weight);
@@ -133,8 +135,11 @@ void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse)
   if (x.numel() == 0) {
     return;
   }
-  if (mixed::is_mixed(x)) {
-    return mixed::rotate(x, table, heads, inverse);
+  if (is_mixed(x)) {
+    const at::Tensor turned = wide(x).contiguous();
+    rotate(turned, table, heads, inverse);
+    x.copy_(turned);
+    return;
   }
   const bool plain = !table.interleaved && x.size(1) == heads * 2 * half;
   if (!plain || !has_kernel_rows(x) || !use_kernels(table.cos, table.sin)) {
@@ -185,7 +190,7 @@ at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index) {
 }
 
 void scatter_add_rows(at::Tensor w, const at::Tensor& index_T, const at::Tensor& x) {
-  if (mixed::is_mixed(x)) {
+  if (is_mixed(x)) {
     return scatter_add_rows(w, index_T, wide(x));
   }
   if (!use_kernels(w, x)) {

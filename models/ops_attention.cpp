@@ -6,7 +6,6 @@
 
 #include "models/ops.h"
 #include "models/ops_dispatch.h"
-#include "models/ops_mixed.h"
 #include "models/ops_reference.h"
 
 namespace enodia::ops {
@@ -91,8 +90,9 @@ AttentionResult attention(const at::Tensor& qkv,
                           int64_t head_dim) {
   const Heads shape{heads, kv_heads, head_dim};
   check_shapes(qkv, layout, shape);
-  if (mixed::is_mixed(qkv)) {
-    return mixed::attention(qkv, layout, heads, kv_heads, head_dim);
+  if (is_mixed(qkv)) {
+    const AttentionResult result = attention(wide(qkv), layout, heads, kv_heads, head_dim);
+    return {rounded(result.out), result.logsumexp};
   }
   if (!use_kernels(qkv)) {
     return reference::attention(qkv, layout, heads, kv_heads, head_dim);
@@ -115,8 +115,10 @@ at::Tensor attention_backward(const at::Tensor& grad_out,
   const Heads shape{heads, kv_heads, head_dim};
   check_shapes(qkv, layout, shape);
   ENODIA_CHECK_EQ(grad_out.sizes(), forward.out.sizes(), "shapes of grad_out and out");
-  if (mixed::is_mixed(qkv, grad_out)) {
-    return mixed::attention_backward(grad_out, qkv, forward, layout, heads, kv_heads, head_dim);
+  if (is_mixed(qkv, grad_out)) {
+    const AttentionResult widened{wide(forward.out), forward.logsumexp};
+    return rounded(
+        attention_backward(wide(grad_out), wide(qkv), widened, layout, heads, kv_heads, head_dim));
   }
   if (!use_kernels(qkv, grad_out, forward.out, forward.logsumexp)) {
     return reference::attention_backward(grad_out, qkv, forward, layout, heads, kv_heads, head_dim);

@@ -19,6 +19,16 @@ inline constexpr int64_t kGrainElements = 32768;
 /// Of sums over rows: fixed, so that the number of threads changes no bit.
 inline constexpr int64_t kChunkRows = 128;
 
+/// Whether any of these is bfloat16, which is computed with in float32 and rounded once, where a
+/// function returns or writes it; undefined ones are not.
+template <typename... Tensors>
+bool is_mixed(const Tensors&... operands) {
+  return ((operands.defined() && operands.scalar_type() == at::kBFloat16) || ...);
+}
+inline at::Tensor rounded(const at::Tensor& x) {
+  return x.to(at::kBFloat16);
+}
+
 inline bool is_kernel_operand(const at::Tensor& x) {
   return !x.defined() ||
          (x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous());

@@ -2,7 +2,6 @@
 
 #include "models/ops.h"
 #include "models/ops_dispatch.h"
-#include "models/ops_mixed.h"
 #include "models/ops_reference.h"
 
 namespace enodia::ops {
@@ -81,8 +80,8 @@ void multiply(const at::Tensor& a,
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
-  if (mixed::is_mixed(x, w)) {
-    return mixed::linear(x, w, bias);
+  if (is_mixed(x, w)) {
+    return rounded(linear(wide(x), wide(w), bias.defined() ? wide(bias) : bias));
   }
   if (!use_gemm(x, w)) {
     return reference::linear(x, w, bias);
@@ -96,8 +95,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bi
 }
 
 void linear_into(at::Tensor y, const at::Tensor& x, const at::Tensor& w) {
-  if (mixed::is_mixed(y, x, w)) {
-    return mixed::linear_into(y, x, w);
+  if (is_mixed(y, x, w)) {
+    y.copy_(linear(wide(x), wide(w)));
+    return;
   }
   if (!use_gemm(y, x, w)) {
     return reference::linear_into(y, x, w);
@@ -112,8 +112,9 @@ at::Tensor linear_backward_input(const at::Tensor& grad_y, const at::Tensor& w) 
 }
 
 void linear_backward_input_into(at::Tensor grad_x, const at::Tensor& grad_y, const at::Tensor& w) {
-  if (mixed::is_mixed(grad_x, grad_y, w)) {
-    return mixed::linear_backward_input_into(grad_x, grad_y, w);
+  if (is_mixed(grad_x, grad_y, w)) {
+    grad_x.copy_(linear_backward_input(wide(grad_y), wide(w)));
+    return;
   }
   if (!use_gemm(grad_x, grad_y, w)) {
     return reference::linear_backward_input_into(grad_x, grad_y, w);
@@ -125,7 +126,7 @@ void linear_backward_weight(const at::Tensor& grad_y,
                             const at::Tensor& x,
                             at::Tensor grad_w,
                             at::Tensor grad_bias) {
-  if (mixed::is_mixed(grad_y, x)) {
+  if (is_mixed(grad_y, x)) {
     return linear_backward_weight(wide(grad_y), wide(x), grad_w, grad_bias);
   }
   if (!use_gemm(grad_y, x, grad_w)) {
