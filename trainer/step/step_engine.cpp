@@ -221,12 +221,9 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   double* const tokens = entropy + layers;         // [layers, experts]
   double* const rows = tokens + layers * experts;  // [layers, ranks]
   double& margin = margins[mesh_.rank()] = std::numeric_limits<double>::infinity();
+  LossSums losses;
   for (const BlockState& state : states) {
-    sums[0] += state.losses.cross_entropy;
-    sums[1] += state.losses.aux;
-    sums[2] += state.losses.z;
-    sums[4] += state.losses.objective;
-    sums[5] += state.losses.device;
+    losses += state.losses;
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
       entropy[layer] += load.entropy;
@@ -238,6 +235,11 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
       }
     }
   }
+  sums[0] = losses.cross_entropy;
+  sums[1] = losses.aux;
+  sums[2] = losses.z;
+  sums[4] = losses.objective;
+  sums[5] = losses.device;
   mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
 
   const double count = std::max(1.0, static_cast<double>(valid_tokens));
