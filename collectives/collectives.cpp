@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "collectives/fixed_order_reduction.h"
+#include "collectives/queue_event.h"
 #include "collectives/reduce.h"
 #include "common/check.h"
 
@@ -36,18 +37,26 @@ void check_counts(const Buffer& buffer, std::span<const int64_t> counts, int wor
 class ScatteredSum : public PendingOperation {
  public:
   /// `pieces` are every rank's contributions to `mine`, in rank order; `arrived` keeps them.
+  /// `on` is the queue that sums.
   ScatteredSum(Work exchange,
                std::vector<const std::byte*> pieces,
                Buffer mine,
-               std::shared_ptr<std::byte[]> arrived)
+               std::shared_ptr<std::byte> arrived,
+               const Queue& on)
       : exchange_(std::move(exchange)),
         pieces_(std::move(pieces)),
         mine_(std::move(mine)),
-        arrived_(std::move(arrived)) {}
+        arrived_(std::move(arrived)),
+        on_(on) {}
   void wait(const Queue& queue) override {
-    exchange_.wait(queue);
-    reduce_in_order(
-        pieces_, static_cast<std::byte*>(mine_.data), mine_.count, mine_.dtype, ReduceOp::kSum);
+    exchange_.wait(on_);
+    reduce_on(on_,
+              pieces_,
+              static_cast<std::byte*>(mine_.data),
+              mine_.count,
+              mine_.dtype,
+              ReduceOp::kSum);
+    wait_between(on_, queue);
   }
   bool done() override { return exchange_.done(); }
 
@@ -55,8 +64,14 @@ class ScatteredSum : public PendingOperation {
   Work exchange_;
   std::vector<const std::byte*> pieces_;
   Buffer mine_;
-  std::shared_ptr<std::byte[]> arrived_;
+  std::shared_ptr<std::byte> arrived_;
+  Queue on_;
 };
+
+/// The queue that works on the memory of `buffer`, which is used after `after`.
+Queue queue_of(const Buffer& buffer, const Queue& after) {
+  return buffer.device < 0 ? Queue() : after;
+}
 
 }  // namespace
 
@@ -67,8 +82,9 @@ Work fixed_order_all_reduce(Communicator& communicator,
   if (communicator.world_size() == 1) {
     return communicator.exchange({}, {}, after);
   }
-  FixedOrderReduction reduction(communicator, std::move(inout), op);
-  reduction.gather(after).wait();
+  const Queue queue = queue_of(inout, after);
+  FixedOrderReduction reduction(communicator, std::move(inout), op, queue);
+  reduction.gather(after).wait(queue);
   reduction.reduce();
   return reduction.share();
 }
@@ -122,14 +138,15 @@ Work reduce_scatter(Communicator& communicator,
   const int world_size = communicator.world_size();
   check_counts(contribution, counts, world_size);
   ENODIA_CHECK_EQ(mine.count, counts[communicator.rank()], "elements of this rank");
-  ENODIA_CHECK(mine.device < 0, "a reduction in a fixed order sums in host memory");
-  auto arrived = std::shared_ptr<std::byte[]>(new std::byte[mine.bytes() * world_size]);
+  const Queue queue = queue_of(mine, after);
+  const auto arrived = std::static_pointer_cast<std::byte>(
+      allocate(queue, static_cast<size_t>(mine.bytes() * world_size)));
   std::vector<Message> sends = consecutive_messages(contribution, counts);
   std::vector<Message> receives;
   std::vector<const std::byte*> pieces;
   for (int peer = 0; peer < world_size; ++peer) {
     std::byte* const place = arrived.get() + peer * mine.bytes();
-    receives.push_back({peer, Buffer{place, mine.count, mine.dtype, -1, arrived}});
+    receives.push_back({peer, Buffer{place, mine.count, mine.dtype, mine.device, arrived}});
     pieces.push_back(place);
   }
   // The own piece is not copied.
@@ -138,8 +155,9 @@ Work reduce_scatter(Communicator& communicator,
   sends.erase(sends.begin() + communicator.rank());
   receives.erase(receives.begin() + communicator.rank());
   Work exchange = communicator.exchange(sends, receives, after);
-  return Work(std::make_unique<ScatteredSum>(std::move(exchange), std::move(pieces), mine, arrived),
-              {contribution, mine});
+  return Work(
+      std::make_unique<ScatteredSum>(std::move(exchange), std::move(pieces), mine, arrived, queue),
+      {contribution, mine});
 }
 
 std::string broadcast_text(Communicator& communicator, const std::string& text, int root) {

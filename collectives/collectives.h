@@ -11,7 +11,8 @@ namespace enodia {
 
 /// All functions here are collective over `communicator` and built on exchange alone.
 
-/// FixedOrderReduction from beginning to end. Returns when the sums are on their way to all.
+/// FixedOrderReduction from beginning to end. Returns when the sums are on their way to all. Memory
+/// of a device is summed on `after`.
 Work fixed_order_all_reduce(Communicator& communicator,
                             Buffer inout,
                             ReduceOp op,
@@ -42,7 +43,8 @@ Work all_gather(Communicator& communicator,
 /// Every rank contributes the sum of `counts` elements, one piece for each rank one after the
 /// other; rank r gets the sum of all ranks' pieces r, added in rank order in the wide type, in
 /// `mine` (counts[r] elements, which may be its own piece of `contribution`). The sum is made when
-/// the Work is waited for. The bits are those that fixed_order_all_reduce gives. Host memory.
+/// the Work is waited for, by `after`'s queue when the memory is a device's. The bits are those
+/// that fixed_order_all_reduce gives.
 Work reduce_scatter(Communicator& communicator,
                     const Buffer& contribution,
                     std::span<const int64_t> counts,

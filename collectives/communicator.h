@@ -3,16 +3,13 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string_view>
 
 #include "collectives/buffer.h"
 #include "collectives/queue.h"
+#include "collectives/reduce_op.h"
 #include "collectives/work.h"
 
 namespace enodia {
-
-enum class ReduceOp : uint8_t { kSum, kMin, kMax };
-std::string_view name_of(ReduceOp op);
 
 /// One point-to-point message of an exchange.
 struct Message {

@@ -4,16 +4,21 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/queue_event.h"
 #include "collectives/reduce.h"
 #include "common/check.h"
 
 namespace enodia {
 
-FixedOrderReduction::FixedOrderReduction(Communicator& communicator, Buffer inout, ReduceOp op)
+FixedOrderReduction::FixedOrderReduction(Communicator& communicator,
+                                         Buffer inout,
+                                         ReduceOp op,
+                                         const Queue& queue)
     : communicator_(communicator),
       inout_(std::move(inout)),
-      op_(op) {
-  ENODIA_CHECK(inout_.device < 0, "a reduction in a fixed order sums in host memory");
+      op_(op),
+      queue_(queue) {
+  ENODIA_CHECK((inout_.device < 0) == is_host(queue), "a buffer and a queue of other devices");
 }
 
 /// Rank `rank`'s part: elements are split evenly, the first ranks get one more.
@@ -27,14 +32,16 @@ Buffer FixedOrderReduction::part_of(int rank) const {
 
 Work FixedOrderReduction::gather(const Queue& after) {
   const Buffer own = part_of(communicator_.rank());
-  arrived_ = std::make_unique_for_overwrite<std::byte[]>(
-      static_cast<size_t>(own.bytes() * communicator_.world_size()));
+  arrived_ = std::static_pointer_cast<std::byte>(
+      allocate(queue_, static_cast<size_t>(own.bytes() * communicator_.world_size())));
   std::vector<Message> sends;
   std::vector<Message> receives;
   for (int peer = 0; peer < communicator_.world_size(); ++peer) {
     if (peer != communicator_.rank()) {
       sends.push_back({peer, part_of(peer)});
-      receives.push_back({peer, Buffer{arrived_.get() + peer * own.bytes(), own.count, own.dtype}});
+      Buffer arriving = own;
+      arriving.data = arrived_.get() + peer * own.bytes();
+      receives.push_back({peer, std::move(arriving)});
     }
   }
   return communicator_.exchange(sends, receives, after);
@@ -47,7 +54,7 @@ void FixedOrderReduction::reduce() {
     contributions.push_back(peer == communicator_.rank() ? static_cast<const std::byte*>(own.data)
                                                          : arrived_.get() + peer * own.bytes());
   }
-  reduce_in_order(contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op_);
+  reduce_on(queue_, contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op_);
   arrived_.reset();
 }
 
@@ -61,7 +68,7 @@ Work FixedOrderReduction::share() {
       receives.push_back({peer, part_of(peer)});
     }
   }
-  return communicator_.exchange(sends, receives);
+  return communicator_.exchange(sends, receives, queue_);
 }
 
 }  // namespace enodia

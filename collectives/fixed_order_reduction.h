@@ -10,14 +10,18 @@ namespace enodia {
 /// The reduction behind Communicator::all_reduce, in its three parts, for whoever drives it.
 /// Elements are split evenly over the ranks; each rank receives its part from all others, sums in
 /// rank order in the wide type, and sends the result to all. Bits depend on the number of ranks
-/// only, not on timing, backend or how a buffer is cut up. Host memory.
+/// only, not on timing, backend or how a buffer is cut up.
 class FixedOrderReduction {
  public:
-  FixedOrderReduction(Communicator& communicator, Buffer inout, ReduceOp op);
+  /// `queue` is of the device that the buffer lies on.
+  FixedOrderReduction(Communicator& communicator,
+                      Buffer inout,
+                      ReduceOp op,
+                      const Queue& queue = Queue());
 
   /// Collective: what the others have of this rank's part is on its way here.
-  Work gather(const Queue& after = Queue());
-  /// Local, after the gather is done.
+  Work gather(const Queue& after);
+  /// Local, after the gather has been waited for, by the queue or the host.
   void reduce();
   /// Collective: the results are on their way to all.
   Work share();
@@ -28,7 +32,8 @@ class FixedOrderReduction {
   Communicator& communicator_;
   Buffer inout_;
   ReduceOp op_;
-  std::unique_ptr<std::byte[]> arrived_;  // every other rank's share of this rank's part
+  Queue queue_;
+  std::shared_ptr<std::byte> arrived_;  // every other rank's share of this rank's part
 };
 
 }  // namespace enodia

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <new>
 
+#include "collectives/reduce.h"
+
 namespace enodia {
 
 const QueueTable& host_queue_table() {
@@ -22,6 +24,12 @@ const QueueTable& host_queue_table() {
           },
       .alloc = [](void*, size_t bytes) { return ::operator new(bytes, kAlignment); },
       .free = [](void*, void* memory) { ::operator delete(memory, kAlignment); },
+      .reduce = [](void*,
+                   std::span<const std::byte* const> contributions,
+                   std::byte* out,
+                   int64_t count,
+                   DType dtype,
+                   ReduceOp op) { reduce_in_order(contributions, out, count, dtype, op); },
   };
   return table;
 }

@@ -1,6 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "collectives/reduce_op.h"
+#include "common/dtype.h"
 
 namespace enodia {
 
@@ -19,6 +24,14 @@ struct QueueTable {
   void (*copy)(void* queue, void* to, const void* from, size_t bytes);
   void* (*alloc)(void* queue, size_t bytes);
   void (*free)(void* queue, void* memory);
+  /// reduce_in_order on memory of the device. Null = not there: reduce_on takes it through the
+  /// host.
+  void (*reduce)(void* queue,
+                 std::span<const std::byte* const> contributions,
+                 std::byte* out,
+                 int64_t count,
+                 DType dtype,
+                 ReduceOp op);
 };
 
 /// A handle on an ordered queue of device work: after what an operation starts, and who may see

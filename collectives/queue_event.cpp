@@ -45,6 +45,12 @@ std::shared_ptr<void> allocate(const Queue& queue, size_t bytes) {
   });
 }
 
+void wait_between(const Queue& before, const Queue& after) {
+  if (&before.table() != &after.table() || before.handle() != after.handle()) {
+    QueueEvent(before).wait(after);
+  }
+}
+
 bool is_host(const Queue& queue) {
   return &queue.table() == &host_queue_table();
 }

@@ -29,6 +29,10 @@ class QueueEvent {
 /// Memory of the queue's device, given back in order of the queue, which must live until then.
 std::shared_ptr<void> allocate(const Queue& queue, size_t bytes);
 
+/// What is queued on `after` later starts after all that `before` has to do now. Blocks the host as
+/// QueueEvent::wait does; does nothing when both are the same queue.
+void wait_between(const Queue& before, const Queue& after);
+
 /// Whether it is the host's, where everything queued is done at once.
 bool is_host(const Queue& queue);
 

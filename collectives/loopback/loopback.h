@@ -14,7 +14,7 @@ namespace enodia {
 ///
 /// Buffers on devices are copied through the table of `after`, which must be a queue of the device
 /// (a UsageError otherwise), without blocking the host: start and end are in order with `after` and
-/// with the queue given to Work::wait. all_reduce takes them through the host and blocks.
+/// with the queue given to Work::wait.
 void run_loopback(int world_size,
                   const std::function<void(Communicator&)>& body,
                   std::vector<int> nodes = {});

@@ -164,6 +164,7 @@ const QueueTable& cuda_queue_table() {
       .copy = copy,
       .alloc = allocate,
       .free = deallocate,
+      .reduce = nullptr,  // the CUDA runtime has no sums
   };
   return table;
 }

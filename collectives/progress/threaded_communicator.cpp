@@ -120,7 +120,7 @@ Work ThreadedCommunicator::all_reduce(Buffer inout, ReduceOp op, const Queue& af
     const auto reduction = std::make_shared<FixedOrderReduction>(*inner_, chunk, op);
     const int gather = static_cast<int>(stages.size());
     stages.push_back(
-        {[reduction] { return reduction->gather(); }, [reduction] { reduction->reduce(); }});
+        {[reduction] { return reduction->gather(Queue()); }, [reduction] { reduction->reduce(); }});
     if (share.start) {
       stages.push_back(std::move(share));
     }

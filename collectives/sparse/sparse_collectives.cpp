@@ -1,62 +1,59 @@
 #include "collectives/sparse/sparse_collectives.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
 #include <utility>
 
+#include "collectives/queue_event.h"
+#include "collectives/reduce.h"
 #include "common/check.h"
 
 namespace enodia {
 namespace {
 
-template <typename T>
-void add(const Buffer& from, const Buffer& to) {
-  const T* source = static_cast<const T*>(from.data);
-  T* target = static_cast<T*>(to.data);
-  for (int64_t i = 0; i < from.count; ++i) {
-    target[i] += source[i];
-  }
-}
+/// What has arrived for a chunk at home.
+struct Addition {
+  Buffer from, to;
+  Queue on;  // that works on this memory
+};
 
-void accumulate(const Buffer& from, const Buffer& to) {
-  ENODIA_CHECK(from.dtype == to.dtype && from.count == to.count, "chunks differ in size or type");
-  if (from.dtype == DType::kFloat32) {
-    add<float>(from, to);
-  } else if (from.dtype == DType::kFloat64) {
-    add<double>(from, to);
-  } else {
-    throw UsageError("sparse_reduce_scatter sums float32 and float64, not " +
-                     std::string(name_of(from.dtype)));
-  }
+void accumulate(const Addition& addition) {
+  const auto& [from, to, on] = addition;
+  const std::array<const std::byte*, 2> terms{static_cast<const std::byte*>(to.data),
+                                              static_cast<const std::byte*>(from.data)};
+  reduce_on(on, terms, static_cast<std::byte*>(to.data), to.count, to.dtype, ReduceOp::kSum);
 }
 
 /// Memory from a queue's table, freed with the last buffer that views it.
-Buffer scratch_like(const Buffer& model) {
-  const Queue queue;
+Buffer scratch_like(const Buffer& model, const Queue& queue) {
   Buffer scratch = model;
-  scratch.data = queue.table().alloc(queue.handle(), static_cast<size_t>(model.bytes()));
-  scratch.keep = std::shared_ptr<const void>(scratch.data, [queue](const void* memory) {
-    queue.table().free(queue.handle(), const_cast<void*>(memory));
-  });
+  const std::shared_ptr<void> memory = allocate(queue, static_cast<size_t>(model.bytes()));
+  scratch.data = memory.get();
+  scratch.keep = memory;
   return scratch;
 }
 
 /// The exchange of a reduce-scatter; adds what arrived once it is there.
 class HomeComing : public PendingOperation {
  public:
-  HomeComing(Work exchange, std::vector<std::pair<Buffer, Buffer>> additions)
+  HomeComing(Work exchange, std::vector<Addition> additions)
       : exchange_(std::move(exchange)),
         additions_(std::move(additions)) {}
   void wait(const Queue& queue) override {
-    exchange_.wait(queue);
-    for (const auto& [from, to] : additions_) {
-      accumulate(from, to);
+    const Queue on = additions_.empty() ? queue : additions_.front().on;
+    exchange_.wait(on);
+    for (const Addition& addition : additions_) {
+      accumulate(addition);
     }
+    wait_between(on, queue);
   }
   bool done() override { return additions_.empty() && exchange_.done(); }
 
  private:
   Work exchange_;
-  std::vector<std::pair<Buffer, Buffer>> additions_;
+  std::vector<Addition> additions_;
 };
 
 }  // namespace
@@ -80,7 +77,8 @@ SparseSchedule direct_schedule(std::span<const int32_t> owners,
 Work sparse_all_gather(Communicator& communicator,
                        const SparseSchedule& schedule,
                        const ChunkBuffer& owned,
-                       const ChunkBuffer& held) {
+                       const ChunkBuffer& held,
+                       const Queue& after) {
   std::vector<Message> sends;
   std::vector<Message> receives;
   for (const ChunkTransfer& transfer : schedule) {
@@ -91,28 +89,30 @@ Work sparse_all_gather(Communicator& communicator,
       receives.push_back({transfer.owner, held(transfer.chunk)});
     }
   }
-  return communicator.exchange(sends, receives);
+  return communicator.exchange(sends, receives, after);
 }
 
 Work sparse_reduce_scatter(Communicator& communicator,
                            const SparseSchedule& schedule,
                            const ChunkBuffer& held,
-                           const ChunkBuffer& owned) {
+                           const ChunkBuffer& owned,
+                           const Queue& after) {
   std::vector<Message> sends;
   std::vector<Message> receives;
-  std::vector<std::pair<Buffer, Buffer>> additions;
+  std::vector<Addition> additions;
   for (const ChunkTransfer& transfer : schedule) {
     if (transfer.holder == communicator.rank()) {
       sends.push_back({transfer.owner, held(transfer.chunk)});
     }
     if (transfer.owner == communicator.rank()) {
       const Buffer home = owned(transfer.chunk);
-      const Buffer arrived = scratch_like(home);
+      const Queue on = home.device < 0 ? Queue() : after;
+      const Buffer arrived = scratch_like(home, on);
       receives.push_back({transfer.holder, arrived});
-      additions.emplace_back(arrived, home);
+      additions.push_back({arrived, home, on});
     }
   }
-  Work exchange = communicator.exchange(sends, receives);
+  Work exchange = communicator.exchange(sends, receives, after);
   return Work(std::make_unique<HomeComing>(std::move(exchange), std::move(additions)));
 }
 

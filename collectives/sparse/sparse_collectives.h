@@ -35,13 +35,16 @@ using ChunkBuffer = std::function<Buffer(int32_t chunk)>;
 Work sparse_all_gather(Communicator& communicator,
                        const SparseSchedule& schedule,
                        const ChunkBuffer& owned,
-                       const ChunkBuffer& held);
+                       const ChunkBuffer& held,
+                       const Queue& after = Queue());
 
 /// Sends every holder's chunk home. The owner adds what arrives to its own chunk, in order of the
-/// holders' ranks, when the Work is waited for. Floating types only. Collective (spRS).
+/// holders' ranks, when the Work is waited for; on `after` when its memory is a device's.
+/// Collective (spRS).
 Work sparse_reduce_scatter(Communicator& communicator,
                            const SparseSchedule& schedule,
                            const ChunkBuffer& held,
-                           const ChunkBuffer& owned);
+                           const ChunkBuffer& owned,
+                           const Queue& after = Queue());
 
 }  // namespace enodia
