@@ -178,7 +178,7 @@ void AttentionBlock::rotate(const at::Tensor& qkv, const Saved& saved, bool inve
 }
 
 void AttentionBlock::prepare_heads(at::Tensor& qkv, const BlockState& state, Saved& saved) const {
-  saved.rotary = ops::rotary_table(state.layout, rotary_of(options_), qkv.scalar_type());
+  saved.rotary = ops::rotary_table(state.layout, rotary_of(options_), qkv.options());
   if (query_norm_) {
     query_norm_->forward(qkv.narrow(1, 0, query_width()), state.cut, saved.queries);
     key_norm_->forward(qkv.narrow(1, query_width(), key_width()), state.cut, saved.keys);

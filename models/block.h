@@ -29,20 +29,26 @@ struct StepContext {
   int64_t generation = 0;
 };
 
-/// Sums over this rank's own valid tokens of one micro-batch, in double.
+/// Sums over this rank's own valid tokens of one micro-batch: float64 numbers where it computes,
+/// since reading one would wait for it. Undefined = 0.
 struct LossSums {
-  double cross_entropy = 0;  ///< nats
-  double objective = 0;      ///< of the loss of one's own; 0 without one
-  double aux = 0;            ///< L_aux times valid tokens, summed over MoE layers
-  double device = 0;         ///< L of groups of experts times valid tokens, summed likewise
-  double z = 0;              ///< L_z times valid tokens, summed over MoE layers
+  at::Tensor cross_entropy;  ///< nats
+  at::Tensor objective;      ///< of the loss of one's own
+  at::Tensor aux;            ///< L_aux times valid tokens, summed over MoE layers
+  at::Tensor device;         ///< L of groups of experts times valid tokens, summed likewise
+  at::Tensor z;              ///< L_z times valid tokens, summed over MoE layers
 
+  static void add(at::Tensor& sum, const at::Tensor& term) {
+    if (term.defined()) {
+      sum = sum.defined() ? sum.add(term) : term;
+    }
+  }
   LossSums& operator+=(const LossSums& other) {
-    cross_entropy += other.cross_entropy;
-    objective += other.objective;
-    aux += other.aux;
-    device += other.device;
-    z += other.z;
+    add(cross_entropy, other.cross_entropy);
+    add(objective, other.objective);
+    add(aux, other.aux);
+    add(device, other.device);
+    add(z, other.z);
     return *this;
   }
 };
@@ -60,11 +66,12 @@ struct MoeLoad {
   std::vector<int64_t> valid_copies;
   int64_t dropped = 0;        ///< of them
   int64_t computed_rows = 0;  ///< token copies that this rank's experts computed
-  double entropy = 0;         ///< router_entropy of this rank's valid tokens
-  double margin = 0;          ///< Route::margin of this rank's tokens
+  at::Tensor entropy;         ///< router_entropy of this rank's valid tokens
+  at::Tensor margin;          ///< Route::margin of this rank's tokens
 };
 
-/// What the router of one MoE layer decided for this rank's own tokens of a micro-batch.
+/// What the router of one MoE layer decided for this rank's own tokens of a micro-batch. On the
+/// host.
 struct RoutedTokens {
   int64_t step, micro_batch, moe_layer;
   int64_t first_token;    ///< number of the first of these tokens in the run
@@ -82,16 +89,17 @@ struct SavedState {
 };
 
 /// One micro-batch on its way through the blocks. It has T tokens, which the ranks of a tensor-
-/// parallel group share: Tr are this rank's own. D model dim.
+/// parallel group share: Tr are this rank's own. D model dim. Tensors are where the rank computes.
 struct BlockState {
   StepContext context;
   SequenceParallel cut;     ///< which tokens are this rank's own
   at::Tensor tokens;        ///< [T] int64
   at::Tensor labels;        ///< [T] int64, -1 = none; undefined when only logits are wanted
+  at::Tensor host_labels;   ///< the same on the host
   int64_t num_valid = 0;    ///< labels that are not -1
   SequenceLayout layout;    ///< of all T
   int64_t first_token = 0;  ///< number of the first of the T tokens in the run
-  at::Tensor sequence_of;   ///< [T] int64, the sequence that each token is of, from 0
+  at::Tensor sequence_of;   ///< [T] int64 on the host, the sequence of each token, from 0
   int64_t num_sequences = 1;
   StepCounts* so_far = nullptr;                   ///< in training
   const ObserveRoutes* observe_routes = nullptr;  ///< told of each decision, when training
@@ -106,6 +114,7 @@ struct BlockState {
 
   /// The labels of this rank's own tokens, [Tr].
   at::Tensor own_labels() const { return cut.own_rows(labels); }
+  at::Tensor own_host_labels() const { return cut.own_rows(host_labels); }
 
   /// The saved state of block `index`, made on first use. A block always asks for one type.
   template <typename T>

@@ -2,32 +2,33 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/logsumexp.h>
-#include <ATen/ops/nonzero.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 namespace enodia {
 namespace {
 
-/// Rows whose label is among the columns, and that label's column.
+/// Whether each row's label is among the columns, and which it is (any, if it is not). There is at
+/// least one column.
 struct LabelsHere {
-  at::Tensor rows, columns;
+  at::Tensor is_here, columns;  // [N, 1]
 };
 LabelsHere labels_here(const at::Tensor& logits, const at::Tensor& labels, int64_t first) {
-  const at::Tensor is_here = (labels >= first).logical_and(labels < first + logits.size(1));
-  const at::Tensor rows = at::nonzero(is_here).squeeze(1);
-  return {rows, labels.index_select(0, rows) - first};
+  const at::Tensor columns = (labels - first).unsqueeze(1);
+  const int64_t last = logits.size(1) - 1;
+  return {(columns >= 0).logical_and(columns <= last), columns.clamp(0, last)};
 }
 
 }  // namespace
 
 at::Tensor cross_entropy_parts(const at::Tensor& logits, const at::Tensor& labels, int64_t first) {
-  const LabelsHere here = labels_here(logits, labels, first);
-  at::Tensor label_logits = at::zeros({logits.size(0)}, at::kDouble);
-  const at::Tensor found =
-      logits.index_select(0, here.rows).gather(1, here.columns.unsqueeze(1)).squeeze(1);
-  label_logits.index_copy_(0, here.rows, found.to(at::kDouble));
-  return at::stack({at::logsumexp(logits, {1}).to(at::kDouble), label_logits}, 1);
+  at::Tensor label_logits = at::zeros({logits.size(0)}, logits.options().dtype(at::kDouble));
+  if (logits.size(1) > 0) {
+    const LabelsHere here = labels_here(logits, labels, first);
+    label_logits =
+        logits.gather(1, here.columns).masked_fill(here.is_here.logical_not(), 0).squeeze(1);
+  }
+  return at::stack({at::logsumexp(logits, {1}).to(at::kDouble), label_logits.to(at::kDouble)}, 1);
 }
 
 JoinedCrossEntropy join_cross_entropy(const at::Tensor& parts, const at::Tensor& labels) {
@@ -41,11 +42,12 @@ void cross_entropy_backward(at::Tensor logits,
                             int64_t first,
                             const at::Tensor& logsumexp,
                             double scale) {
+  if (logits.size(1) == 0) {
+    return;
+  }
   const LabelsHere here = labels_here(logits, labels, first);
   logits.sub_(logsumexp.to(logits.scalar_type()).unsqueeze(1)).exp_();
-  logits.index_put_({here.rows, here.columns},
-                    at::zeros({here.rows.size(0)}, logits.options()).sub_(1),
-                    /*accumulate=*/true);
+  logits.scatter_add_(1, here.columns, here.is_here.to(logits.scalar_type()).neg());
   logits.mul_(labels.ge(0).unsqueeze(1)).mul_(scale);
 }
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include <ATen/ops/tensor.h>
+
 #include "common/check.h"
 #include "models/embedding_block.h"
 #include "models/feed_forward.h"
@@ -58,7 +60,7 @@ Decoder::Decoder(const ModelOptions& options,
     : options_(options),
       bias_update_rate_(router.expert_bias_update_rate),
       mesh_(mesh),
-      registry_(mesh.place(), scalar_type(options.dtype)),
+      registry_(mesh.place(), scalar_type(options.dtype), mesh.device().place),
       store_(make_store(options, mesh, registry_)),
       has_own_loss_(static_cast<bool>(loss)) {
   const AttentionFactory& make_attention = find_part(parts.attentions, options.attention);
@@ -78,8 +80,13 @@ Decoder::Decoder(const ModelOptions& options,
     blocks_.push_back(make_attention(options_, layer_name(layer), next_index(), registry_));
     registry_.begin_block();
     if (options.is_moe_layer(layer)) {
-      const MoeBlock::Wiring wiring{
-          next_index(), moe_layer++, store_.get(), &mesh.tokens(), &mesh.control(), dispatch_dtype};
+      const MoeBlock::Wiring wiring{next_index(),
+                                    moe_layer++,
+                                    store_.get(),
+                                    &mesh.tokens(),
+                                    &mesh.control(),
+                                    mesh.device(),
+                                    dispatch_dtype};
       auto block = std::make_unique<MoeBlock>(
           options_, router, layer_name(layer), wiring, registry_, make_router);
       if (block->expert_bias() != nullptr) {
@@ -116,11 +123,13 @@ void Decoder::move_expert_biases(std::span<const int64_t> tokens) {
   for (size_t layer = 0; layer < expert_biases_.size(); ++layer) {
     const auto counts = tokens.subspan(layer * experts, experts);
     const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-    for (int64_t expert = 0; expert < experts; ++expert) {
-      const int64_t lacking = total - counts[expert] * experts;
-      const double direction = lacking > 0 ? 1.0 : lacking < 0 ? -1.0 : 0.0;
-      expert_biases_[layer]->value.select(0, expert).add_(direction * bias_update_rate_);
+    std::vector<double> moves;
+    for (const int64_t count : counts) {
+      const int64_t lacking = total - count * experts;
+      moves.push_back(lacking > 0 ? bias_update_rate_ : lacking < 0 ? -bias_update_rate_ : 0.0);
     }
+    at::Tensor bias = expert_biases_[layer]->value;
+    bias.add_(at::tensor(moves, at::kDouble).to(bias.options()));
   }
 }
 

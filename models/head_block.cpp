@@ -70,7 +70,8 @@ at::Tensor HeadBlock::losses(BlockState& state, const at::Tensor& normed) const 
     const at::Tensor labels = state.labels.narrow(0, first, rows);
     at::Tensor logits = ops::linear(x, weight);
     const bool is_own = training && loss_;
-    state.losses.cross_entropy += ops::cross_entropy(logits, labels, is_own ? 0.0 : scale);
+    LossSums::add(state.losses.cross_entropy,
+                  ops::cross_entropy(logits, labels, is_own ? 0.0 : scale));
     if (is_own) {
       logits = own_loss(logits, labels, scale, state.losses);
     }
@@ -91,7 +92,7 @@ at::Tensor HeadBlock::own_loss(const at::Tensor& logits,
   const at::Tensor loss =
       graph.record([&](const at::Tensor& leaf) { return loss_(leaf, labels); }, logits);
   ENODIA_CHECK_EQ(loss.numel(), 1, "a loss must be one number, the sum over the rows");
-  sums.objective += loss.item<double>();
+  LossSums::add(sums.objective, loss.to(at::kDouble).reshape({}));
   const at::Tensor gradient = graph.gradients(at::full_like(loss, scale))[0];
   return gradient.defined() ? gradient.contiguous() : at::zeros_like(logits);
 }
@@ -119,7 +120,7 @@ at::Tensor HeadBlock::cut_losses(BlockState& state, const at::Tensor& normed) co
   const at::Tensor x_TD = state.cut.gather(normed);
   at::Tensor grad_TD = training ? at::empty_like(x_TD) : at::Tensor();
   const at::Tensor weight = ops::wide(weight_.value);
-  const at::Tensor nats = at::zeros({x_TD.size(0)}, at::kDouble);
+  const at::Tensor nats = at::zeros({x_TD.size(0)}, x_TD.options().dtype(at::kDouble));
   for (int64_t first = 0; first < x_TD.size(0); first += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, x_TD.size(0) - first);
     const at::Tensor x = ops::wide(x_TD.narrow(0, first, rows));
@@ -134,7 +135,7 @@ at::Tensor HeadBlock::cut_losses(BlockState& state, const at::Tensor& normed) co
       ops::linear_backward_input_into(grad_TD.narrow(0, first, rows), logits, weight);
     }
   }
-  state.losses.cross_entropy += state.cut.own_rows(nats).sum().item<double>();
+  LossSums::add(state.losses.cross_entropy, state.cut.own_rows(nats).sum());
   return training ? state.cut.reduce_scatter(grad_TD) : at::Tensor();
 }
 

@@ -165,7 +165,7 @@ at::Tensor MlaBlock::make_heads(const at::Tensor& latents,
   const at::Tensor query_rope = own_columns(query.narrow(2, nope, rope));
   const at::Tensor key_rope =
       latents.narrow(1, shared_width() - rope, rope).clone(at::MemoryFormat::Contiguous);
-  saved.rotary = ops::rotary_table(state.layout, rotary_of(options_), latents.scalar_type());
+  saved.rotary = ops::rotary_table(state.layout, rotary_of(options_), latents.options());
   ops::rotate(query_rope, saved.rotary, heads);
   ops::rotate(key_rope, saved.rotary, 1);
 

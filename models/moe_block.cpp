@@ -55,10 +55,11 @@ MoeBlock::MoeBlock(const ModelOptions& options,
               options.scoring_func == "sigmoid" ? ScoringFunc::kSigmoid : ScoringFunc::kSoftmax,
           .num_groups = options.n_group,
           .num_chosen_groups = options.topk_group,
-          .group_score = options.group_score == "max" ? GroupScore::kMax : GroupScore::kTop2Sum},
+          .group_score = options.group_score == "max" ? GroupScore::kMax : GroupScore::kTop2Sum,
+          .reads_scores = router.capacity_factor > 0 && router.drop_policy == DropPolicy::kProbs},
       losses_(router, wiring.moe_layer, *wiring.world),
       wiring_(wiring),
-      dispatcher_(*wiring.group, wiring.dispatch_dtype),
+      dispatcher_(*wiring.group, wiring.device, wiring.dispatch_dtype),
       norm_(registry.add_dense(
           {{layer_name + ".post_attention_layernorm.weight", options.hidden_size}},
           0,
@@ -153,6 +154,7 @@ void MoeBlock::forget(BlockState& state) {
   Saved& saved = state.saved<Saved>(wiring_.index);
   const at::Tensor hidden = saved.hidden;
   Route made;
+  made.choices = saved.route.choices;
   made.chosen_ids = saved.route.chosen_ids;
   made.expert_ids = saved.route.expert_ids;
   made.counts = std::move(saved.route.counts);
@@ -207,28 +209,27 @@ at::Tensor MoeBlock::router_input(const BlockState& state, Saved& saved) const {
                                   normed.size(0),
                                   normed.size(1),
                                   router_options_.jitter_eps,
-                                  normed.scalar_type());
+                                  normed.options());
   }
   return normed * saved.jitter;
 }
 
 void MoeBlock::add_load(BlockState& state, const Saved& saved) const {
-  const at::Tensor valid = at::ge(state.own_labels(), 0);
+  const at::Tensor valid = at::ge(state.own_host_labels(), 0);
   state.moe_loads.resize(wiring_.store->num_layers());
   MoeLoad& load = state.moe_loads[wiring_.moe_layer];
   load.valid_copies = count_valid_copies(saved.route.chosen_ids, valid, options_.num_experts);
-  load.entropy = router_entropy(saved.route, valid);
+  load.entropy = router_entropy(saved.route, at::ge(state.own_labels(), 0));
   load.margin = saved.route.margin;
 }
 
 /// Every rank of the tensor-parallel group knows all copies of the micro-batch and admits alike.
 void MoeBlock::drop_copies(BlockState& state, Saved& saved) const {
   Route& route = saved.route;
-  const at::Tensor valid = at::ge(state.labels, 0);
+  const at::Tensor valid = at::ge(state.host_labels, 0);
   CopyCandidates candidates{state.cut.gather(route.chosen_ids), {}, valid, state.first_token};
   if (router_options_.drop_policy == DropPolicy::kProbs) {
-    candidates.scores =
-        state.cut.gather(route.scores.gather(1, route.chosen_ids.to(at::kLong)).contiguous());
+    candidates.scores = state.cut.gather(route.chosen_scores);
   }
   const Capacity capacity{capacity_of(router_options_.capacity_factor,
                                       state.num_valid,
@@ -237,7 +238,7 @@ void MoeBlock::drop_copies(BlockState& state, Saved& saved) const {
                           router_options_.drop_policy,
                           random_key(state, "admission")};
   route.expert_ids = state.cut.own_rows(admit(candidates, capacity)).contiguous();
-  route.weights = route.weights * at::ge(route.expert_ids, 0);
+  route.weights = route.weights * at::ge(route.expert_ids, 0).to(route.weights.device());
   const at::Tensor own_valid = state.cut.own_rows(valid).contiguous();
   route.counts =
       count_valid_copies(route.expert_ids, at::ones_like(own_valid), options_.num_experts);

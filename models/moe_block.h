@@ -27,6 +27,7 @@ class MoeBlock : public Block {
     ExpertStore* store;
     Communicator* group;                  ///< the expert-parallel group
     Communicator* world;                  ///< all ranks
+    ComputeDevice device;                 ///< where the rank computes
     std::optional<DType> dispatch_dtype;  ///< of tokens on their way; their own by default
   };
   MoeBlock(const ModelOptions& options,

@@ -5,6 +5,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "models/ops_dispatch.h"
@@ -118,8 +119,12 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
   return gradients;
 }
 
-RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype) {
-  return reference::rotary_table(layout, rotary, dtype == at::kBFloat16 ? at::kFloat : dtype);
+RotaryTable rotary_table(const SequenceLayout& layout,
+                         const Rotary& rotary,
+                         const at::TensorOptions& options) {
+  const at::ScalarType dtype = at::typeMetaToScalarType(options.dtype());
+  return reference::rotary_table(
+      layout, rotary, options.dtype(dtype == at::kBFloat16 ? at::kFloat : dtype));
 }
 
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse) {
@@ -157,7 +162,7 @@ void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse)
   });
 }
 
-double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) {
+at::Tensor cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) {
   const int64_t vocab = logits.size(1);
   check_indices(labels, -1, vocab, "label");
   ENODIA_CHECK_EQ(labels.numel(), logits.size(0), "labels and rows of logits");
@@ -172,7 +177,7 @@ double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) 
                                                                      vocab,
                                                                      static_cast<float>(scale));
   });
-  return std::accumulate(totals.begin(), totals.end(), 0.0);
+  return at::scalar_tensor(std::accumulate(totals.begin(), totals.end(), 0.0), at::kDouble);
 }
 
 at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index) {

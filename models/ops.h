@@ -68,7 +68,9 @@ struct RotaryTable {
   at::Tensor cos, sin;
   bool interleaved = false;
 };
-RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype);
+RotaryTable rotary_table(const SequenceLayout& layout,
+                         const Rotary& rotary,
+                         const at::TensorOptions& options);
 /// Rotates in place the first 2 * pairs dims of each of `heads` heads of x [T, heads * d];
 /// `inverse` turns back, which is the backward (the magnitude counts again). Interleaved pairs come
 /// to lie as half-split ones, and `inverse` takes them so: q and k go the same way, and their
@@ -96,9 +98,9 @@ at::Tensor attention_backward(const at::Tensor& grad_out,
                               int64_t head_dim);
 
 /// Summed cross-entropy in nats of logits [T, V], in the wide type, against labels [T] (int64, -1 =
-/// none), in double. When `scale` is not zero, logits are overwritten by scale * d(sum)/d(logits)
-/// (zero rows where there is no label).
-double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale);
+/// none): a float64 number. When `scale` is not zero, logits are overwritten by scale *
+/// d(sum)/d(logits) (zero rows where there is no label).
+at::Tensor cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale);
 
 /// out[r] = x[index[r]]; index is int64 [R].
 at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index);

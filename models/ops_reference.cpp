@@ -98,12 +98,14 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
   return gradients;
 }
 
-RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype) {
+RotaryTable rotary_table(const SequenceLayout& layout,
+                         const Rotary& rotary,
+                         const at::TensorOptions& options) {
   const at::Tensor frequency = at::tensor(rotary.frequencies, at::kDouble);
   const at::Tensor position = at::tensor(layout.positions, at::kInt).to(at::kDouble);
   const at::Tensor angle = at::outer(position, frequency);
-  return {(angle.cos() * rotary.magnitude).to(dtype),
-          (angle.sin() * rotary.magnitude).to(dtype),
+  return {(angle.cos() * rotary.magnitude).to(options),
+          (angle.sin() * rotary.magnitude).to(options),
           rotary.interleaved};
 }
 
@@ -220,12 +222,12 @@ at::Tensor attention_backward(const at::Tensor& grad_out,
   return grad_qkv;
 }
 
-double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) {
+at::Tensor cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale) {
   const at::Tensor valid = labels.ge(0);
   const at::Tensor target = labels.clamp_min(0).unsqueeze(-1);
   const at::Tensor logsumexp = at::logsumexp(logits, {-1}, /*keepdim=*/true);
   const at::Tensor losses = (logsumexp - logits.gather(-1, target)).squeeze(-1).to(at::kDouble);
-  const double total = at::where(valid, losses, at::zeros_like(losses)).sum().item<double>();
+  const at::Tensor total = at::where(valid, losses, at::zeros_like(losses)).sum();
   if (scale != 0) {
     logits.sub_(logsumexp).exp_();
     logits.scatter_add_(-1, target, at::zeros_like(logsumexp).sub_(1));

@@ -27,7 +27,9 @@ SwigluGradients swiglu_backward(const at::Tensor& grad_act,
                                 const at::Tensor& gate_up,
                                 const at::Tensor& row_weight);
 
-RotaryTable rotary_table(const SequenceLayout& layout, const Rotary& rotary, at::ScalarType dtype);
+RotaryTable rotary_table(const SequenceLayout& layout,
+                         const Rotary& rotary,
+                         const at::TensorOptions& options);
 void rotate(at::Tensor x, const RotaryTable& table, int64_t heads, bool inverse);
 
 AttentionResult attention(const at::Tensor& qkv,
@@ -43,7 +45,7 @@ at::Tensor attention_backward(const at::Tensor& grad_out,
                               int64_t kv_heads,
                               int64_t head_dim);
 
-double cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale);
+at::Tensor cross_entropy(at::Tensor logits, const at::Tensor& labels, double scale);
 
 at::Tensor gather_rows(const at::Tensor& x, const at::Tensor& index);
 at::Tensor gather_sum(const at::Tensor& x, const at::Tensor& index_TK);

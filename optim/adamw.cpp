@@ -50,6 +50,19 @@ ENODIA_CLONES void update_double(double* value,
   update(value, gradient, exp_avg, exp_avg_sq, count, c);
 }
 
+/// The same with LibTorch's kernels, for tensors of a device.
+void update_tensors(at::Tensor value,
+                    const at::Tensor& gradient,
+                    at::Tensor exp_avg,
+                    at::Tensor exp_avg_sq,
+                    const Coefficients<double>& c) {
+  const at::Tensor g = gradient.mul(c.gradient_scale);
+  exp_avg.mul_(c.beta1).add_(g, c.one_minus_beta1);
+  exp_avg_sq.mul_(c.beta2).addcmul_(g, g, c.one_minus_beta2);
+  const at::Tensor denominator = exp_avg_sq.sqrt().mul_(c.inverse_root_correction2).add_(c.eps);
+  value.mul_(c.decay).addcdiv_(exp_avg, denominator, -c.step_size);
+}
+
 template <typename T>
 Coefficients<T> coefficients(
     const OptimOptions& options, int64_t steps, double lr, bool decays, double gradient_scale) {
@@ -91,7 +104,13 @@ void AdamW::step(double lr, double gradient_scale) {
     const at::Tensor gradient = updated("grad");
     at::Tensor exp_avg = updated("exp_avg");
     at::Tensor exp_avg_sq = updated("exp_avg_sq");
-    if (value.scalar_type() == at::kDouble) {
+    if (!value.is_cpu()) {
+      update_tensors(value,
+                     gradient,
+                     exp_avg,
+                     exp_avg_sq,
+                     coefficients<double>(options_, steps_, lr, parameter.decays, gradient_scale));
+    } else if (value.scalar_type() == at::kDouble) {
       update_double(value.data_ptr<double>(),
                     gradient.const_data_ptr<double>(),
                     exp_avg.data_ptr<double>(),

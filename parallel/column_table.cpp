@@ -8,7 +8,10 @@
 
 namespace enodia {
 
-ColumnTable::ColumnTable(int64_t elements) : elements_(elements), kept_{{0, elements}} {}
+ColumnTable::ColumnTable(int64_t elements, c10::Device device)
+    : elements_(elements),
+      device_(device),
+      kept_{{0, elements}} {}
 
 void ColumnTable::keep_only(std::vector<Slice> kept) {
   kept_ = std::move(kept);
@@ -21,7 +24,8 @@ void ColumnTable::add_column(const std::string& name, MemoryKind kind, at::Scala
     count += part.count;
   }
   const MemoryScope scope(kind);
-  columns_.emplace(name, Column{at::zeros({count}, at::TensorOptions().dtype(dtype)), kept_});
+  const auto options = at::TensorOptions().dtype(dtype).device(device_);
+  columns_.emplace(name, Column{at::zeros({count}, options), kept_});
 }
 
 const ColumnTable::Column& ColumnTable::find(std::string_view name) const {

@@ -16,7 +16,7 @@ namespace enodia {
 /// Who moves or saves elements moves those of every column and knows no names.
 class ColumnTable {
  public:
-  explicit ColumnTable(int64_t elements);
+  explicit ColumnTable(int64_t elements, c10::Device device = c10::Device(c10::DeviceType::CPU));
   int64_t elements() const { return elements_; }
   /// Columns added from now on have memory for these elements only (ascending, apart).
   void keep_only(std::vector<Slice> kept);
@@ -38,6 +38,7 @@ class ColumnTable {
   const Column& find(std::string_view name) const;
 
   int64_t elements_;
+  c10::Device device_;
   std::vector<Slice> kept_;
   std::map<std::string, Column, std::less<>> columns_;
 };

@@ -43,7 +43,7 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
     held_rows += std::ssize(layer.world_homes(mesh.world_size()).experts_on(mesh.rank()));
   }
   const auto make_table = [&](int64_t rows) {
-    return std::make_unique<ColumnTable>(rows * shape.chunk_elements());
+    return std::make_unique<ColumnTable>(rows * shape.chunk_elements(), mesh.device().place);
   };
   owned_ = make_table(owned_rows);
   replicas_ = make_table(held_rows - owned_rows);
@@ -130,7 +130,7 @@ Lease ExpertStore::acquire(int layer, LeaseUse use) {
     // Draining in order keeps the owner's sums in (micro-batch, rank) order.
     const auto busy = [&](const auto& going) { return going.first == layer; };
     while (std::any_of(going_home_.begin(), going_home_.end(), busy)) {
-      going_home_.front().second.wait();
+      going_home_.front().second.wait(mesh_.device().queue);
       going_home_.pop_front();
     }
   }
@@ -153,12 +153,13 @@ void ExpertStore::send_home(Lease lease) {
   };
   going_home_.emplace_back(
       layer,
-      sparse_reduce_scatter(mesh_.replicas(), stored_.at(layer).schedule, gradient, gradient));
+      sparse_reduce_scatter(
+          mesh_.replicas(), stored_.at(layer).schedule, gradient, gradient, mesh_.device().queue));
 }
 
 void ExpertStore::finish_gradients() {
   for (; !going_home_.empty(); going_home_.pop_front()) {
-    going_home_.front().second.wait();
+    going_home_.front().second.wait(mesh_.device().queue);
   }
 }
 
@@ -169,10 +170,11 @@ void ExpertStore::refresh_replicas() {
     const auto weights = [&](int32_t expert) {
       return view(chunk(slot_on_this_rank(layer, expert), precision_.weights()));
     };
-    works.push_back(sparse_all_gather(mesh_.replicas(), stored_[layer].schedule, weights, weights));
+    works.push_back(sparse_all_gather(
+        mesh_.replicas(), stored_[layer].schedule, weights, weights, mesh_.device().queue));
   }
   for (Work& work : works) {
-    work.wait();
+    work.wait(mesh_.device().queue);
   }
 }
 

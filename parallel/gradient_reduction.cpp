@@ -35,7 +35,7 @@ void GradientReduction::ready_from(int block) {
 void GradientReduction::finish() {
   ready_from(0);
   for (Work& work : under_way_) {
-    work.wait();
+    work.wait(mesh_.device().queue);
   }
   under_way_.clear();
 }
@@ -43,13 +43,14 @@ void GradientReduction::finish() {
 void GradientReduction::start(const DenseTable& dense, const GradientBucket& bucket) {
   const ColumnTable& table = *dense.columns;
   Communicator& group = mesh_.gradients(dense.holders);
+  const Queue& queue = mesh_.device().queue;
   const Buffer sums = view(table.view("grad", bucket.elements));
   if (registry_.sharding().zero1 == Zero1::kOff) {
-    under_way_.push_back(group.all_reduce(sums, ReduceOp::kSum));
+    under_way_.push_back(group.all_reduce(sums, ReduceOp::kSum, queue));
   } else {
     const Slice mine = share_of_holder(bucket, group.rank());
     under_way_.push_back(
-        reduce_scatter(group, sums, bucket.counts, view(table.view("grad", mine))));
+        reduce_scatter(group, sums, bucket.counts, view(table.view("grad", mine)), queue));
   }
 }
 
@@ -76,10 +77,10 @@ void gather_weights(const ProcessMesh& mesh, const ParameterRegistry& registry) 
         }
       }
     }
-    works.push_back(group.exchange(sends, receives));
+    works.push_back(group.exchange(sends, receives, mesh.device().queue));
   }
   for (Work& work : works) {
-    work.wait();
+    work.wait(mesh.device().queue);
   }
 }
 

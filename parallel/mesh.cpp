@@ -56,8 +56,12 @@ RankPlace RankPlace::uncut(int rank, int world_size) {
   return place;
 }
 
-ProcessMesh::ProcessMesh(Communicator& world, const Layout& layout, const Decorate& decorate)
-    : layout_(layout) {
+ProcessMesh::ProcessMesh(Communicator& world,
+                         const Layout& layout,
+                         const Decorate& decorate,
+                         const ComputeDevice& device)
+    : layout_(layout),
+      device_(device) {
   check_layout(layout, world.world_size());
   place_ = place_of(layout, world.rank(), world.world_size());
   const auto make = [&](int color, Traffic traffic) {

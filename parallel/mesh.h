@@ -7,6 +7,7 @@
 
 #include "collectives/communicator.h"
 #include "collectives/traffic.h"
+#include "parallel/compute_device.h"
 #include "parallel/slice.h"
 
 namespace enodia {
@@ -66,7 +67,12 @@ using Decorate =
 /// Collective over the world, which must outlive the mesh.
 class ProcessMesh {
  public:
-  ProcessMesh(Communicator& world, const Layout& layout, const Decorate& decorate = {});
+  ProcessMesh(Communicator& world,
+              const Layout& layout,
+              const Decorate& decorate = {},
+              const ComputeDevice& device = {});
+  /// Where this rank computes. All communicators take memory of the host and of this device.
+  const ComputeDevice& device() const { return device_; }
   const Layout& layout() const { return layout_; }
   int rank() const { return place_.rank; }
   int world_size() const { return place_.world_size; }
@@ -89,6 +95,7 @@ class ProcessMesh {
  private:
   Layout layout_;
   RankPlace place_;
+  ComputeDevice device_;
   std::unique_ptr<Communicator> control_, tensor_, tokens_, replicas_;
   std::array<std::unique_ptr<Communicator>, kAllHolders.size()>
       gradients_;  // null if not canonical

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include <ATen/ops/empty_like.h>
+
 #include "common/check.h"
 #include "common/random.h"
 
@@ -45,10 +47,16 @@ void initialize_master(const LogicalParameter& parameter, RandomKey key, double 
   at::Tensor master = parameter.rows("master", parameter.master_rows);
   if (parameter.initializer != Initializer::kNormal) {
     master.fill_(parameter.initializer == Initializer::kOnes ? 1.0 : 0.0);
-  } else if (master.scalar_type() == at::kDouble) {
-    fill_normal(parameter, master.data_ptr<double>(), key.with(parameter.name), deviation);
+    return;
+  }
+  const at::Tensor values = master.is_cpu() ? master : at::empty_like(master, at::kCPU);
+  if (values.scalar_type() == at::kDouble) {
+    fill_normal(parameter, values.data_ptr<double>(), key.with(parameter.name), deviation);
   } else {
-    fill_normal(parameter, master.data_ptr<float>(), key.with(parameter.name), deviation);
+    fill_normal(parameter, values.data_ptr<float>(), key.with(parameter.name), deviation);
+  }
+  if (!master.is_cpu()) {
+    master.copy_(values);
   }
 }
 
@@ -65,9 +73,12 @@ at::Tensor LogicalParameter::rows(std::string_view column_name, const Slice& row
   return table->view(column_name, {first + rows.first * row, rows.count * row}).view(view_shape);
 }
 
-ParameterRegistry::ParameterRegistry(const RankPlace& place, Precision precision)
+ParameterRegistry::ParameterRegistry(const RankPlace& place,
+                                     Precision precision,
+                                     c10::Device device)
     : place_(place),
-      precision_(precision) {
+      precision_(precision),
+      device_(device) {
   for (size_t i = 0; i < kNumTables; ++i) {
     const bool wide = i >= kAllHolders.size();
     tables_[i].holders = kAllHolders[i % kAllHolders.size()];
@@ -155,7 +166,7 @@ void ParameterRegistry::allocate(const DenseSharding& sharding) {
 
 void ParameterRegistry::allocate_table(size_t index) {
   DenseTable& table = tables_[index];
-  table.columns = std::make_unique<ColumnTable>(extents_[index].held);
+  table.columns = std::make_unique<ColumnTable>(extents_[index].held, device_);
   const bool computes_with_masters = table.weights == "master";
   const auto add_masters = [&] {
     table.columns->add_column("master", MemoryKind::kParameters, precision_.wide);

@@ -93,7 +93,10 @@ struct DenseTable {
 /// they are built; the expert store adds the rows that this rank owns.
 class ParameterRegistry {
  public:
-  ParameterRegistry(const RankPlace& place, Precision precision);
+  /// Memory of parameters is on `device`.
+  ParameterRegistry(const RankPlace& place,
+                    Precision precision,
+                    c10::Device device = c10::Device(c10::DeviceType::CPU));
   ParameterRegistry(int rank, int world_size, Precision precision)
       : ParameterRegistry(RankPlace::uncut(rank, world_size), precision) {}
 
@@ -156,6 +159,7 @@ class ParameterRegistry {
 
   RankPlace place_;
   Precision precision_;
+  c10::Device device_;
   DenseSharding sharding_;
   Extents extents_;
   std::vector<Extents> block_begins_{Extents()};

@@ -8,7 +8,9 @@
 
 namespace enodia {
 
-SequenceParallel::SequenceParallel(Communicator& group, int64_t tokens) : group_(&group) {
+SequenceParallel::SequenceParallel(Communicator& group, int64_t tokens, const Queue& queue)
+    : group_(&group),
+      queue_(queue) {
   for (int rank = 0; rank < group.world_size(); ++rank) {
     counts_.push_back(share_of(tokens, group.world_size(), rank).count);
   }
@@ -38,7 +40,8 @@ at::Tensor SequenceParallel::gather(const at::Tensor& own) const {
     rows += count;
   }
   const at::Tensor all = at::empty({rows, own.size(1)}, own.options());
-  all_gather(*group_, view(own), counts, view(all)).wait();
+  const Queue queue = queue_of(own);
+  all_gather(*group_, view(own), counts, view(all), queue).wait(queue);
   return all;
 }
 
@@ -48,7 +51,8 @@ at::Tensor SequenceParallel::reduce_scatter(const at::Tensor& parts) const {
   }
   const std::vector<int64_t> counts = elements(parts.size(1));
   const at::Tensor own = at::empty({mine_.count, parts.size(1)}, parts.options());
-  enodia::reduce_scatter(*group_, view(parts), counts, view(own)).wait();
+  const Queue queue = queue_of(parts);
+  enodia::reduce_scatter(*group_, view(parts), counts, view(own), queue).wait(queue);
   return own;
 }
 
@@ -60,7 +64,8 @@ void SequenceParallel::sum(std::span<int64_t> counts) const {
 
 void SequenceParallel::sum(const at::Tensor& inout) const {
   if (is_cut()) {
-    group_->all_reduce(view(inout), ReduceOp::kSum).wait();
+    const Queue queue = queue_of(inout);
+    group_->all_reduce(view(inout), ReduceOp::kSum, queue).wait(queue);
   }
 }
 
@@ -71,7 +76,8 @@ at::Tensor SequenceParallel::stack(const at::Tensor& own) const {
     return own.unsqueeze(0);
   }
   const at::Tensor all = at::empty(shape, own.options());
-  all_gather(*group_, view(own), view(all)).wait();
+  const Queue queue = queue_of(own);
+  all_gather(*group_, view(own), view(all), queue).wait(queue);
   return all;
 }
 

@@ -15,12 +15,13 @@ namespace enodia {
 /// two moves between a rank's own rows [Tr, D] and all rows [T, D] (Korthikanti et al., arXiv
 /// 2205.05198, section 4.2.2). The moves are transposes of each other, so each is the other's
 /// backward. T need not be a multiple of the ranks, and a rank may have no rows. With one rank both
-/// return what they are given. Borrows the group. All moves are collective over it.
+/// return what they are given. Tensors are on the host or on the queue's device; the moves do not
+/// block the host for those of the device. Borrows the group. All moves are collective over it.
 class SequenceParallel {
  public:
   /// One rank has all tokens.
   explicit SequenceParallel(int64_t tokens = 0) : counts_{tokens}, mine_{0, tokens} {}
-  SequenceParallel(Communicator& group, int64_t tokens);
+  SequenceParallel(Communicator& group, int64_t tokens, const Queue& queue = Queue());
   /// mine() of such a cut.
   static Slice own_tokens(const Communicator& group, int64_t tokens) {
     return share_of(tokens, group.world_size(), group.rank());
@@ -49,10 +50,13 @@ class SequenceParallel {
  private:
   /// Elements of each rank's rows.
   std::vector<int64_t> elements(int64_t row) const;
+  /// The queue that works on a tensor.
+  Queue queue_of(const at::Tensor& tensor) const { return tensor.is_cpu() ? Queue() : queue_; }
 
   Communicator* group_ = nullptr;
   std::vector<int64_t> counts_;  // [ranks] tokens
   Slice mine_;
+  Queue queue_;
 };
 
 }  // namespace enodia

@@ -219,13 +219,18 @@ Work exchange_rows(Communicator& group,
                    const at::Tensor& rows,
                    const std::vector<int64_t>& send_counts,
                    const std::vector<int64_t>& receive_counts,
+                   const Queue& queue,
                    at::Tensor& received) {
   std::vector<int64_t> shape = rows.sizes().vec();
   const int64_t width = rows.dim() > 1 ? rows.size(1) : 1;
   shape[0] = std::accumulate(receive_counts.begin(), receive_counts.end(), int64_t{0});
   received = at::empty(shape, rows.options());
-  return all_to_all(
-      group, view(rows), scaled(send_counts, width), view(received), scaled(receive_counts, width));
+  return all_to_all(group,
+                    view(rows),
+                    scaled(send_counts, width),
+                    view(received),
+                    scaled(receive_counts, width),
+                    queue);
 }
 
 template <typename From, typename To>
@@ -248,10 +253,19 @@ void add_copies(const at::Tensor& rows, const at::Tensor& position, const at::Te
   }
 }
 
+void add_copies_on_device(const at::Tensor& rows, const at::Tensor& position, at::Tensor y) {
+  for (int64_t k = 0; rows.size(0) > 0 && k < position.size(1); ++k) {
+    const at::Tensor index = position.select(1, k);
+    y.add_(rows.index_select(0, index.clamp_min(0)).masked_fill_(index.lt(0).unsqueeze(1), 0));
+  }
+}
+
 /// y[t] = sum over k of rows[position[t, k]], in order of k and in the wide type.
 at::Tensor sum_copies(const at::Tensor& rows, const at::Tensor& position, at::ScalarType wide) {
   const at::Tensor y = at::zeros({position.size(0), rows.size(1)}, rows.options().dtype(wide));
-  if (wide == at::kDouble) {
+  if (!rows.is_cpu()) {
+    add_copies_on_device(rows, position, y);
+  } else if (wide == at::kDouble) {
     const at::Tensor wide_rows = rows.to(wide);
     add_copies<double, double>(wide_rows, position, y);
   } else if (rows.scalar_type() == at::kBFloat16) {
@@ -287,11 +301,18 @@ TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
         sum(arriving.begin() + peer * slots, arriving.begin() + (peer + 1) * slots));
   }
   order_arrivals(arriving, group_.world_size(), map);
+  for (at::Tensor* indices : {&map.sent_position,
+                              &map.sent_token,
+                              &map.sent_choice,
+                              &map.received_order,
+                              &map.arrival_order}) {
+    *indices = indices->to(device_.place);
+  }
   return map;
 }
 
 at::Tensor MovingRows::wait() {
-  work_.wait();
+  work_.wait(queue_);
   const at::Tensor arrived = std::move(arriving_);
   return std::exchange(arrange_, nullptr)(arrived);
 }
@@ -304,10 +325,12 @@ MovingRows TokenDispatcher::to_owners(const TokenMap& map,
                                       const at::Tensor& copies,
                                       at::ScalarType type) const {
   at::Tensor arriving;
-  Work work = exchange_rows(group_, copies, map.send_counts, map.receive_counts, arriving);
-  return {std::move(work), std::move(arriving), [&map, type](const at::Tensor& arrived) {
-            return at::index_select(arrived, 0, map.received_order).to(type);
-          }};
+  Work work =
+      exchange_rows(group_, copies, map.send_counts, map.receive_counts, device_.queue, arriving);
+  return {
+      std::move(work), device_.queue, std::move(arriving), [&map, type](const at::Tensor& arrived) {
+        return at::index_select(arrived, 0, map.received_order).to(type);
+      }};
 }
 
 MovingRows TokenDispatcher::to_sources(const TokenMap& map,
@@ -318,8 +341,9 @@ MovingRows TokenDispatcher::to_sources(const TokenMap& map,
                             at::index_select(results, 0, map.arrival_order),
                             map.receive_counts,
                             map.send_counts,
+                            device_.queue,
                             arriving);
-  return {std::move(work), std::move(arriving), std::move(arrange)};
+  return {std::move(work), device_.queue, std::move(arriving), std::move(arrange)};
 }
 
 MovingRows TokenDispatcher::send(const TokenMap& map, const at::Tensor& x) const {

@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "collectives/communicator.h"
+#include "parallel/compute_device.h"
 #include "parallel/exchange_counts.h"
 #include "parallel/placement/expert_placement.h"
 #include "parallel/precision.h"
@@ -18,7 +19,7 @@ namespace enodia {
 
 /// Where every token copy of one layer and micro-batch goes, and where those that arrive here
 /// belong: integers only, saved for backward and recompute. T tokens, K experts per token, S copies
-/// sent, R copies received.
+/// sent, R copies received. Tensors are where the rows are.
 struct TokenMap {
   at::Tensor sent_position;   ///< [T, K] int64: place in the send order, -1 = no expert
   at::Tensor sent_token;      ///< [S] int64: the token of each sent copy, by (rank, slot, token)
@@ -35,15 +36,21 @@ class MovingRows {
  public:
   MovingRows() = default;
   /// `arrange` turns what arrives into what was asked for.
-  MovingRows(Work work, at::Tensor arriving, std::function<at::Tensor(const at::Tensor&)> arrange)
+  /// They are seen by `queue`.
+  MovingRows(Work work,
+             const Queue& queue,
+             at::Tensor arriving,
+             std::function<at::Tensor(const at::Tensor&)> arrange)
       : work_(std::move(work)),
+        queue_(queue),
         arriving_(std::move(arriving)),
         arrange_(std::move(arrange)) {}
-  /// Blocks until the rows are here and hands them over; once.
+  /// Blocks (the host, or the queue of a device) until the rows are here and hands them over; once.
   at::Tensor wait();
 
  private:
   Work work_;
+  Queue queue_;
   at::Tensor arriving_;
   std::function<at::Tensor(const at::Tensor&)> arrange_;
 };
@@ -56,14 +63,17 @@ class TokenDispatcher {
  public:
   /// Rows of tokens travel in the type `wire`, by default their own, and so do those that stay on
   /// their rank, so that no bit depends on the layout.
-  explicit TokenDispatcher(Communicator& group, std::optional<DType> wire = {})
+  explicit TokenDispatcher(Communicator& group,
+                           const ComputeDevice& device = {},
+                           std::optional<DType> wire = {})
       : group_(group),
+        device_(device),
         wire_(wire) {}
 
-  /// expert_ids is [T, K] int32, -1 = empty. The token copies of an expert, counted in order of
-  /// rank and token, fill its replicas' quotas one after the other. Exchanges how many copies each
-  /// pair of ranks has for each slot; throws CommError when ranks planned from different counts or
-  /// a slot would get other than its quota.
+  /// expert_ids is [T, K] int32 on the host, -1 = empty. The token copies of an expert, counted in
+  /// order of rank and token, fill its replicas' quotas one after the other. Exchanges how many
+  /// copies each pair of ranks has for each slot; throws CommError when ranks planned from
+  /// different counts or a slot would get other than its quota.
   TokenMap plan(const at::Tensor& expert_ids,
                 const ExchangedCounts& counts,
                 const ExpertPlan& plan) const;
@@ -86,6 +96,7 @@ class TokenDispatcher {
                         const at::Tensor& results,
                         std::function<at::Tensor(const at::Tensor&)> arrange) const;
   Communicator& group_;
+  ComputeDevice device_;
   std::optional<DType> wire_;
 };
 

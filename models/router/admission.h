@@ -11,7 +11,7 @@
 namespace enodia {
 
 /// The token copies of one logical micro-batch, whichever ranks hold them. T tokens, K experts
-/// each.
+/// each. On the host.
 struct CopyCandidates {
   at::Tensor expert_ids;    ///< [T, K] int32
   at::Tensor scores;        ///< [T, K], of kProbs only

@@ -9,14 +9,14 @@ at::Tensor jitter_factors(RandomKey key,
                           int64_t tokens,
                           int64_t width,
                           double eps,
-                          at::ScalarType dtype) {
+                          const at::TensorOptions& options) {
   const at::Tensor factors = at::empty({tokens, width}, at::kDouble);
   auto* factor = factors.mutable_data_ptr<double>();
   const auto first = static_cast<uint64_t>(first_token * width);
   for (int64_t i = 0; i < factors.numel(); ++i) {
     factor[i] = 1.0 + eps * (2.0 * random_uniform(key, first + static_cast<uint64_t>(i)) - 1.0);
   }
-  return factors.to(dtype);
+  return factors.to(options);
 }
 
 }  // namespace enodia

@@ -5,7 +5,9 @@
 #include <tuple>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/logsumexp.h>
+#include <ATen/ops/minimum.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
@@ -46,8 +48,8 @@ at::Tensor weights_of(const Route& route, const at::Tensor& ids, const RouteOpti
 
 /// Columns that were chosen, and how narrowly.
 struct Choice {
-  at::Tensor ids;  ///< [T, count] int64
-  double margin = std::numeric_limits<double>::infinity();
+  at::Tensor ids;     ///< [T, count] int64
+  at::Tensor margin;  ///< a number; undefined = nothing to choose
 };
 
 /// The `count` largest of each row. A stable descending sort, not topk: equal ones must go to the
@@ -56,7 +58,7 @@ Choice choose(const at::Tensor& values, int64_t count) {
   const auto [sorted, ids] = at::sort(values, /*stable=*/true, /*dim=*/1, /*descending=*/true);
   Choice choice{ids.narrow(1, 0, count)};
   if (values.size(0) > 0 && count < values.size(1)) {
-    choice.margin = (sorted.select(1, count - 1) - sorted.select(1, count)).min().item<double>();
+    choice.margin = (sorted.select(1, count - 1) - sorted.select(1, count)).min();
   }
   return choice;
 }
@@ -86,10 +88,27 @@ at::Tensor leave_out(const at::Tensor& preferences,
   }
   const at::Tensor grouped = by_group(preferences, options);
   const at::Tensor left_out =
-      at::ones({grouped.size(0), grouped.size(1)}, at::TensorOptions().dtype(at::kBool))
+      at::ones({grouped.size(0), grouped.size(1)}, grouped.options().dtype(at::kBool))
           .scatter(1, groups, false);
   return grouped.masked_fill(left_out.unsqueeze(2), -std::numeric_limits<double>::infinity())
       .reshape(preferences.sizes());
+}
+
+at::Tensor smaller(const at::Tensor& a, const at::Tensor& b) {
+  return !a.defined() ? b : !b.defined() ? a : at::minimum(a, b);
+}
+
+/// What the host needs of the decision, in one copy.
+void read_choices(Route& route, bool with_scores) {
+  if (!with_scores) {
+    route.chosen_ids = route.choices.to(at::kInt).to(at::kCPU).contiguous();
+    return;
+  }
+  const at::Tensor scores = route.scores.gather(1, route.choices);
+  const at::Tensor read = at::cat({route.choices.to(scores.scalar_type()), scores}, 1).to(at::kCPU);
+  const int64_t chosen = scores.size(1);
+  route.chosen_ids = read.narrow(1, 0, chosen).to(at::kInt).contiguous();
+  route.chosen_scores = read.narrow(1, chosen, chosen).contiguous();
 }
 
 }  // namespace
@@ -102,9 +121,11 @@ Route route_tokens(const at::Tensor& logits,
   const at::Tensor preferences = bias.defined() ? route.scores + bias : route.scores;
   const Choice groups = choose_groups(preferences, options);
   const Choice experts = choose(leave_out(preferences, groups.ids, options), num_chosen);
-  route.margin = std::min(groups.margin, experts.margin);
+  route.margin = smaller(groups.margin, experts.margin);
+  route.choices = experts.ids;
   route.weights = weights_of(route, experts.ids, options);
-  route.chosen_ids = route.expert_ids = experts.ids.to(at::kInt).contiguous();
+  read_choices(route, options.reads_scores);
+  route.expert_ids = route.chosen_ids;
   const at::Tensor everyone = at::ones({logits.size(0)}, at::TensorOptions().dtype(at::kBool));
   route.counts = count_valid_copies(route.expert_ids, everyone, logits.size(1));
   return route;
@@ -112,13 +133,14 @@ Route route_tokens(const at::Tensor& logits,
 
 Route replay_route(const at::Tensor& logits, const Route& made, const RouteOptions& options) {
   Route route = score(logits, options);
+  route.choices = made.choices;
   route.chosen_ids = made.chosen_ids;
   route.expert_ids = made.expert_ids;
   route.counts = made.counts;
   route.margin = made.margin;
-  route.weights = weights_of(route, made.chosen_ids.to(at::kLong), options);
+  route.weights = weights_of(route, made.choices, options);
   if (!made.expert_ids.is_same(made.chosen_ids)) {
-    route.weights = route.weights * (made.expert_ids >= 0);
+    route.weights = route.weights * (made.expert_ids >= 0).to(route.weights.device());
   }
   return route;
 }
@@ -127,7 +149,7 @@ at::Tensor route_backward(const Route& route,
                           const at::Tensor& grad_weights,
                           const at::Tensor& grad_probs,
                           const RouteOptions& options) {
-  const at::Tensor ids = route.chosen_ids.to(at::kLong);  // a dropped copy's gradient is zero
+  const at::Tensor& ids = route.choices;  // a dropped copy's gradient is zero
   at::Tensor grad_chosen = grad_weights.mul(options.scale);
   if (options.renormalize) {
     // w = s / S with S = sum s: ds_j = (dw_j - sum_k dw_k w_k) / S, where w is before scaling.
@@ -165,7 +187,7 @@ RouterLoss balance_loss(const Route& route,
   const at::Tensor weights =
       fractions.size(0) == 1 ? mask * fractions : mask * fractions.index_select(0, set_of);
   RouterLoss loss;
-  loss.sum = experts * (route.probs * weights).sum(at::kDouble).item<double>();
+  loss.sum = (route.probs * weights).sum(at::kDouble) * experts;
   loss.gradient = weights * (experts * grad_scale);
   return loss;
 }
@@ -187,20 +209,20 @@ RouterLoss z_loss(const Route& route, const at::Tensor& valid, double grad_scale
   RouterLoss loss;
   const at::Tensor mask = valid.to(route.probs.scalar_type());
   const at::Tensor lse = at::logsumexp(route.logits, {1}) * mask;
-  loss.sum = (lse * lse).sum().to(at::kDouble).item<double>();
+  loss.sum = (lse * lse).sum().to(at::kDouble);
   const bool is_softmax = route.scoring == ScoringFunc::kSoftmax;
   const at::Tensor softmax = is_softmax ? route.probs : at::softmax(route.logits, 1);
   loss.gradient = softmax * (lse * (2.0 * grad_scale)).unsqueeze(1);
   return loss;
 }
 
-double router_entropy(const Route& route, const at::Tensor& valid) {
+at::Tensor router_entropy(const Route& route, const at::Tensor& valid) {
   // -sum q ln q = ln S - sum p ln p / S with S = sum p. A p of zero adds nothing, ln(tiny) times 0.
   const double tiny = std::numeric_limits<float>::min();
   const at::Tensor total = route.probs.sum(1);
   const at::Tensor weighted = (route.probs * route.probs.clamp_min(tiny).log()).sum(1);
   const at::Tensor entropy = total.log() - weighted / total;
-  return entropy.mul(valid).sum(at::kDouble).item<double>();
+  return entropy.mul(valid).sum(at::kDouble);
 }
 
 std::vector<int64_t> count_valid_copies(const at::Tensor& expert_ids,

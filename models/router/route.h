@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -12,20 +11,23 @@ namespace enodia {
 /// (0, 1) (DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
 enum class ScoringFunc : uint8_t { kSoftmax, kSigmoid };
 
-/// A router's decision for T tokens: E experts, K per token. Always in the wide type.
+/// A router's decision for T tokens: E experts, K per token. Always in the wide type, where the
+/// logits are, but for what plans and counts are made of, which is on the host.
 struct Route {
   ScoringFunc scoring = ScoringFunc::kSoftmax;
-  at::Tensor chosen_ids;        ///< [T, K] int32
-  at::Tensor expert_ids;        ///< [T, K] int32, the chosen that were admitted; -1 = dropped
+  at::Tensor choices;           ///< [T, K] int64, the chosen experts
+  at::Tensor chosen_ids;        ///< [T, K] int32 on the host, the same
+  at::Tensor expert_ids;        ///< [T, K] int32 on the host, those admitted; -1 = dropped
+  at::Tensor chosen_scores;     ///< [T, K] on the host; undefined unless RouteOptions wants it
   at::Tensor weights;           ///< [T, K]
   at::Tensor scores;            ///< [T, E] softmax or sigmoid of the logits
   at::Tensor probs;             ///< [T, E] scores that sum to one: those of softmax themselves
   at::Tensor logits;            ///< [T, E]
   std::vector<int64_t> counts;  ///< [E] admitted token copies of each expert on this rank
   /// The smallest difference between the last score that was chosen and the first that was not, of
-  /// experts and of groups: with rounding of that size others would have been chosen. Infinite
-  /// without a choice (no tokens, or K = E).
-  double margin = std::numeric_limits<double>::infinity();
+  /// experts and of groups: with rounding of that size others would have been chosen. A number;
+  /// undefined without a choice (no tokens, or K = E).
+  at::Tensor margin;
 };
 
 /// model.group_score: of a group of experts, from their scores.
@@ -39,19 +41,21 @@ struct RouteOptions {
   int64_t num_groups = 1;         ///< of experts, contiguous and equal
   int64_t num_chosen_groups = 1;  ///< experts of all others are left out
   GroupScore group_score = GroupScore::kTop2Sum;
+  bool reads_scores = false;  ///< whether the host needs the scores of the chosen
 };
 
 /// Score: `options.scoring`. Select: the K largest scores plus `bias` ([E], undefined = none;
 /// arXiv 2408.15664), of the groups with the largest group scores (DeepSeek-V2, arXiv 2405.04434,
 /// section 2.2.2; DeepSeek-V3, arXiv 2412.19437, section 2.1.2), ties to the smaller id. Weight:
-/// the chosen scores without the bias. Admit: every copy (dropless); see admission.h. Local.
+/// the chosen scores without the bias. Admit: every copy (dropless); see admission.h. Copies from
+/// the device to the host once. Local.
 Route route_tokens(const at::Tensor& logits,
                    int64_t num_chosen,
                    const RouteOptions& options,
                    const at::Tensor& bias = {});
 
-/// The same decisions (chosen_ids, expert_ids and counts of `made`) with scores, probabilities and
-/// weights made again from the logits. Local.
+/// The same decisions (choices, chosen_ids, expert_ids and counts of `made`) with scores,
+/// probabilities and weights made again from the logits. Local.
 Route replay_route(const at::Tensor& logits, const Route& made, const RouteOptions& options);
 
 /// The gradient of the logits from the gradient of the weights [T, K] and, when defined, of the
@@ -63,7 +67,7 @@ at::Tensor route_backward(const Route& route,
 
 /// A loss of the router over the valid tokens of one micro-batch.
 struct RouterLoss {
-  double sum = 0;       ///< the loss times the valid tokens
+  at::Tensor sum;       ///< the loss times the valid tokens, a float64 number
   at::Tensor gradient;  ///< [T, E] of grad_scale * loss * valid tokens; see the functions
 };
 
@@ -94,10 +98,10 @@ RouterLoss z_loss(const Route& route, const at::Tensor& valid, double grad_scale
 
 /// The entropy -sum_i q_i ln q_i of each valid token's probabilities, made to sum to one
 /// (q = p / sum p), in nats, summed over those tokens: ln E when the router is undecided, 0 when it
-/// is sure of one expert. A measurement: no gradient.
-double router_entropy(const Route& route, const at::Tensor& valid);
+/// is sure of one expert. A float64 number and a measurement: no gradient.
+at::Tensor router_entropy(const Route& route, const at::Tensor& valid);
 
-/// Copies of valid tokens for each expert.
+/// Copies of valid tokens for each expert. On the host, as the next.
 std::vector<int64_t> count_valid_copies(const at::Tensor& expert_ids,
                                         const at::Tensor& valid,
                                         int64_t num_experts);

@@ -25,11 +25,17 @@ at::Tensor own_valid(const BlockState& state) {
   return at::ge(state.own_labels(), 0);
 }
 
-/// The set that each of the T tokens is of.
-at::Tensor sets_of_tokens(const BlockState& state, bool by_sequence) {
-  return by_sequence ? state.sequence_of : at::zeros_like(state.labels);
+/// On the host, for counts.
+at::Tensor own_valid_on_host(const BlockState& state) {
+  return at::ge(state.own_host_labels(), 0);
 }
 
+/// The set that each of the T tokens is of, on the host.
+at::Tensor sets_of_tokens(const BlockState& state, bool by_sequence) {
+  return by_sequence ? state.sequence_of : at::zeros_like(state.host_labels);
+}
+
+/// On the host.
 at::Tensor fractions_of(const RouterLosses::Counts& counts, const Route& route) {
   return load_fractions(
       counts.copies, counts.tokens, route.chosen_ids.size(1), route.probs.scalar_type());
@@ -44,9 +50,10 @@ RouterLosses::Counts RouterLosses::count_sets(const BlockState& state,
   const at::Tensor set_of = sets_of_tokens(state, by_sequence);
   const int64_t sets = by_sequence ? state.num_sequences : 1;
   Counts counts{at::zeros({sets, route.probs.size(1)}, at::kLong), at::zeros({sets}, at::kLong)};
-  add_valid_copies(route.chosen_ids, own_valid(state), state.cut.own_rows(set_of), counts.copies);
+  add_valid_copies(
+      route.chosen_ids, own_valid_on_host(state), state.cut.own_rows(set_of), counts.copies);
   state.cut.sum(counts.copies);
-  counts.tokens.index_add_(0, set_of, at::ge(state.labels, 0).to(at::kLong));
+  counts.tokens.index_add_(0, set_of, at::ge(state.host_labels, 0).to(at::kLong));
   return counts;
 }
 
@@ -54,7 +61,7 @@ RouterLosses::Counts RouterLosses::count_global_batch(const BlockState& state,
                                                       const Route& route) const {
   std::vector<int64_t>& so_far = state.so_far->by_layer.at(moe_layer_);
   const auto experts = static_cast<int64_t>(so_far.size()) - 1;
-  const at::Tensor valid = own_valid(state);
+  const at::Tensor valid = own_valid_on_host(state);
   std::vector<int64_t> counts = count_valid_copies(route.chosen_ids, valid, experts);
   counts.push_back(valid.sum().item<int64_t>());
   world_.all_reduce(view(std::span(counts)), ReduceOp::kSum).wait();
@@ -79,12 +86,14 @@ RouterLosses::Result RouterLosses::evaluate(const BlockState& state,
                                             const AllCounts& counts) const {
   const at::Tensor valid = own_valid(state);
   const double share = share_of_token(state);
+  const auto beside_probs = [&route](const at::Tensor& x) { return x.to(route.probs.device()); };
   Result result;
-  const RouterLoss aux = balance_loss(route,
-                                      valid,
-                                      state.cut.own_rows(sets_of_tokens(state, by_sequence())),
-                                      fractions_of(counts.sets, route),
-                                      options_.aux_loss_coef * share);
+  const RouterLoss aux =
+      balance_loss(route,
+                   valid,
+                   beside_probs(state.cut.own_rows(sets_of_tokens(state, by_sequence()))),
+                   beside_probs(fractions_of(counts.sets, route)),
+                   options_.aux_loss_coef * share);
   result.sums.aux = aux.sum;
   result.grad_probs = aux.gradient;
   if (options_.device_loss_coef > 0) {
@@ -93,7 +102,7 @@ RouterLosses::Result RouterLosses::evaluate(const BlockState& state,
     const RouterLoss device = balance_loss(route,
                                            valid,
                                            at::zeros_like(state.own_labels()),
-                                           fractions,
+                                           beside_probs(fractions),
                                            options_.device_loss_coef * share);
     result.sums.device = device.sum;
     result.grad_probs = result.grad_probs + device.gradient;

@@ -14,7 +14,7 @@ namespace enodia {
 class RouterLosses {
  public:
   /// Copies of valid tokens for each expert [sets, E] and those tokens [sets], both int64, of the
-  /// sets of tokens that a loss is of: whichever ranks have them.
+  /// sets of tokens that a loss is of: whichever ranks have them. On the host.
   struct Counts {
     at::Tensor copies, tokens;
   };

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/EmptyTensor.h>
@@ -10,6 +11,7 @@
 #include <ATen/core/ivalue.h>
 #include <ATen/native/DispatchStub.h>
 #include <ATen/ops/as_strided_cpu_dispatch.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/set_native.h>
@@ -25,9 +27,16 @@ DeviceMemory& memory() {
   return DeviceDouble::instance().memory;
 }
 
-void catch_up() {
-  if (DoubleQueue* queue = DoubleQueue::current()) {
-    queue->catch_up();
+/// An operation begins on the thread's current queue. A thread without one only looks at results.
+void begin(const std::string& what) {
+  if (DoubleQueue* queue = CurrentQueue::get()) {
+    queue->begin(what);
+  }
+}
+
+void synchronize() {
+  if (DoubleQueue* queue = CurrentQueue::get()) {
+    queue->synchronize();
   }
 }
 
@@ -50,8 +59,12 @@ class DoubleAllocator : public c10::Allocator {
 
  private:
   static void give_back(void* block) {
-    catch_up();
-    memory().free(block);
+    if (DoubleQueue* queue = CurrentQueue::get()) {
+      queue->begin("giving back a tensor");
+      queue->gives_back(block);
+    } else {
+      memory().free(block);
+    }
   }
 };
 
@@ -80,7 +93,7 @@ class DoubleGuard : public c10::impl::DeviceGuardImplInterface {
   bool queryEvent(void*) const override { return true; }
   void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
   bool queryStream(const c10::Stream&) const override { return true; }
-  void synchronizeStream(const c10::Stream&) const override { catch_up(); }
+  void synchronizeStream(const c10::Stream&) const override { synchronize(); }
 };
 
 DoubleAllocator allocator;
@@ -119,6 +132,18 @@ at::Tensor empty_strided(c10::SymIntArrayRef size,
                                            dtype.value_or(at::kFloat));
 }
 
+void note_use(const at::Tensor& tensor, bool writes) {
+  DoubleQueue* const queue = CurrentQueue::get();
+  if (queue == nullptr || !is_ours(tensor) || tensor.numel() == 0) {
+    return;
+  }
+  int64_t elements = 1;  // from the first to the last, with what lies between
+  for (int64_t dim = 0; dim < tensor.dim(); ++dim) {
+    elements += (tensor.size(dim) - 1) * tensor.stride(dim);
+  }
+  queue->uses(tensor.const_data_ptr(), static_cast<size_t>(elements) * tensor.itemsize(), writes);
+}
+
 /// The same elements, as the CPU's kernels may have them.
 at::Tensor opened(const at::Tensor& tensor) {
   if (!is_ours(tensor)) {
@@ -131,19 +156,24 @@ at::Tensor opened(const at::Tensor& tensor) {
 }
 
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool /*non_blocking*/) {
-  catch_up();
-  auto& device = DeviceDouble::instance();
+  begin("copy_");
+  note_use(from, /*writes=*/false);
+  note_use(to, /*writes=*/true);
   if (from.numel() > 0) {
-    device.copies_to_host += is_ours(from) && !is_ours(to) ? 1 : 0;
-    device.copies_from_host += !is_ours(from) && is_ours(to) ? 1 : 0;
+    DeviceDouble::count_copy(is_ours(from), is_ours(to));
   }
   opened(to).copy_(opened(from));
+  if (!is_ours(to)) {
+    synchronize();
+  }
   return to;
 }
 
 at::Scalar local_scalar_dense(const at::Tensor& self) {
-  catch_up();
-  ++DeviceDouble::instance().copies_to_host;
+  begin("item");
+  note_use(self, /*writes=*/false);
+  synchronize();
+  DeviceDouble::count_copy(/*from_device=*/true, /*to_device=*/false);
   return opened(self).item();
 }
 
@@ -170,6 +200,8 @@ class Arguments {
     first_ = stack.size() - schema.arguments().size();
     for (size_t i = first_; i < stack.size(); ++i) {
       originals_.push_back(stack[i]);
+      const c10::AliasInfo* alias = schema.arguments()[i - first_].alias_info();
+      note_uses(stack[i], alias != nullptr && alias->isWrite());
       stack[i] = opened_value(stack[i]);
     }
   }
@@ -177,8 +209,9 @@ class Arguments {
   /// The original of what the CPU's kernel has given back: an argument, or a new tensor.
   c10::IValue closed(const c10::IValue& value, const c10::AliasInfo* alias) const {
     if (value.isTensor() && value.toTensor().defined()) {
-      return alias != nullptr && alias->isWrite() ? c10::IValue(argument_of(*alias))
-                                                  : c10::IValue(moved(value.toTensor()));
+      const at::Tensor& made = value.toTensor();
+      return alias != nullptr && alias->isWrite() ? written(argument_of(*alias), made)
+                                                  : moved(made);
     }
     if (value.isTensorList()) {
       c10::List<at::Tensor> list;
@@ -191,9 +224,26 @@ class Arguments {
   }
 
  private:
+  static void note_uses(const c10::IValue& value, bool writes) {
+    if (value.isTensor()) {
+      note_use(value.toTensor(), writes);
+    } else if (value.isTensorList()) {
+      for (const at::Tensor& tensor : value.toTensorVector()) {
+        note_use(tensor, writes);
+      }
+    } else if (value.isOptionalTensorList()) {
+      for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
+        note_use(tensor.value_or(at::Tensor()), writes);
+      }
+    }
+  }
+
   at::Tensor checked(const at::Tensor& tensor) const {
     if (tensor.defined() && !is_ours(tensor) && tensor.dim() > 0) {
       throw std::logic_error(name_of(op_) + " got a tensor of the host beside those of the device");
+    }
+    if (is_ours(tensor) && tensor.numel() == 0) {
+      return at::empty_like(tensor, at::kCPU);  // can be resized
     }
     return opened(tensor);
   }
@@ -233,17 +283,28 @@ class Arguments {
     throw std::logic_error(name_of(op_) + " writes to no argument");
   }
 
-  /// To the device.
+  /// The argument, which an operation has written, perhaps in another size than it came.
+  at::Tensor written(const at::Tensor& argument, const at::Tensor& made) const {
+    if (argument.sizes() != made.sizes()) {
+      argument.unsafeGetTensorImpl()->shallow_copy_from(moved(made).getIntrusivePtr());
+    }
+    return argument;
+  }
+
+  /// To the device, or a view of what is there already.
   at::Tensor moved(const at::Tensor& made) const {
-    for (const c10::IValue& original : originals_) {
-      if (original.isTensor() && is_ours(original.toTensor()) && made.numel() > 0 &&
-          memory().open(original.toTensor().storage().mutable_data()) ==
-              made.storage().mutable_data()) {
-        throw std::logic_error(name_of(op_) + " makes a view, which the double does not know");
+    for (const c10::IValue& value : originals_) {
+      if (value.isTensor() && is_ours(value.toTensor()) && made.storage().data() != nullptr) {
+        const at::Tensor& original = value.toTensor();
+        if (memory().open(original.const_data_ptr()) == made.storage().data()) {
+          return original.as_strided(
+              made.sizes(), made.strides(), original.storage_offset() + made.storage_offset());
+        }
       }
     }
     const at::Tensor there = at::empty_strided(
         made.sizes(), made.strides(), made.options().device(DeviceDouble::device()));
+    note_use(there, /*writes=*/true);
     opened(there).copy_(made);
     return there;
   }
@@ -254,7 +315,7 @@ class Arguments {
 };
 
 void run_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  catch_up();
+  begin(name_of(op));
   const Arguments arguments(op, *stack);
   op.callBoxed(stack);
   const auto& returns = op.schema().returns();
@@ -277,6 +338,28 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_local_scalar_dense", &local_scalar_dense);
   m.impl("as_strided", &as_strided);
   m.impl("view", &view);
+}
+
+namespace {
+
+thread_local DeviceDouble::Copies copies_of_thread;
+
+}  // namespace
+
+const DeviceDouble::Copies& DeviceDouble::copies() {
+  return copies_of_thread;
+}
+
+void DeviceDouble::count_copy(bool from_device, bool to_device) {
+  copies_of_thread.to_host += from_device && !to_device ? 1 : 0;
+  copies_of_thread.from_host += !from_device && to_device ? 1 : 0;
+}
+
+std::vector<std::string> DeviceDouble::take_races() {
+  const std::lock_guard lock(mutex_);
+  checker_ = {};
+  actors_ = 0;
+  return std::exchange(races_, {});
 }
 
 DeviceDouble& DeviceDouble::instance() {

@@ -1,5 +1,6 @@
 #include "tests/device_double/device_memory.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <new>
@@ -65,10 +66,25 @@ void DeviceMemory::free(void* memory) {
     return;
   }
   const std::lock_guard lock(mutex_);
-  const auto found = size_of_.find(memory);
+  const auto found = size_of_.find(static_cast<const std::byte*>(memory));
   std::memset(open(memory), kPoison, found->second);
   free_[found->second].push_back(static_cast<std::byte*>(memory));
   size_of_.erase(found);
+}
+
+std::optional<DeviceMemory::Block> DeviceMemory::block_of(const void* memory) {
+  const std::lock_guard lock(mutex_);
+  const auto* const at = static_cast<const std::byte*>(memory);
+  auto found = size_of_.upper_bound(at);
+  if (found == size_of_.begin()) {
+    return std::nullopt;
+  }
+  --found;
+  if (at >= found->first + found->second) {
+    return std::nullopt;
+  }
+  const auto number = static_cast<int>((found->first - locked_) / std::ptrdiff_t{kSmallest});
+  return Block{found->first, found->second, number};
 }
 
 bool DeviceMemory::is_here(const void* memory) const {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace enodia {
@@ -17,10 +18,18 @@ class DeviceMemory {
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
+  struct Block {
+    const void* begin;
+    size_t bytes;
+    int number;  ///< of this place; another block may come to lie there later
+  };
+
   /// Throws std::bad_alloc when the device is full.
   void* allocate(size_t bytes);
   void free(void* memory);
   bool is_here(const void* memory) const;
+  /// What was allocated around an address.
+  std::optional<Block> block_of(const void* memory);
   /// Where the device's memory can be read and written; host memory is where it is.
   void* open(void* memory) const;
   const void* open(const void* memory) const { return open(const_cast<void*>(memory)); }
@@ -31,7 +40,7 @@ class DeviceMemory {
   std::mutex mutex_;  // guards what follows
   size_t used_ = 0;
   std::map<size_t, std::vector<std::byte*>> free_;  // by size
-  std::map<const void*, size_t> size_of_;
+  std::map<const std::byte*, size_t> size_of_;
 };
 
 }  // namespace enodia

@@ -168,7 +168,7 @@ TEST_P(CpuKernelsTest, CrossEntropy) {
     const Operand logits = random({9, vocab});
     const at::Tensor labels = indices(-1, vocab, {9});
     const at::Tensor expected = logits.wide();
-    const double expected_loss = twin::cross_entropy(expected, labels, 0.5);
+    const double expected_loss = twin::cross_entropy(expected, labels, 0.5).item<double>();
     const auto* label = labels.const_data_ptr<int64_t>();
     EXPECT_NEAR(kernels().cross_entropy(logits.data(), label, 9, vocab, 0),
                 expected_loss,

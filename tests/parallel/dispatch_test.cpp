@@ -372,7 +372,7 @@ void check_wire(Communicator& group, const Problem& problem) {
   };
   const std::unique_ptr<Communicator> watched =
       make_faulty(group.split(0, group.rank()), Traffic::kTokens, look);
-  const TokenDispatcher rounding(*watched, DType::kBFloat16);
+  const TokenDispatcher rounding(*watched, {}, DType::kBFloat16);
   const auto odd = [](int64_t i) { return 1.0 + static_cast<double>(i % 1000) / 1000.0; };
   const at::Tensor x = filled({problem.tokens(group.rank()), 3}, odd).to(at::kFloat);
   const at::Tensor rounded = x.to(at::kBFloat16).to(at::kFloat);

@@ -155,7 +155,7 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   bool differs = false;
   for (const LogicalParameter& parameter : decoder.registry().parameters()) {
     const auto differs_in = [&](const char* column, const Slice& rows) {
-      const at::Tensor mine = parameter.rows(column, rows);
+      const at::Tensor mine = parameter.rows(column, rows).to(at::kCPU);
       return !mine.equal(box_of(owned.at(parameter.name), parameter, rows).to(mine.scalar_type()));
     };
     differs =
@@ -174,7 +174,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
       const std::string prefix = "model.layers." +
                                  std::to_string(decoder.options().first_k_dense_replace + layer) +
                                  ".mlp.experts." + std::to_string(expert);
-      const auto is_owners = [&](const at::Tensor& mine, const std::string& matrix) {
+      const auto is_owners = [&](const at::Tensor& there, const std::string& matrix) {
+        const at::Tensor mine = there.to(at::kCPU);
         return mine.equal(owned.at(prefix + "." + matrix + "_proj.weight").to(mine.scalar_type()));
       };
       differs = differs || !is_owners(weights->gate_up.narrow(0, 0, ffn), "gate") ||
@@ -299,7 +300,8 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                                         const ParityCase& parity_case,
                                         const ParityLayout& layout,
                                         ParityType type,
-                                        const Decorate& decorate) {
+                                        const Decorate& decorate,
+                                        const ParityMachine& machine) {
   const ReferenceOptions& options = parity_case.options;
   const ProcessMesh mesh(
       world,
@@ -308,7 +310,8 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
        .ep = layout.ep,
        .key_value_heads =
            options.latent_attention ? options.num_attention_heads : options.num_key_value_heads},
-      decorate);
+      decorate,
+      machine.device);
   Decoder decoder(model_options(options, type),
                   router_options(options),
                   mesh,
@@ -326,13 +329,18 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   const auto gather = [&](const std::string& column) {
     return gather_column(world, decoder.registry(), options, column);
   };
+  const auto copies = [&] { return machine.copies_to_host ? machine.copies_to_host() : 0; };
   std::vector<ParityStep> steps;
   for (const auto& batches : parity_case.steps) {
     const auto number = static_cast<int64_t>(steps.size());
+    const int64_t copies_before = copies();
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(mesh, batches));
+    const int64_t gradient_copies = copies() - copies_before;
     check_rows(world, losses.load, options, batches);
     const NamedTensors gradients = gather("grad");
+    const int64_t copies_before_update = copies();
     const UpdateResult update = engine.apply_update(optimizer, options.lr, losses.load);
+    const int64_t update_copies = copies() - copies_before_update;
     steps.push_back({losses.loss,
                      losses.aux_loss,
                      losses.device_loss,
@@ -344,7 +352,9 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                      update.grad_norm,
                      gradients,
                      gather("master"),
-                     routes.take(world, mesh, options, batches)});
+                     routes.take(world, mesh, options, batches),
+                     gradient_copies,
+                     update_copies});
     check_logged(world, steps.back());
     check_copies(world, decoder, layout.ep, steps.back().updated);
   }

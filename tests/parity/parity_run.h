@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "collectives/communicator.h"
@@ -23,6 +24,16 @@ struct ParityStep {
   NamedTensors gradients;
   NamedTensors updated;
   ReferenceRoutes routes;  ///< of all ranks' micro-batches
+  /// From the device to the host, of this rank: for the gradients, and for the update.
+  int64_t gradient_copies = 0;
+  int64_t update_copies = 0;
+};
+
+/// Where a rank computes.
+struct ParityMachine {
+  ComputeDevice device;
+  /// Copies from the device to the host that this rank has made so far; empty = not counted.
+  std::function<int64_t()> copies_to_host;
 };
 
 /// Trains the steps of a case with the product's step engine in a type, and returns
@@ -36,7 +47,8 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
                                         const ParityCase& parity_case,
                                         const ParityLayout& layout,
                                         ParityType type,
-                                        const Decorate& decorate = {});
+                                        const Decorate& decorate = {},
+                                        const ParityMachine& machine = {});
 
 /// The same on ranks that are threads of this process.
 std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case,

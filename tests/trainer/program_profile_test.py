@@ -144,7 +144,7 @@ class Profiled(ProgramTest):
             operations = [step["tflops"] * step["step_ms"] * 1e9 for step in (one, two)]
             self.assertAlmostEqual(operations[0] / operations[1], 1, places=9)
             self.assertGreater(operations[0], smallest)  # some tokens see others
-            self.assertLessEqual(operations[0], largest)
+            self.assertLessEqual(operations[0], largest * (1 + 1e-12))  # printed and read again
             self.assertAlmostEqual(two["mfu"], two["tflops"])
             self.assertAlmostEqual(one["mfu"], one["tflops"] / 0.5)
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <string>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 
 #include "collectives/collectives.h"
 #include "common/check.h"
@@ -16,6 +18,7 @@
 namespace enodia {
 namespace {
 
+/// On the host.
 at::Tensor to_tensor(std::span<const int64_t> values) {
   at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
   std::copy(values.begin(), values.end(), tensor.data_ptr<int64_t>());
@@ -37,6 +40,34 @@ std::vector<int64_t> sequence_of_tokens(const MicroBatch& micro_batch) {
   sequences.resize(micro_batch.tokens.size(), 0);
   return sequences;
 }
+
+/// Numbers that lie where the rank computes, read with one copy for all.
+class Readings {
+ public:
+  /// `take` gets the number; it is not called when there is none (an undefined tensor).
+  void add(const at::Tensor& number, std::function<void(double)> take) {
+    if (number.defined()) {
+      numbers_.push_back(number.to(at::kDouble));
+      takers_.push_back(std::move(take));
+    }
+  }
+  void add_to(double& sum, const at::Tensor& number) {
+    add(number, [&sum](double value) { sum += value; });
+  }
+  void read() {
+    if (numbers_.empty()) {
+      return;
+    }
+    const at::Tensor all = at::stack(numbers_).to(at::kCPU);
+    for (size_t i = 0; i < takers_.size(); ++i) {
+      takers_[i](all.const_data_ptr<double>()[i]);
+    }
+  }
+
+ private:
+  std::vector<at::Tensor> numbers_;
+  std::vector<std::function<void(double)>> takers_;
+};
 
 }  // namespace
 
@@ -107,8 +138,11 @@ StepEngine::Evaluation StepEngine::evaluate(const MicroBatch& micro_batch) {
   std::vector<BlockState> states;
   states.push_back(make_state(micro_batch, {.training = false}));
   run(forward_schedule(phases_of_block_), states);
-  std::array<double, 2> sums{states[0].losses.cross_entropy,
+  std::array<double, 2> sums{0.0,
                              static_cast<double>(count_own_valid(micro_batch, mesh_.tensor()))};
+  Readings readings;
+  readings.add_to(sums[0], states[0].losses.cross_entropy);
+  readings.read();
   mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
   return {sums[0], static_cast<int64_t>(sums[1])};
 }
@@ -118,7 +152,7 @@ at::Tensor StepEngine::logits(const MicroBatch& micro_batch, std::span<const int
   std::vector<BlockState> states;
   states.push_back(make_state(micro_batch, {.training = false}));
   states[0].labels = at::Tensor();
-  states[0].wanted_rows = to_tensor(wanted_rows);
+  states[0].wanted_rows = to_tensor(wanted_rows).to(mesh_.device().place);
   run(forward_schedule(phases_of_block_), states);
   return states[0].logits;
 }
@@ -131,9 +165,11 @@ BlockState StepEngine::make_state(const MicroBatch& micro_batch, const StepConte
   BlockState state;
   state.context = context;
   state.context.generation = decoder_.generation();
-  state.cut = SequenceParallel(mesh_.tensor(), micro_batch.layout.num_tokens());
-  state.tokens = to_tensor(micro_batch.tokens);
-  state.labels = to_tensor(micro_batch.labels);
+  state.cut =
+      SequenceParallel(mesh_.tensor(), micro_batch.layout.num_tokens(), mesh_.device().queue);
+  state.tokens = to_tensor(micro_batch.tokens).to(mesh_.device().place);
+  state.host_labels = to_tensor(micro_batch.labels);
+  state.labels = state.host_labels.to(mesh_.device().place);
   state.num_valid = micro_batch.num_valid;
   state.layout = micro_batch.layout;
   state.first_token = micro_batch.first_token;
@@ -222,24 +258,26 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   double* const rows = tokens + layers * experts;  // [layers, ranks]
   double& margin = margins[mesh_.rank()] = std::numeric_limits<double>::infinity();
   LossSums losses;
+  Readings readings;
   for (const BlockState& state : states) {
     losses += state.losses;
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
-      entropy[layer] += load.entropy;
+      readings.add_to(entropy[layer], load.entropy);
+      readings.add(load.margin, [&margin](double value) { margin = std::min(margin, value); });
       sums[6] += static_cast<double>(load.dropped);
-      margin = std::min(margin, load.margin);
       rows[layer * ranks + mesh_.rank()] += static_cast<double>(load.computed_rows);
       for (int64_t expert = 0; expert < experts; ++expert) {
         tokens[layer * experts + expert] += static_cast<double>(load.valid_copies[expert]);
       }
     }
   }
-  sums[0] = losses.cross_entropy;
-  sums[1] = losses.aux;
-  sums[2] = losses.z;
-  sums[4] = losses.objective;
-  sums[5] = losses.device;
+  readings.add_to(sums[0], losses.cross_entropy);
+  readings.add_to(sums[1], losses.aux);
+  readings.add_to(sums[2], losses.z);
+  readings.add_to(sums[4], losses.objective);
+  readings.add_to(sums[5], losses.device);
+  readings.read();
   mesh_.control().all_reduce(view(std::span<double>(sums)), ReduceOp::kSum).wait();
 
   const double count = std::max(1.0, static_cast<double>(valid_tokens));

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "common/random.h"
-#include "tests/collectives/nccl_double/access_checker.h"
+#include "tests/device_double/access_checker.h"
 
 namespace enodia {
 

@@ -43,6 +43,8 @@ class AccessChecker {
   /// Notes the access and returns a sentence for each earlier one in `space` (memory that one host
   /// thread governs) that it is not ordered after. What `host` covers is forgotten.
   std::vector<std::string> note(int space, Access access, const Clock& clock, const Clock& host);
+  /// The memory of a space is another's now.
+  void forget(int space) { accesses_.erase(space); }
 
  private:
   std::map<int, std::vector<Access>> accesses_;

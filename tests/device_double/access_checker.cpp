@@ -1,4 +1,4 @@
-#include "tests/collectives/nccl_double/access_checker.h"
+#include "tests/device_double/access_checker.h"
 
 #include <algorithm>
 #include <utility>
@@ -43,6 +43,11 @@ std::vector<std::string> AccessChecker::note(int space,
                       (past.writes ? "writes" : "reads") + " it");
     }
   }
+  // Who is ordered after this one is ordered after the same actor's earlier ones.
+  std::erase_if(accesses, [&](const Access& past) {
+    return past.actor == access.actor && past.writes == access.writes &&
+           past.range.begin == access.range.begin && past.range.bytes == access.range.bytes;
+  });
   accesses.push_back(std::move(access));
   return races;
 }
