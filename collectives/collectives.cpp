@@ -8,7 +8,6 @@
 
 #include "collectives/fixed_order_reduction.h"
 #include "collectives/queue_event.h"
-#include "collectives/reduce.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -50,12 +49,8 @@ class ScatteredSum : public PendingOperation {
         on_(on) {}
   void wait(const Queue& queue) override {
     exchange_.wait(on_);
-    reduce_on(on_,
-              pieces_,
-              static_cast<std::byte*>(mine_.data),
-              mine_.count,
-              mine_.dtype,
-              ReduceOp::kSum);
+    on_.reduce(
+        pieces_, static_cast<std::byte*>(mine_.data), mine_.count, mine_.dtype, ReduceOp::kSum);
     wait_between(on_, queue);
   }
   bool done() override { return exchange_.done(); }

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "collectives/queue_event.h"
-#include "collectives/reduce.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -54,7 +53,7 @@ void FixedOrderReduction::reduce() {
     contributions.push_back(peer == communicator_.rank() ? static_cast<const std::byte*>(own.data)
                                                          : arrived_.get() + peer * own.bytes());
   }
-  reduce_on(queue_, contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op_);
+  queue_.reduce(contributions, static_cast<std::byte*>(own.data), own.count, own.dtype, op_);
   arrived_.reset();
 }
 

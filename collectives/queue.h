@@ -24,8 +24,7 @@ struct QueueTable {
   void (*copy)(void* queue, void* to, const void* from, size_t bytes);
   void* (*alloc)(void* queue, size_t bytes);
   void (*free)(void* queue, void* memory);
-  /// reduce_in_order on memory of the device. Null = not there: reduce_on takes it through the
-  /// host.
+  /// reduce_in_order (reduce.h) on memory of the device.
   void (*reduce)(void* queue,
                  std::span<const std::byte* const> contributions,
                  std::byte* out,
@@ -44,6 +43,13 @@ class Queue {
   void* handle() const { return handle_; }
   void copy(void* to, const void* from, size_t bytes) const {
     table_->copy(handle_, to, from, bytes);
+  }
+  void reduce(std::span<const std::byte* const> contributions,
+              std::byte* out,
+              int64_t count,
+              DType dtype,
+              ReduceOp op) const {
+    table_->reduce(handle_, contributions, out, count, dtype, op);
   }
 
  private:

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <type_traits>
-#include <vector>
 
-#include "collectives/queue_event.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -109,29 +107,6 @@ void reduce_in_order(std::span<const std::byte* const> contributions,
     case DType::kBFloat16:
       return reduce_with<BFloat16>(contributions, out, count, op);
   }
-}
-
-void reduce_on(const Queue& queue,
-               std::span<const std::byte* const> contributions,
-               std::byte* out,
-               int64_t count,
-               DType dtype,
-               ReduceOp op) {
-  if (queue.table().reduce != nullptr) {
-    return queue.table().reduce(queue.handle(), contributions, out, count, dtype, op);
-  }
-  const auto bytes = static_cast<size_t>(count) * size_of(dtype);
-  std::vector<std::byte> staging(bytes * contributions.size());
-  std::vector<const std::byte*> staged;
-  for (const std::byte* contribution : contributions) {
-    std::byte* const place = staging.data() + bytes * staged.size();
-    queue.copy(place, contribution, bytes);
-    staged.push_back(place);
-  }
-  QueueEvent(queue).synchronize();
-  reduce_in_order(staged, staging.data(), count, dtype, op);
-  queue.copy(out, staging.data(), bytes);
-  QueueEvent(queue).synchronize();
 }
 
 }  // namespace enodia

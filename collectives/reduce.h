@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 
-#include "collectives/queue.h"
 #include "collectives/reduce_op.h"
 #include "common/dtype.h"
 
@@ -19,14 +18,5 @@ void reduce_in_order(std::span<const std::byte* const> contributions,
                      int64_t count,
                      DType dtype,
                      ReduceOp op);
-
-/// The same with memory of the queue's device, in order of the queue. Blocks the host where the
-/// device's table cannot sum. Throws CommError.
-void reduce_on(const Queue& queue,
-               std::span<const std::byte* const> contributions,
-               std::byte* out,
-               int64_t count,
-               DType dtype,
-               ReduceOp op);
 
 }  // namespace enodia

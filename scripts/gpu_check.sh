@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the NCCL backend on the GPUs of this machine: the queue of a device, and the contract of
-# communicators with one rank per GPU (one GPU: a world of one).
+# Checks on the GPUs of this machine: the queue of a device, the contract of communicators over NCCL
+# with one rank per GPU (one GPU: a world of one), and, after scripts/setup.sh --gpu, that every
+# layout trains on a GPU as the reference does.
 #
 #   scripts/gpu_check.sh [BUILD_DIR]     build/ when not given
 #
@@ -26,7 +27,7 @@ fi
 ninja -C "$build" -t query nccl_gpu_check > /dev/null 2>&1 ||
   end SKIPPED "$build was configured without nccl.h; configure with -DENODIA_WITH_NCCL=ON"
 
-ninja -C "$build" nccl_gpu_check
+ninja -C "$build" nccl_gpu_check parity_gpu_check
 for library in /usr/local/cuda/lib64 /usr/local/cuda/lib; do
   [[ -d $library ]] && LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}${LD_LIBRARY_PATH:+:}$library
 done
@@ -48,4 +49,11 @@ for ranks in "${worlds[@]}"; do
   ((code != 124)) || end FAIL "$ranks ranks did not end within $limit s"
   ((code == 0)) || end FAIL "$ranks ranks (code $code)"
 done
-end PASS "the NCCL backend on $gpus GPU(s), worlds of ${worlds[*]}"
+code=0
+timeout "$((3 * limit))" "$build/tests/parity/parity_gpu_check" || code=$?
+case $code in
+  0) end PASS "the NCCL backend on $gpus GPU(s), worlds of ${worlds[*]}; parity of all layouts on one" ;;
+  77) end PASS "the NCCL backend on $gpus GPU(s), worlds of ${worlds[*]}; parity was skipped, see above" ;;
+  124) end FAIL "parity did not end within $((3 * limit)) s" ;;
+  *) end FAIL "parity on a GPU (code $code)" ;;
+esac

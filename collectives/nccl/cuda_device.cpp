@@ -2,7 +2,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "collectives/queue_event.h"
+#include "collectives/reduce.h"
 #include "common/log.h"
 
 namespace enodia {
@@ -115,6 +118,42 @@ void deallocate(void* queue, void* memory) {
   }
 }
 
+/// With copies to the host and back; blocks.
+void reduce_through_host(const Queue& queue,
+                         std::span<const std::byte* const> contributions,
+                         std::byte* out,
+                         int64_t count,
+                         DType dtype,
+                         ReduceOp op) {
+  const auto bytes = static_cast<size_t>(count) * size_of(dtype);
+  std::vector<std::byte> staging(bytes * contributions.size());
+  std::vector<const std::byte*> staged;
+  for (const std::byte* contribution : contributions) {
+    std::byte* const place = staging.data() + bytes * staged.size();
+    queue.copy(place, contribution, bytes);
+    staged.push_back(place);
+  }
+  QueueEvent(queue).synchronize();
+  reduce_in_order(staged, staging.data(), count, dtype, op);
+  queue.copy(out, staging.data(), bytes);
+  QueueEvent(queue).synchronize();
+}
+
+/// The runtime has no sums.
+void reduce(void* queue,
+            std::span<const std::byte* const> contributions,
+            std::byte* out,
+            int64_t count,
+            DType dtype,
+            ReduceOp op) {
+  CudaStream& stream = stream_of(queue);
+  if (stream.device().reduce()) {
+    stream.device().reduce()(contributions, out, count, dtype, op);
+  } else {
+    reduce_through_host(stream.queue(), contributions, out, count, dtype, op);
+  }
+}
+
 }  // namespace
 
 CudaGuard::CudaGuard(const CudaDevice& device) : device_(device) {
@@ -164,7 +203,7 @@ const QueueTable& cuda_queue_table() {
       .copy = copy,
       .alloc = allocate,
       .free = deallocate,
-      .reduce = nullptr,  // the CUDA runtime has no sums
+      .reduce = reduce,
   };
   return table;
 }

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
 
 #include "collectives/nccl/cuda_table.h"
 #include "collectives/queue.h"
@@ -19,17 +23,32 @@ struct CopyCounts {
 /// streams.
 class CudaDevice {
  public:
-  CudaDevice(const CudaTable& cuda, int index) : cuda_(cuda), index_(index) {}
+  /// QueueTable::reduce, by somebody who has kernels for it, on the stream that is the calling
+  /// thread's current one to them.
+  using Reduce = std::function<void(std::span<const std::byte* const> contributions,
+                                    std::byte* out,
+                                    int64_t count,
+                                    DType dtype,
+                                    ReduceOp op)>;
+
+  /// Without `reduce` sums are made on the host (reduce_through_host): for checks, not for
+  /// training.
+  CudaDevice(const CudaTable& cuda, int index, Reduce reduce = {})
+      : cuda_(cuda),
+        index_(index),
+        reduce_(std::move(reduce)) {}
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
   const CudaTable& cuda() const { return cuda_; }
   int index() const { return index_; }
   CopyCounts& copies() { return copies_; }
+  const Reduce& reduce() const { return reduce_; }
 
  private:
   CudaTable cuda_;
   int index_;
+  Reduce reduce_;
   CopyCounts copies_;
 };
 

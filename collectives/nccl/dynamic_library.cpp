@@ -23,13 +23,18 @@ std::string path_of_handle(void* handle) {
 
 }  // namespace
 
-DynamicLibrary::DynamicLibrary(std::string name)
+DynamicLibrary::DynamicLibrary(std::string name, Symbols symbols)
     : name_(std::move(name)),
-      handle_(dlopen(name_.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+      handle_(dlopen(name_.c_str(),
+                     RTLD_NOW | (symbols == Symbols::kForAll ? RTLD_GLOBAL : RTLD_LOCAL))) {
   if (handle_ == nullptr) {
     throw CommError("the library " + name_ + " cannot be opened (" + last_reason() +
                     "); install it or name its folder in LD_LIBRARY_PATH");
   }
+}
+
+std::string DynamicLibrary::path() const {
+  return path_of_handle(handle_);
 }
 
 void* DynamicLibrary::address_of(const char* symbol) const {

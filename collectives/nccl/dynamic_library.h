@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace enodia {
@@ -9,7 +10,14 @@ class DynamicLibrary {
  public:
   /// Opens it by name (searched as the system does) or path; one that the process has loaded
   /// already is used as it is. Throws CommError with the system's reason.
-  explicit DynamicLibrary(std::string name);
+  enum class Symbols : uint8_t {
+    kOwn,     ///< for who asks this object
+    kForAll,  ///< for libraries that are opened later, too
+  };
+  explicit DynamicLibrary(std::string name, Symbols symbols = Symbols::kOwn);
+
+  /// The file that was found.
+  std::string path() const;
 
   /// Fills `function` with the symbol's address. Throws CommError that names the library's path.
   template <typename Function>

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "collectives/queue_event.h"
-#include "collectives/reduce.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -23,7 +22,7 @@ void accumulate(const Addition& addition) {
   const auto& [from, to, on] = addition;
   const std::array<const std::byte*, 2> terms{static_cast<const std::byte*>(to.data),
                                               static_cast<const std::byte*>(from.data)};
-  reduce_on(on, terms, static_cast<std::byte*>(to.data), to.count, to.dtype, ReduceOp::kSum);
+  on.reduce(terms, static_cast<std::byte*>(to.data), to.count, to.dtype, ReduceOp::kSum);
 }
 
 /// Memory from a queue's table, freed with the last buffer that views it.
@@ -106,6 +105,9 @@ Work sparse_reduce_scatter(Communicator& communicator,
     }
     if (transfer.owner == communicator.rank()) {
       const Buffer home = owned(transfer.chunk);
+      ENODIA_CHECK(home.dtype == DType::kFloat32 || home.dtype == DType::kFloat64,
+                   "sparse_reduce_scatter sums float32 and float64, not ",
+                   name_of(home.dtype));
       const Queue on = home.device < 0 ? Queue() : after;
       const Buffer arrived = scratch_like(home, on);
       receives.push_back({transfer.holder, arrived});

@@ -40,7 +40,7 @@ Work sparse_all_gather(Communicator& communicator,
 
 /// Sends every holder's chunk home. The owner adds what arrives to its own chunk, in order of the
 /// holders' ranks, when the Work is waited for; on `after` when its memory is a device's.
-/// Collective (spRS).
+/// float32 and float64 only. Collective (spRS).
 Work sparse_reduce_scatter(Communicator& communicator,
                            const SparseSchedule& schedule,
                            const ChunkBuffer& held,

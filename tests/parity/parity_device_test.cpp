@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "collectives/decorators/by_memory.h"
 #include "collectives/loopback/loopback.h"
 #include "tests/device_double/device_double.h"
 #include "tests/device_double/streamed_communicator.h"
@@ -33,7 +34,8 @@ DeviceRun run_on_device(const ParityCase& parity_case,
     const ParityMachine machine{{DeviceDouble::device(), queue.queue()},
                                 [] { return DeviceDouble::copies().to_host; }};
     const Decorate decorate = [&](std::unique_ptr<Communicator> inner, Traffic) {
-      return make_streamed(std::move(inner), waits);
+      auto host = inner->split(0, inner->rank());
+      return make_by_memory(std::move(host), make_streamed(std::move(inner), waits));
     };
     run.steps[world.rank()] =
         run_parity_case(world, parity_case, parity_case.layout, type, decorate, machine);

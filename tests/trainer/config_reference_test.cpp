@@ -117,6 +117,7 @@ TEST(ConfigRules, AreStatedWithoutValuesAndRemedies) {
 TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
   const std::vector<std::vector<std::string>> breaking = {
       {"run.name=a/b"},
+      {"run.progress=thread", "run.device=cuda"},
       {"model.head_dim=33"},
       {"model.num_key_value_heads=3"},
       {"model.num_experts_per_tok=9"},

@@ -117,6 +117,13 @@ class BadConfigs(ProgramTest):
                             "--print-config").out
         self.assertRegex(said, r"\n  steps: 4 ")
 
+    @unittest.skipIf(shutil.which("nvidia-smi"), "this machine may have a GPU")
+    def test_a_device_that_is_not_there(self):
+        result = self.refuse(2, ["run.device (cuda)", "run.device=cpu"], "train", TINY, "--set",
+                             "run.device=cuda", "--set", "run.dir=refused", ranks=2)
+        self.assertEqual(result.err.count("run.device (cuda)"), 1, str(result))
+        self.assertFalse((self.folder / "refused").exists())
+
 
 class RunDirectory(ProgramTest):
     """Two jobs never train in one directory; --fresh finds another; a resumed run tells changes."""

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
 #include "trainer/run/step_trace.h"
+#include "trainer/run/training_device.h"
 #include "trainer/run/training_run.h"
 #include "trainer/state/resume.h"
 
@@ -65,6 +67,7 @@ void train(Communicator& world,
   TrainConfig config =
       read_config(world, arguments.config, arguments.overrides, arguments.start, parts.names());
   watchdog.set_timeouts(section_timeouts(config.run));
+  const std::unique_ptr<TrainingDevice> device = open_training_device(world, config.run.device);
   std::optional<Drill> drill;
   std::optional<RunData> data;
   run_together(world, [&] {
@@ -76,7 +79,7 @@ void train(Communicator& world,
   const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
 
   // From here on MPI belongs to the run: its mesh talks to the others, `world` no more.
-  TrainingRun run(world, config, std::move(*data), watchdog.board(), parts);
+  TrainingRun run(world, config, std::move(*data), watchdog.board(), *device, parts);
   const bool speaks = run.mesh.rank() == 0;
   const int64_t num_steps = config.train.steps;
   const int64_t first_step = resume_or_initialize(

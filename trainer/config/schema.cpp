@@ -127,6 +127,10 @@ void describe(Section run, RunOptions& o) {
                                {ProgressMode::kAuto, ProgressMode::kThread, ProgressMode::kInline}),
           "who moves messages while a rank computes: a communication thread, or nobody (inline); "
           "auto takes a thread where every rank has two cores or more");
+  run.key("device",
+          o.device,
+          one_of<DeviceKind>({"cpu", "cuda"}, {DeviceKind::kCpu, DeviceKind::kCuda}),
+          "where ranks compute: cuda gives each rank of a machine a GPU of its own");
 }
 
 void describe_rotary(Section& model, ModelOptions& o) {

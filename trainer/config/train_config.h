@@ -26,6 +26,9 @@ enum class ProgressMode : uint8_t {
   kInline,  ///< nobody: they move while the rank waits for one
 };
 
+/// Where ranks compute.
+enum class DeviceKind : uint8_t { kCpu, kCuda };
+
 struct RunOptions {
   std::string name;  ///< default: the configuration file's name without its extension
   std::string dir;   ///< default: runs/<name>; relative to the current directory
@@ -40,6 +43,7 @@ struct RunOptions {
   int64_t eval_timeout_s = 0;
   bool tensorboard = true;  ///< write TensorBoard's event files too
   ProgressMode progress = ProgressMode::kAuto;
+  DeviceKind device = DeviceKind::kCpu;
 
   void check(Rules& rules) const;
 };

@@ -19,7 +19,8 @@ bool has_cores_to_spare(Communicator& world) {
 }  // namespace
 
 std::unique_ptr<CommunicationThread> start_communication_thread(
-    Communicator& world, ProgressMode mode, const CommunicationThread::Options& options) {
+    Communicator& world, const RunOptions& run, const CommunicationThread::Options& options) {
+  const ProgressMode mode = run.device == DeviceKind::kCpu ? run.progress : ProgressMode::kInline;
   const bool wanted =
       mode == ProgressMode::kThread || (mode == ProgressMode::kAuto && has_cores_to_spare(world));
   return wanted ? std::make_unique<CommunicationThread>(options) : nullptr;

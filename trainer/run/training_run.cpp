@@ -21,11 +21,11 @@ namespace {
 /// Dense gradients that are reduced together while backward goes on.
 constexpr int64_t kBucketBytes = int64_t{2} << 20;
 
-Decorate decorate_with(CommunicationThread* thread, Recorder& recorder) {
-  return [thread, &recorder](std::unique_ptr<Communicator> inner, Traffic traffic) {
-    return recorder.record(
-        thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner),
-        traffic);
+Decorate decorate_with(CommunicationThread* thread, Recorder& recorder, TrainingDevice& device) {
+  return [thread, &recorder, &device](std::unique_ptr<Communicator> inner, Traffic traffic) {
+    std::unique_ptr<Communicator> made =
+        thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner);
+    return recorder.record(device.reach(std::move(made), traffic), traffic);
   };
 }
 
@@ -54,15 +54,17 @@ TrainingRun::TrainingRun(Communicator& world,
                          TrainConfig resolved,
                          RunData opened,
                          StatusBoard& status,
+                         TrainingDevice& device,
                          const ModelParts& parts)
     : config(std::move(resolved)),
       data(std::move(opened)),
       board(status),
       recorder(&trace, &board),
-      communication(start_communication_thread(world, config.run.progress, {.trace = &trace})),
+      communication(start_communication_thread(world, config.run, {.trace = &trace})),
       mesh(world,
            layout_of(config, world.world_size()),
-           decorate_with(communication.get(), recorder)),
+           decorate_with(communication.get(), recorder, device),
+           device.compute()),
       decoder(config.model,
               config.router,
               mesh,
@@ -77,7 +79,7 @@ TrainingRun::TrainingRun(Communicator& world,
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
-      peak_tflops(enodia::peak_tflops(mesh.control(), config)) {}
+      peak_tflops(enodia::peak_tflops(mesh, config)) {}
 
 std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "load data"; });

@@ -20,6 +20,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/metrics/step_record.h"
 #include "trainer/run/start.h"
+#include "trainer/run/training_device.h"
 #include "trainer/step/step_engine.h"
 
 namespace enodia {
@@ -27,11 +28,12 @@ namespace enodia {
 /// One training run on this rank: everything that train() puts together and its loop uses. Every
 /// method but micro_batches_of and begin_step is collective.
 struct TrainingRun {
-  /// The board must outlive the run.
+  /// The board and the device must outlive the run.
   TrainingRun(Communicator& world,
               TrainConfig resolved,
               RunData opened,
               StatusBoard& status,
+              TrainingDevice& device,
               const ModelParts& parts);
 
   /// The step's logical micro-batches are the same in every layout; accumulation a of data-parallel

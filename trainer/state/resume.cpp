@@ -152,7 +152,7 @@ TrainingProgress load_checkpoint(const fs::path& path,
 /// What this rank has read for itself that other ranks have too.
 std::string hash_of_masters(const DenseTable& table) {
   Hasher hasher;
-  const at::Tensor& masters = table.columns->column("master");
+  const at::Tensor masters = table.columns->column("master").to(at::kCPU);
   hasher.update(masters.const_data_ptr(), static_cast<size_t>(masters.nbytes()));
   return hasher.hex();
 }

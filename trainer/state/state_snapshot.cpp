@@ -1,9 +1,9 @@
 #include "trainer/state/state_snapshot.h"
 
-#include <algorithm>
 #include <array>
 #include <string_view>
-#include <utility>
+
+#include <ATen/ops/empty_like.h>
 
 #include "checkpoint/native/native_weights.h"
 #include "collectives/run_together.h"
@@ -16,9 +16,11 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kColumns{"master", "exp_avg", "exp_avg_sq"};
 
-/// Some rows of what this rank holds of a parameter.
-Shard shard_of(const LogicalParameter& parameter, std::string_view column, const Slice& rows) {
-  const at::Tensor tensor = parameter.rows(column, rows);
+/// Some rows of what this rank holds of a parameter; `tensor` is they, on the host.
+Shard shard_of(const LogicalParameter& parameter,
+               std::string_view column,
+               const Slice& rows,
+               const at::Tensor& tensor) {
   Shard shard;
   shard.name = stored_name(column, parameter.name);
   shard.dtype = dtype_of(tensor.scalar_type());
@@ -31,8 +33,21 @@ Shard shard_of(const LogicalParameter& parameter, std::string_view column, const
   return shard;
 }
 
-bool has_elements(const Shard& shard) {
-  return std::find(shard.size.begin(), shard.size.end(), 0) == shard.size.end();
+/// Fills rows of a parameter with what `read` writes into a shard of them.
+template <typename Read>
+void fill_rows(const LogicalParameter& parameter,
+               std::string_view column,
+               const Slice& rows,
+               const Read& read) {
+  at::Tensor there = parameter.rows(column, rows);
+  if (there.numel() == 0) {
+    return;
+  }
+  const at::Tensor here = there.is_cpu() ? there : at::empty_like(there, at::kCPU);
+  read(shard_of(parameter, column, rows, here));
+  if (!there.is_cpu()) {
+    there.copy_(here);
+  }
 }
 
 [[noreturn]] void fail(const Checkpoint& checkpoint, const std::string& entry) {
@@ -67,16 +82,18 @@ std::string text(const Checkpoint& checkpoint, const char* object, const char* k
 
 }  // namespace
 
-std::vector<Shard> shards_to_save(const ParameterRegistry& registry) {
-  std::vector<Shard> shards;
+SavedShards shards_to_save(const ParameterRegistry& registry) {
+  SavedShards saved;
   for (const std::string_view column : kColumns) {
     for (const LogicalParameter& parameter : registry.parameters()) {
-      if (Shard shard = shard_of(parameter, column, parameter.owned_rows); has_elements(shard)) {
-        shards.push_back(std::move(shard));
+      const at::Tensor rows = parameter.rows(column, parameter.owned_rows).to(at::kCPU);
+      if (rows.numel() > 0) {
+        saved.shards.push_back(shard_of(parameter, column, parameter.owned_rows, rows));
+        saved.memory.push_back(rows);
       }
     }
   }
-  return shards;
+  return saved;
 }
 
 void save_state(Communicator& communicator,
@@ -97,15 +114,11 @@ void save_state(Communicator& communicator,
                            {"documents", data.documents},
                            {"tokens", data.tokens}}},
                          {"layout", {{"dp", layout.dp}, {"tp", layout.tp}, {"ep", layout.ep}}}};
+  const SavedShards saved = shards_to_save(registry);
   std::vector<std::string> warnings;
   try {
-    warnings = save_checkpoint(communicator,
-                               folder,
-                               progress.step,
-                               shards_to_save(registry),
-                               document,
-                               attachments,
-                               options);
+    warnings = save_checkpoint(
+        communicator, folder, progress.step, saved.shards, document, attachments, options);
   } catch (const FileError& error) {
     throw SharedError(error.what(), error.exit_code());  // every rank has the same one
   }
@@ -119,20 +132,17 @@ void load_state(const Checkpoint& checkpoint, const ParameterRegistry& registry)
     for (const LogicalParameter& parameter : registry.parameters()) {
       const bool is_master = column == kColumns.front();
       const Slice& rows = is_master ? parameter.master_rows : parameter.updated_rows;
-      if (const Shard shard = shard_of(parameter, column, rows); has_elements(shard)) {
-        checkpoint.read(shard);
-      }
+      fill_rows(parameter, column, rows, [&](const Shard& shard) { checkpoint.read(shard); });
     }
   }
 }
 
 void load_weights(const WeightSource& weights, const ParameterRegistry& registry) {
   for (const LogicalParameter& parameter : registry.parameters()) {
-    Shard shard = shard_of(parameter, "master", parameter.master_rows);
-    shard.name = parameter.name;
-    if (has_elements(shard)) {
+    fill_rows(parameter, "master", parameter.master_rows, [&](Shard shard) {
+      shard.name = parameter.name;
       weights.read(shard);
-    }
+    });
   }
 }
 

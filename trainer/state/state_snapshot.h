@@ -41,11 +41,17 @@ struct SavedLayout {
   bool operator==(const SavedLayout&) const = default;
 };
 
+/// Shards and the host memory that they are in.
+struct SavedShards {
+  std::vector<Shard> shards;
+  std::vector<at::Tensor> memory;
+};
+
 /// The one producer of a training state's shards: column C of parameter P is the tensor "C/P", for
 /// the columns master, exp_avg and exp_avg_sq. What is held by several
 /// ranks is saved by its owner, global names, shapes and boxes only, so that any number of ranks
-/// can read it back.
-std::vector<Shard> shards_to_save(const ParameterRegistry& registry);
+/// can read it back. What lies on a device is copied to the host, all of it at once.
+SavedShards shards_to_save(const ParameterRegistry& registry);
 
 /// Saves the state into folder/step_N. Collective; throws SharedError with save_checkpoint's text.
 void save_state(Communicator& communicator,

@@ -16,7 +16,7 @@ chmod +x "$folder/nvidia-smi"
 LD_LIBRARY_PATH=$folder PATH=$folder:$PATH "$source/scripts/gpu_check.sh" "$build" > "$folder/log" 2>&1 ||
   { cat "$folder/log"; exit 1; }
 tail -n 1 "$folder/log"
-[[ $(tail -n 1 "$folder/log") == "PASS: the NCCL backend on 1 GPU(s), worlds of 1" ]]
+[[ $(tail -n 1 "$folder/log") == "PASS: the NCCL backend on 1 GPU(s), worlds of 1; parity was skipped, see above" ]]
 
 printf '#!/bin/sh\nexit 9\n' > "$folder/nvidia-smi"
 code=0
