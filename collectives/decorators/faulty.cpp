@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "common/check.h"
+#include "common/dtype.h"
 
 namespace enodia {
 namespace {
@@ -36,6 +36,12 @@ void overwrite(std::span<const Buffer> buffers, const Bytes& bytes) {
   }
 }
 
+/// An element of bfloat16.
+enum class BFloat16 : uint16_t {};
+float value_of(BFloat16 element) {
+  return float_from_bfloat16(static_cast<uint16_t>(element));
+}
+
 /// Calls `use` with the buffer's elements in their type.
 template <typename Use>
 void visit(const Buffer& buffer, const Use& use) {
@@ -54,13 +60,15 @@ void visit(const Buffer& buffer, const Use& use) {
     case DType::kFloat64:
       return use(elements(static_cast<double*>(buffer.data)));
     case DType::kBFloat16:
-      throw UsageError("corruptions of bfloat16 are not defined; run the test in float32");
+      return use(elements(static_cast<BFloat16*>(buffer.data)));
   }
 }
 
 template <typename T>
 T doubled(T value) {
-  if constexpr (std::is_integral_v<T>) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return BFloat16{bfloat16_from_float(2 * value_of(value))};
+  } else if constexpr (std::is_integral_v<T>) {
     return static_cast<T>(std::make_unsigned_t<T>(value) << 1);  // overflow may happen here
   } else {
     return 2 * value;
@@ -93,11 +101,14 @@ void swap_places(std::span<const Buffer> buffers) {
 }
 
 template <typename T>
-bool is_nan(T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return std::isnan(value);
+bool equal_values(T a, T b) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return equal_values(value_of(a), value_of(b));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return a == b || (std::isnan(a) && std::isnan(b));
+  } else {
+    return a == b;
   }
-  return false;
 }
 
 /// By value: -0 is 0.
@@ -107,7 +118,7 @@ bool equal(const Buffer& buffer, const std::byte* before) {
     for (size_t i = 0; i < elements.size(); ++i) {
       auto old = elements[i];
       std::memcpy(&old, before + i * sizeof(old), sizeof(old));
-      same = same && (old == elements[i] || (is_nan(old) && is_nan(elements[i])));
+      same = same && equal_values(old, elements[i]);
     }
   });
   return same;

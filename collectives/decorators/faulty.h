@@ -55,7 +55,7 @@ inline constexpr std::array kAllCorruptions{
 std::string_view name_of(Corruption corruption);
 
 /// Falsifies what has arrived. False when no number has another value now: nothing came, or zeros
-/// that were scaled, or equal halves that were swapped. bfloat16 is a UsageError. Local.
+/// that were scaled, or equal halves that were swapped. Local.
 bool corrupt(const CompletedOperation& operation, Corruption corruption);
 
 }  // namespace enodia
