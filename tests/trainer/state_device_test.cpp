@@ -11,46 +11,29 @@
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "tests/device_double/device_double.h"
+#include "tests/trainer/small_decoder.h"
 #include "trainer/state/state_snapshot.h"
 #include "trainer/step/step_engine.h"
 
 namespace enodia {
 namespace {
 
-ModelOptions small_model() {
-  ModelOptions options;
-  options.vocab_size = 13;
-  options.hidden_size = 6;
-  options.num_hidden_layers = 2;
-  options.num_attention_heads = 2;
-  options.num_key_value_heads = 1;
-  options.head_dim = 4;
-  options.intermediate_size = 5;
-  options.moe_intermediate_size = 3;
-  options.num_experts = 4;
-  options.use_expert_bias = true;
+ModelOptions bfloat16_model() {
+  ModelOptions options = small_model();
   options.dtype = DType::kBFloat16;
   return options;
-}
-
-MicroBatch text() {
-  MicroBatchBuilder builder;
-  const std::vector<int64_t> ids{1, 7, 4, 9, 12, 3, 5, 2};
-  builder.add_segment(std::span(ids).first(6), 5);
-  builder.add_segment(std::span(ids).subspan(2), 6);
-  return builder.finish();
 }
 
 /// A rank that trains on a device.
 struct Trainer {
   Trainer(Communicator& world, const ComputeDevice& device)
       : mesh(world, {.dp = world.world_size(), .ep = world.world_size()}, {}, device),
-        decoder(small_model(), {}, mesh, {}, {}, {.zero1 = Zero1::kRows}),
+        decoder(bfloat16_model(), {}, mesh, {}, {}, {.zero1 = Zero1::kRows}),
         optimizer({}, decoder.registry()),
         engine(decoder, mesh) {}
 
   double step(int64_t number) {
-    const StepLosses losses = engine.accumulate_gradients(number, std::vector{text()});
+    const StepLosses losses = engine.accumulate_gradients(number, std::vector{small_text()});
     engine.apply_update(optimizer, 1e-2, losses.load);
     return losses.loss;
   }

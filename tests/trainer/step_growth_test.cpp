@@ -6,6 +6,7 @@
 #include "collectives/loopback/loopback.h"
 #include "models/decoder.h"
 #include "optim/adamw.h"
+#include "tests/trainer/small_decoder.h"
 #include "trainer/step/step_engine.h"
 
 #include <malloc.h>
@@ -18,22 +19,6 @@ constexpr int kWarm = 100;
 /// Of the heap, over 900 steps: nothing of ours is as small as 16 bytes a step.
 constexpr int64_t kNoise = 900 * 16;
 
-ModelOptions small_model() {
-  ModelOptions options;
-  options.vocab_size = 13;
-  options.hidden_size = 6;
-  options.num_hidden_layers = 2;
-  options.num_attention_heads = 2;
-  options.num_key_value_heads = 1;
-  options.head_dim = 4;
-  options.intermediate_size = 5;
-  options.moe_intermediate_size = 3;
-  options.num_experts = 4;
-  options.num_shared_experts = 1;
-  options.use_expert_bias = true;
-  return options;
-}
-
 RouterOptions router_options() {
   RouterOptions options;
   options.aux_loss_scope = AuxLossScope::kGlobalBatch;
@@ -41,14 +26,6 @@ RouterOptions router_options() {
   options.capacity_factor = 1.0;
   options.drop_policy = DropPolicy::kRandom;
   return options;
-}
-
-MicroBatch text() {
-  MicroBatchBuilder builder;
-  const std::vector<int64_t> ids{1, 7, 4, 9, 12, 3, 5, 2};
-  builder.add_segment(std::span(ids).first(6), 5);
-  builder.add_segment(std::span(ids).subspan(2), 6);
-  return builder.finish();
 }
 
 int64_t bytes_in_use() {
@@ -66,7 +43,7 @@ int64_t growth_of(const Layout& layout, const DenseSharding& sharding, Recompute
     AdamW optimizer({}, decoder.registry());
     StepEngine engine(decoder, mesh, {.recompute = recompute});
     decoder.initialize(1);
-    const std::vector<MicroBatch> batches{text(), text()};
+    const std::vector<MicroBatch> batches{small_text(), small_text()};
     for (int step = 0; step < kSteps; ++step) {
       const StepLosses losses = engine.accumulate_gradients(step, batches);
       engine.apply_update(optimizer, 1e-3, losses.load);
