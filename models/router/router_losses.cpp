@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -11,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "common/error.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -66,6 +68,12 @@ RouterLosses::Counts RouterLosses::count_global_batch(const BlockState& state,
   counts.push_back(valid.sum().item<int64_t>());
   world_.all_reduce(view(std::span(counts)), ReduceOp::kSum).wait();
   std::transform(counts.begin(), counts.end(), so_far.begin(), so_far.begin(), std::plus<>());
+  if (so_far.back() > state.context.valid_tokens_of_step) {  // a doubled message keeps every ratio
+    throw CommError("the ranks have counted " + std::to_string(so_far.back()) +
+                    " valid tokens in a step of " +
+                    std::to_string(state.context.valid_tokens_of_step) +
+                    "; a message between them was damaged");
+  }
   const at::Tensor all = at::tensor(so_far, at::kLong).unsqueeze(0);
   return {all.narrow(1, 0, experts), all.select(1, experts)};
 }

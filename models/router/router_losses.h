@@ -34,7 +34,8 @@ class RouterLosses {
         world_(world) {}
 
   /// Counts over the ranks that have tokens of the same sets, and adds to so_far. Collective over
-  /// the tensor-parallel group, or over all ranks when the sets are the global batch.
+  /// the tensor-parallel group, or over all ranks when the sets are the global batch; then throws
+  /// CommError when the ranks count more valid tokens than the step has.
   AllCounts count(const BlockState& state, const Route& route) const;
   /// The losses of this rank's tokens, and their gradients. Local.
   Result evaluate(const BlockState& state, const Route& route, const AllCounts& counts) const;
