@@ -59,8 +59,11 @@ add_library(enodia::nccl ALIAS enodia_nccl)
 set(ENODIA_NCCL OFF)
 set(ENODIA_NCCL_STATE "left out")
 if(NOT ENODIA_WITH_NCCL STREQUAL "OFF")
-  find_path(ENODIA_CUDA_INCLUDE_DIR cuda_runtime_api.h PATHS /usr/local/cuda PATH_SUFFIXES include)
-  find_path(ENODIA_NCCL_INCLUDE_DIR nccl.h PATHS /usr/local/cuda PATH_SUFFIXES include)
+  # scripts/setup.sh --gpu puts them beside LibTorch.
+  set(nvidia ${ENODIA_LIBTORCH}/../nvidia)
+  find_path(ENODIA_CUDA_INCLUDE_DIR cuda_runtime_api.h
+    PATHS ${nvidia}/cu13 /usr/local/cuda PATH_SUFFIXES include)
+  find_path(ENODIA_NCCL_INCLUDE_DIR nccl.h PATHS ${nvidia}/nccl /usr/local/cuda PATH_SUFFIXES include)
   find_library(ENODIA_CUDART_LIBRARY cudart PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
   find_library(ENODIA_NCCL_LIBRARY nccl PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
   if(ENODIA_CUDA_INCLUDE_DIR AND ENODIA_NCCL_INCLUDE_DIR)

@@ -204,8 +204,11 @@ void check_across(const ModelOptions& o, Rules& rules) {
                o.n_group,
                "); set it to at most ",
                o.n_group);
+  const int64_t experts_a_group =
+      std::max<int64_t>(o.num_experts / std::max<int64_t>(o.n_group, 1), 1);
   rules.relate(o.num_experts_per_tok > o.num_experts || o.topk_group > o.n_group ||
-                   o.num_experts_per_tok <= o.topk_group * (o.num_experts / o.n_group),
+                   o.num_experts % std::max<int64_t>(o.n_group, 1) != 0 ||
+                   o.num_experts_per_tok <= o.topk_group * experts_a_group,
                "num_experts_per_tok (",
                o.num_experts_per_tok,
                ") must not exceed the experts of topk_group (",
@@ -214,10 +217,10 @@ void check_across(const ModelOptions& o, Rules& rules) {
                o.n_group,
                ") groups of num_experts (",
                o.num_experts,
-               "); set topk_group to at most ",
-               o.n_group,
+               "); set topk_group to at least ",
+               (o.num_experts_per_tok + experts_a_group - 1) / experts_a_group,
                ", or num_experts_per_tok to at most ",
-               o.topk_group * (o.num_experts / o.n_group));
+               o.topk_group * experts_a_group);
   rules.relate(o.num_experts > 0 || o.num_shared_experts == 0,
                "num_shared_experts (",
                o.num_shared_experts,

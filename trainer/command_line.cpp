@@ -73,7 +73,8 @@ void add_eval(CLI::App& app, CommandLine& line) {
   command
       ->add_option("--sequence-length",
                    line.eval.sequence_length,
-                   "Tokens in a window of text; by default as many as it was trained on")
+                   "Tokens in a window of text; by default as many as it was trained on, of a "
+                   "Hugging Face folder as its max_position_embeddings, at most 2048")
       ->check(count_from(1));
   command->add_option("--ngrams",
                       line.eval.ngrams,

@@ -26,21 +26,22 @@ TEST(ConfigLayout, AutoFitsEveryWorldThatDividesTheBatch) {
 }
 
 TEST(ConfigLayout, GlobalBatchIsAMultipleOfAllRanksMicroBatches) {
-  EXPECT_THAT(
-      layout_problems({}, 3),
-      ElementsAre("tiny.yaml:5:3: train.global_batch_size (8) must be a multiple of "
-                  "train.micro_batch_size (4) times the number of ranks (3); set it to 12"));
+  EXPECT_THAT(layout_problems({}, 3),
+              ElementsAre("tiny.yaml:5:3: train.global_batch_size (8) must be a multiple of "
+                          "train.micro_batch_size (4) times the number of ranks (3) over "
+                          "parallel.tp (1); set it to 12"));
   EXPECT_THAT(
       layout_problems({"train.global_batch_size=20"}, 2),
-      ElementsAre("--set train.global_batch_size: train.global_batch_size (20) must be a "
-                  "multiple of train.micro_batch_size (4) times the number of ranks (2); set "
-                  "it to 16 or 24, or train.micro_batch_size to 1, 2, 5 or 10"));
+      ElementsAre(
+          "--set train.global_batch_size: train.global_batch_size (20) must be a "
+          "multiple of train.micro_batch_size (4) times the number of ranks (2) over "
+          "parallel.tp (1); set it to 16 or 24, or train.micro_batch_size to 1, 2, 5 or 10"));
 }
 
 TEST(ConfigLayout, DpIsTheWorldAndEpDividesIt) {
   EXPECT_THAT(layout_problems({"parallel.dp=2"}, 1),
-              ElementsAre("--set parallel.dp: parallel.dp (2) must be the number of ranks (1); "
-                          "start 2 ranks, or set it to auto or 1"));
+              ElementsAre("--set parallel.dp: parallel.dp (2) times parallel.tp (1) must be the "
+                          "number of ranks (1); start 2 ranks, or set parallel.dp to auto or 1"));
   EXPECT_THAT(layout_problems({"parallel.ep=3", "train.global_batch_size=16"}, 4),
               ElementsAre("--set parallel.ep: parallel.ep (3) must divide the number of ranks (4); "
                           "set it to 1, 2 or 4, or to auto for all ranks"));

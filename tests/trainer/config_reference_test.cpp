@@ -153,6 +153,7 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"optim.warmup_samples=501", "optim.decay_samples=300", "optim.schedule=wsd"},
       {"model.q_lora_rank=8"},
       {"router.device_loss_coef=0.5"},
+      {"router.device_loss_coef=0.5", "router.device_groups=2", "model.num_experts=0"},
       {"parallel.dp=3"},
       {"parallel.ep=3"},
   };

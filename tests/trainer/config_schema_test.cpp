@@ -142,6 +142,12 @@ TEST(ConfigSchema, NullsAreNoValues) {
       EXPECT_THAT(problems_of(document.text()),
                   ElementsAre(StartsWith(place(at) + "3: " + key.path() + " has no value")));
     }
+    // In a shell --set key='' has lost its quotes.
+    const auto* text = std::get_if<TextRule>(&key.rule);
+    if (text != nullptr && text->may_be_empty) {
+      EXPECT_THAT(problems_of(kMinimal, {key.path() + "="}), IsEmpty());
+      continue;
+    }
     EXPECT_THAT(
         problems_of(kMinimal, {key.path() + "="}),
         ElementsAre(StartsWith("--set " + key.path() + ": " + key.path() + " has no value")));

@@ -132,7 +132,11 @@ TEST(ConfigTorture, EveryKeyWithEveryBadValueIsToldOnItsLine) {
 
 TEST(ConfigTorture, EveryKeyWithEveryBadOverrideIsTold) {
   for (const ConfigKey& key : all_keys()) {
+    const auto* text = std::get_if<TextRule>(&key.rule);
     for (const std::string& value : bad_values(key)) {
+      if (value.empty() && text != nullptr && text->may_be_empty) {
+        continue;  // '' without its quotes
+      }
       const std::vector<std::string> problems = problems_of(kMinimal, {key.path() + "=" + value});
       ASSERT_FALSE(problems.empty()) << key.path() << " took " << value;
       EXPECT_THAT(problems, Contains(StartsWith("--set " + key.path() + ": ")));

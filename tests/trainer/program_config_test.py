@@ -116,6 +116,8 @@ class BadConfigs(ProgramTest):
         said = self.succeed("train", TINY, "--set", "train.steps=3", "--set", "train.steps=4",
                             "--print-config").out
         self.assertRegex(said, r"\n  steps: 4 ")
+        said = self.succeed("train", TINY, "--set", "data.valid=", "--print-config").out
+        self.assertRegex(said, r"\n  valid: \"\" ")
 
     @unittest.skipIf(shutil.which("nvidia-smi"), "this machine may have a GPU")
     def test_a_device_that_is_not_there(self):

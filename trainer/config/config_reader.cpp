@@ -69,7 +69,10 @@ class ConfigReader {
       broken_.insert(path);
       return;
     }
-    const YamlTree tree = parse_yaml(text);
+    // In a shell --set key='' has lost its quotes.
+    const auto* rule = std::get_if<TextRule>(&key->rule);
+    const bool is_empty_text = text.empty() && rule != nullptr && rule->may_be_empty;
+    const YamlTree tree = parse_yaml(is_empty_text ? "''" : text);
     for (const YamlComplaint& complaint : tree.complaints) {
       report(source, complaint.sentence);
     }

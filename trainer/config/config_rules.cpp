@@ -58,13 +58,11 @@ void check_batch(const TrainConfig& config, int world_size, Rules& rules) {
   const int64_t share = micro * ranks;
   const int64_t below = batch / share * share;
   const std::string on_ranks = world_size == 0 ? ""
-                               : config.parallel.tp == 1
-                                   ? detail::concat(" times the number of ranks (", world_size, ")")
-                                   : detail::concat(" times the number of ranks (",
-                                                    world_size,
-                                                    ") over parallel.tp (",
-                                                    config.parallel.tp,
-                                                    ")");
+                                               : detail::concat(" times the number of ranks (",
+                                                                world_size,
+                                                                ") over parallel.tp (",
+                                                                config.parallel.tp,
+                                                                ")");
   const std::string or_micro =
       batch > 0 && batch % ranks == 0
           ? detail::concat(", or train.micro_batch_size to ", list_divisors(batch / ranks))
@@ -92,29 +90,17 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                world_size,
                "); set it to ",
                list_divisors(world_size));
-  if (tp == 1) {
-    rules.relate(dp == 0 || dp == world_size,
-                 "parallel.dp (",
-                 dp,
-                 ") must be the number of ranks (",
-                 world_size,
-                 "); start ",
-                 dp,
-                 " ranks, or set it to auto or ",
-                 world_size);
-  } else {
-    rules.relate(dp == 0 || dp * tp == world_size || world_size % tp != 0,
-                 "parallel.dp (",
-                 dp,
-                 ") times parallel.tp (",
-                 tp,
-                 ") must be the number of ranks (",
-                 world_size,
-                 "); start ",
-                 dp * tp,
-                 " ranks, or set parallel.dp to auto or ",
-                 world_size / tp);
-  }
+  rules.relate(dp == 0 || dp * tp == world_size || world_size % tp != 0,
+               "parallel.dp (",
+               dp,
+               ") times parallel.tp (",
+               tp,
+               ") must be the number of ranks (",
+               world_size,
+               "); start ",
+               dp * tp,
+               " ranks, or set parallel.dp to auto or ",
+               world_size / tp);
   const int64_t ep = config.parallel.ep == 0 ? world_size : config.parallel.ep;
   rules.relate(world_size % ep == 0,
                "parallel.ep (",
@@ -127,14 +113,20 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
 }
 
 void check_device_groups(const TrainConfig& config, Rules& rules) {
-  const int64_t experts = std::max<int64_t>(config.model.num_experts, 1);
-  rules.relate(experts % config.router.device_groups == 0,
+  const int64_t experts = config.model.num_experts;
+  rules.relate(experts > 0 || config.router.device_loss_coef == 0,
+               "router.device_loss_coef (",
+               config.router.device_loss_coef,
+               ") must be 0 where model.num_experts (",
+               experts,
+               ") is; set it to 0");
+  rules.relate(experts == 0 || experts % config.router.device_groups == 0,
                "router.device_groups (",
                config.router.device_groups,
                ") must divide model.num_experts (",
                config.model.num_experts,
                "); set it to ",
-               list_divisors(experts));
+               list_divisors(std::max<int64_t>(experts, 1)));
 }
 
 void check_loss(const TrainConfig& config, Rules& rules) {

@@ -13,9 +13,10 @@ void RunOptions::check(Rules& rules) const {
                "name (",
                name,
                ") must be a single word without '/'; paths go to run.dir");
-  rules.relate(device == DeviceKind::kCpu || progress != ProgressMode::kThread,
-               "progress (thread) must not be used with device (cuda), whose messages move on "
-               "streams of their own; leave it out");
+  rules.relate(
+      device == DeviceKind::kCpu || progress != ProgressMode::kThread,
+      "progress (thread) must be auto or inline when device (cuda) is cuda, whose messages "
+      "move on streams of their own; leave it out");
 }
 
 void TrainOptions::check(Rules& rules) const {
