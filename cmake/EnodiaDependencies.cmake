@@ -62,8 +62,9 @@ if(NOT ENODIA_WITH_NCCL STREQUAL "OFF")
   # scripts/setup.sh --gpu puts them beside LibTorch.
   set(nvidia ${ENODIA_LIBTORCH}/../nvidia)
   find_path(ENODIA_CUDA_INCLUDE_DIR cuda_runtime_api.h
-    PATHS ${nvidia}/cu13 /usr/local/cuda PATH_SUFFIXES include)
-  find_path(ENODIA_NCCL_INCLUDE_DIR nccl.h PATHS ${nvidia}/nccl /usr/local/cuda PATH_SUFFIXES include)
+    HINTS ${nvidia}/cu13 PATHS /usr/local/cuda PATH_SUFFIXES include)
+  find_path(ENODIA_NCCL_INCLUDE_DIR nccl.h
+    HINTS ${nvidia}/nccl PATHS /usr/local/cuda PATH_SUFFIXES include)
   find_library(ENODIA_CUDART_LIBRARY cudart PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
   find_library(ENODIA_NCCL_LIBRARY nccl PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
   if(ENODIA_CUDA_INCLUDE_DIR AND ENODIA_NCCL_INCLUDE_DIR)
