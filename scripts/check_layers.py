@@ -34,11 +34,12 @@ ALLOWED = {
     "optim": "common collectives parallel/placement parallel",
     "checkpoint": "common collectives models/model_options models/parameter_list models/flops "
                   "models/rotary models/sequence_layout",
-    "trainer": "common collectives collectives/mpi collectives/nccl parallel/placement parallel "
+    "simulator": "common parallel/placement checkpoint",
+    "trainer": "common collectives simulator collectives/mpi collectives/nccl parallel/placement parallel "
                "models/model_options models/sequence_layout models/flops models/parameter_list "
                "models/rotary models optim checkpoint",
 }
-FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint", "trainer")
+FOLDERS = ("common", "collectives", "parallel", "models", "optim", "checkpoint", "simulator", "trainer")
 
 # Header -> the only places that include it.
 HEADERS = [
@@ -58,7 +59,7 @@ HEADERS = [
 
 TORCH = r"(torch|ATen|c10)/.*"
 TORCH_FREE = (
-    "common/", "collectives/", "parallel/placement/", "checkpoint/", "trainer/config/",
+    "common/", "collectives/", "parallel/placement/", "checkpoint/", "simulator/", "trainer/config/",
     "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
     "models/rotary.", "models/kernels/",
 )

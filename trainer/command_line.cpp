@@ -198,6 +198,35 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   command->callback([&line] { line.on_one = [&line] { inspect(line.inspect); }; });
 }
 
+void add_simulate(CLI::App& app, CommandLine& line) {
+  SimulateArguments& arguments = line.simulate;
+  CLI::App* command = app.add_subcommand(
+      "simulate", "Replay recorded routing under placement policies and compare their plans");
+  command
+      ->add_option(
+          "--trace",
+          arguments.trace,
+          "safetensors file with the int32 tensor counts [samples, layers, ranks, experts]")
+      ->required();
+  command->add_option("--policy", arguments.policy, "A policy, or all")->capture_default_str();
+  command->add_option("--nodes", arguments.nodes, "Nodes of the cluster")
+      ->check(count_from(1))
+      ->required();
+  command->add_option("--ranks-per-node", arguments.ranks_per_node, "Ranks of each node")
+      ->check(count_from(1))
+      ->required();
+  command
+      ->add_option("--slots",
+                   arguments.slots,
+                   "Replicas that a rank can hold of one layer, beside the experts that it owns")
+      ->check(count_from(0))
+      ->capture_default_str();
+  command->add_option(
+      "--emit-plans", arguments.emit_plans, "Write each plan, a JSON object a line");
+  command->add_flag("--json", arguments.json, "Print a list of JSON objects");
+  command->callback([&line] { line.on_one = [&line] { simulate(line.simulate); }; });
+}
+
 void add_doctor(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand(
       "doctor", "Check MPI, nodes and the links between ranks; name what is wrong and its remedy");
@@ -249,6 +278,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   add_import(app, line);
   add_export(app, line);
   add_inspect(app, line);
+  add_simulate(app, line);
   add_doctor(app, line);
   add_help(app, line);
   try {

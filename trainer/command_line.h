@@ -28,6 +28,7 @@ struct CommandLine {
   ImportArguments import_model;
   ExportArguments export_model;
   InspectArguments inspect;
+  SimulateArguments simulate;
   DoctorArguments doctor;
   HelpArguments help;
   bool fresh = false;

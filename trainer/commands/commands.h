@@ -80,6 +80,18 @@ void logits(Communicator& world,
             const LogitsArguments& arguments,
             const ModelParts& parts);
 
+struct SimulateArguments {
+  std::string trace;           ///< safetensors file, see RoutingTrace
+  std::string policy = "all";  ///< a name of placement_policies(), or all
+  int64_t nodes = 1;           ///< times ranks_per_node = ranks of the trace
+  int64_t ranks_per_node = 1;
+  int64_t slots = 2;       ///< extra slots of a rank
+  std::string emit_plans;  ///< file for the plans, a JSON object a line; empty = none
+  bool json = false;
+};
+/// Replays recorded routing under placement policies and prints what their plans come to.
+void simulate(const SimulateArguments& arguments);
+
 struct DoctorArguments {
   bool json = false;
   bool terminal = false;  ///< somebody watches: show how far the measurements are

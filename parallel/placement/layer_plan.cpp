@@ -1,0 +1,57 @@
+#include "parallel/placement/layer_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace enodia {
+
+std::vector<int64_t> LayerCounts::totals() const {
+  std::vector<int64_t> totals(num_experts, 0);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    totals[i % num_experts] += tokens[i];
+  }
+  return totals;
+}
+
+PlanScore score_plan(const LayerPlan& plan, const LayerCounts& counts, const Topology& topology) {
+  PlanScore score;
+  std::vector<int64_t> load(topology.num_ranks(), 0);
+  std::vector<int64_t> room(topology.num_nodes());    // of an expert's quotas on each node
+  std::vector<int64_t> tokens(topology.num_nodes());  // of the expert on each node
+  for (int expert = 0; expert < counts.num_experts; ++expert) {
+    std::fill(room.begin(), room.end(), 0);
+    std::fill(tokens.begin(), tokens.end(), 0);
+    for (size_t i = 0; i < plan.quotas[expert].size(); ++i) {
+      const int32_t rank = i == 0 ? plan.owners[expert] : plan.replicas[expert][i - 1];
+      load[rank] += plan.quotas[expert][i];
+      room[topology.node_of(rank)] += plan.quotas[expert][i];
+    }
+    for (int rank = 0; rank < topology.num_ranks(); ++rank) {
+      tokens[topology.node_of(rank)] += counts.of(rank, expert);
+    }
+    for (int node = 0; node < topology.num_nodes(); ++node) {
+      score.inter_node += std::max<int64_t>(0, tokens[node] - room[node]);
+      score.tokens += tokens[node];
+    }
+  }
+  const int64_t largest = *std::max_element(load.begin(), load.end());
+  if (score.tokens > 0) {
+    score.imbalance =
+        static_cast<double>(largest) * topology.num_ranks() / static_cast<double>(score.tokens);
+  }
+  return score;
+}
+
+int64_t count_transfers(const LayerPlan& plan) {
+  int64_t count = 0;
+  for (size_t expert = 0; expert < plan.replicas.size(); ++expert) {
+    const std::vector<int32_t>& before = plan.predicted[expert];
+    const std::vector<int32_t>& now = plan.replicas[expert];
+    count += std::ssize(before) + std::count_if(now.begin(), now.end(), [&](int32_t rank) {
+               return !std::binary_search(before.begin(), before.end(), rank);
+             });
+  }
+  return count;
+}
+
+}  // namespace enodia

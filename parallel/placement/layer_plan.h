@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "parallel/placement/topology.h"
+
+namespace enodia {
+
+/// Token copies that each rank has for each expert of one layer in one micro-batch, [ranks,
+/// experts]. Borrowed.
+struct LayerCounts {
+  int num_experts = 0;
+  std::span<const int32_t> tokens;
+
+  int num_ranks() const { return static_cast<int>(tokens.size()) / num_experts; }
+  int64_t of(int rank, int expert) const { return tokens[rank * num_experts + expert]; }
+  /// [experts] over all ranks.
+  std::vector<int64_t> totals() const;
+};
+
+/// The ranks that hold a replica of each expert besides its owner, ascending: [experts].
+using Replicas = std::vector<std::vector<int32_t>>;
+
+/// What is decided of one layer in one micro-batch.
+struct LayerPlan {
+  std::vector<int32_t> owners;  ///< [experts]
+  Replicas predicted;           ///< gathered before the gate
+  Replicas replicas;            ///< in use, after the gate
+  std::vector<std::vector<int64_t>>
+      quotas;             ///< [experts]: of the owner, then of each of `replicas`
+  int64_t transfers = 0;  ///< experts that are sent to a rank for it
+};
+
+/// What a plan comes to.
+struct PlanScore {
+  double imbalance = 1.0;  ///< largest over mean tokens of a rank; 1 without tokens
+  int64_t tokens = 0;      ///< of all ranks
+  /// Of them, that cross nodes when quotas are filled by a rank's own tokens first, then by those
+  /// of its node, then by others.
+  int64_t inter_node = 0;
+};
+PlanScore score_plan(const LayerPlan& plan, const LayerCounts& counts, const Topology& topology);
+
+/// |predicted united with replicas|: what is sent to ranks for a plan of materialized replicas.
+int64_t count_transfers(const LayerPlan& plan);
+
+}  // namespace enodia

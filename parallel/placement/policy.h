@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "parallel/placement/layer_plan.h"
+
+namespace enodia {
+
+/// What a policy plans for.
+struct PolicySetup {
+  Topology topology;
+  int num_layers = 0;
+  int num_experts = 0;
+  int extra_slots = 0;  ///< of a rank for one layer at a time, beside the experts that it owns
+  std::vector<std::vector<int32_t>> owners;  ///< [layers][experts]
+};
+
+/// The owners e * W / E: contiguous blocks, the same in each layer.
+std::vector<std::vector<int32_t>> block_owners(int num_layers, int num_experts, int num_ranks);
+
+/// Decides, layer by layer and micro-batch by micro-batch, where experts are computed.
+/// Deterministic and causal: what it is asked depends on the counts that it has been given before,
+/// in order. All ranks ask alike, so all get the same plans. Local.
+class PlacementPolicy {
+ public:
+  virtual ~PlacementPolicy() = default;
+  /// Stage A, before the gate: the replicas to gather.
+  virtual Replicas predict(int layer) = 0;
+  /// Stage B, after the gate: what is done with the exact counts. `predicted` is what predict gave.
+  virtual LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) = 0;
+  /// The micro-batch is over.
+  virtual void observe(int layer, const LayerCounts& counts) = 0;
+};
+
+/// A policy by name.
+struct PolicyEntry {
+  std::string_view name;
+  std::string_view source;      ///< who published it
+  std::string_view leaves_out;  ///< of what was published
+  std::unique_ptr<PlacementPolicy> (*make)(const PolicySetup& setup);
+};
+/// All, in the order of docs/placement.md.
+std::span<const PolicyEntry> placement_policies();
+
+}  // namespace enodia

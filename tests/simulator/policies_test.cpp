@@ -1,0 +1,132 @@
+// Worked examples of the published policies.
+#include <map>
+#include <numeric>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "parallel/placement/policies/eplb.h"
+#include "parallel/placement/policies/rules.h"
+
+namespace enodia {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+/// The experts of each rank, ascending.
+std::vector<std::vector<int32_t>> experts_by_rank(const Holders& holders, int ranks) {
+  std::vector<std::vector<int32_t>> experts(ranks);
+  for (size_t expert = 0; expert < holders.size(); ++expert) {
+    for (const int32_t rank : holders[expert]) {
+      experts[rank].push_back(static_cast<int32_t>(expert));
+    }
+  }
+  return experts;
+}
+
+// The example of EPLB's README: 12 experts in four groups, 16 copies on two nodes of four.
+TEST(Eplb, PlacesTheExampleOfItsSource) {
+  const Topology topology = Topology::uniform(2, 4);
+  const auto place = [&](const std::vector<int64_t>& load) {
+    return experts_by_rank(place_eplb(load, topology, 2, 3), 8);
+  };
+  EXPECT_THAT(place({90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86}),
+              ElementsAre(ElementsAre(5, 6),
+                          ElementsAre(5, 7),
+                          ElementsAre(4, 8),
+                          ElementsAre(3, 4),
+                          ElementsAre(9, 10),
+                          ElementsAre(2, 10),
+                          ElementsAre(0, 1),
+                          ElementsAre(1, 11)));
+  EXPECT_THAT(place({20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27}),
+              ElementsAre(ElementsAre(7, 10),
+                          ElementsAre(6, 8),
+                          ElementsAre(6, 11),
+                          ElementsAre(8, 9),
+                          ElementsAre(2, 4),
+                          ElementsAre(1, 5),
+                          ElementsAre(0, 5),
+                          ElementsAre(1, 3)));
+}
+
+/// Four ranks on two nodes, four experts, one owned by each; each rank has a quarter of the tokens.
+class Rules : public ::testing::Test {
+ protected:
+  LayerPlan plan(Rule rule, int slots, const std::vector<int32_t>& row_of_rank) {
+    tokens_.clear();
+    for (int rank = 0; rank < 4; ++rank) {
+      tokens_.insert(tokens_.end(), row_of_rank.begin(), row_of_rank.end());
+    }
+    const LayerCounts counts{4, tokens_};
+    return rule({topology_, owners_, slots}, counts, counts);
+  }
+  int64_t load(const LayerPlan& plan, int32_t rank) const {
+    int64_t sum = 0;
+    for (size_t expert = 0; expert < 4; ++expert) {
+      for (size_t i = 0; i < plan.quotas[expert].size(); ++i) {
+        const int32_t host = i == 0 ? plan.owners[expert] : plan.replicas[expert][i - 1];
+        sum += host == rank ? plan.quotas[expert][i] : 0;
+      }
+    }
+    return sum;
+  }
+
+  Topology topology_ = Topology::uniform(2, 2);
+  std::vector<int32_t> owners_{0, 1, 2, 3};
+  std::vector<int32_t> tokens_;
+};
+
+// 4000, 2400, 400 and 400 tokens: a shadow of the first brings 2400 + 1500 < 4000; one of the
+// second, too, would bring 400 + 3000 < 3900; a third 400 + 4500.
+TEST_F(Rules, FasterMoeShadowsWhileItPays) {
+  const LayerPlan plan = this->plan(plan_fastermoe, 1, {1000, 600, 100, 100});
+  EXPECT_THAT(plan.replicas,
+              ElementsAre(ElementsAre(1, 2, 3), ElementsAre(0, 2, 3), IsEmpty(), IsEmpty()));
+  EXPECT_THAT(plan.quotas[0], ElementsAre(1000, 1000, 1000, 1000));
+  EXPECT_EQ(plan.transfers, 6);
+  EXPECT_THAT(this->plan(plan_fastermoe, 1, {500, 400, 300, 300}).replicas, Each(IsEmpty()));
+}
+
+// The two most loaded experts share four slots, 3 to 1; the first goes to the other node first.
+TEST_F(Rules, HecateGivesSlotsByShareOverNodes) {
+  const LayerPlan plan = this->plan(plan_hecate, 1, {900, 300, 100, 100});
+  EXPECT_THAT(plan.replicas[0], ElementsAre(1, 2, 3));
+  EXPECT_THAT(plan.replicas[1], ElementsAre(0));
+  EXPECT_THAT(plan.quotas[0], ElementsAre(900, 900, 900, 900)) << "its own tokens stay on a rank";
+  EXPECT_THAT(plan.quotas[1], ElementsAre(600, 600)) << "ranks 2 and 3 have none near: evenly";
+}
+
+// Inside a node only: ranks 0 and 1 come to (4000 + 400) / 2 each, 2 and 3 stay.
+TEST_F(Rules, UltraEpLevelsInsideItsDomain) {
+  const LayerPlan inside = this->plan(plan_ultraep, 1, {1000, 100, 100, 200});
+  EXPECT_THAT(inside.replicas, ElementsAre(ElementsAre(1), IsEmpty(), IsEmpty(), ElementsAre(2)));
+  EXPECT_EQ(load(inside, 0), 2200);
+  EXPECT_EQ(load(inside, 1), 2200);
+  EXPECT_EQ(load(inside, 2), 600);
+  const LayerPlan everywhere = this->plan(plan_ultraep_global, 1, {1000, 100, 100, 200});
+  for (int32_t rank = 0; rank < 4; ++rank) {
+    EXPECT_EQ(load(everywhere, rank), 1400);
+  }
+}
+
+// Two slots a rank for four experts on two nodes: each expert has a copy in each node, and no token
+// leaves its own.
+TEST_F(Rules, LaerHasACopyInEachNodeWhereTheyFit) {
+  const LayerPlan plan = this->plan(plan_laer, 1, {700, 300, 200, 100});
+  for (int expert = 0; expert < 4; ++expert) {
+    std::vector<int> in_node(2, 0);
+    for (size_t i = 0; i < plan.quotas[expert].size(); ++i) {
+      const int32_t host = i == 0 ? plan.owners[expert] : plan.replicas[expert][i - 1];
+      in_node[topology_.node_of(host)] += plan.quotas[expert][i] > 0 ? 1 : 0;
+    }
+    EXPECT_THAT(in_node, ElementsAre(1, 1)) << expert;
+  }
+  EXPECT_EQ(score_plan(plan, {4, tokens_}, topology_).inter_node, 0);
+  EXPECT_EQ(plan.transfers, 8) << "every slot is filled anew";
+}
+
+}  // namespace
+}  // namespace enodia

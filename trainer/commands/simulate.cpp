@@ -1,0 +1,98 @@
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "common/error.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "trainer/commands/commands.h"
+
+#include "simulator/replay.h"
+
+namespace enodia {
+namespace {
+
+std::vector<const PolicyEntry*> chosen_policies(const std::string& wanted) {
+  std::vector<const PolicyEntry*> chosen;
+  std::string known;
+  for (const PolicyEntry& entry : placement_policies()) {
+    known.append(known.empty() ? "" : ", ").append(entry.name);
+    if (wanted == "all" || wanted == entry.name) {
+      chosen.push_back(&entry);
+    }
+  }
+  if (chosen.empty()) {
+    throw ConfigError("there is no policy '" + wanted + "'; take all or one of " + known);
+  }
+  return chosen;
+}
+
+Topology topology_of(const SimulateArguments& arguments, const RoutingTrace& trace) {
+  const int64_t ranks = arguments.nodes * arguments.ranks_per_node;
+  if (ranks != trace.num_ranks()) {
+    throw ConfigError("--nodes (" + std::to_string(arguments.nodes) + ") times --ranks-per-node (" +
+                      std::to_string(arguments.ranks_per_node) + ") must be the ranks of " +
+                      arguments.trace + " (" + std::to_string(trace.num_ranks()) + ")");
+  }
+  return Topology::uniform(static_cast<int>(arguments.nodes),
+                           static_cast<int>(arguments.ranks_per_node));
+}
+
+Json to_json(const PolicyEntry& policy, const ReplaySummary& summary) {
+  return {{"policy", policy.name},
+          {"mean_imbalance", summary.mean_imbalance},
+          {"p95_imbalance", summary.p95_imbalance},
+          {"inter_node", summary.inter_node},
+          {"replicas", summary.transfers},
+          {"plans", summary.plans}};
+}
+
+void print(const PolicyEntry& policy, const ReplaySummary& summary) {
+  std::printf("%-18s %10.3f %8.3f %12.1f %% %10.1f\n",
+              std::string(policy.name).c_str(),
+              summary.mean_imbalance,
+              summary.p95_imbalance,
+              100.0 * summary.inter_node,
+              summary.transfers);
+}
+
+}  // namespace
+
+void simulate(const SimulateArguments& arguments) {
+  const std::vector<const PolicyEntry*> policies = chosen_policies(arguments.policy);
+  if (!arguments.emit_plans.empty() && policies.size() > 1) {
+    throw ConfigError("--emit-plans writes the plans of one policy; name it with --policy");
+  }
+  const RoutingTrace trace = RoutingTrace::read(arguments.trace);
+  const Topology topology = topology_of(arguments, trace);
+  std::string plans;
+  const OnPlan keep = [&](int sample, int layer, const LayerPlan& plan) {
+    plans += to_json_line(sample, layer, plan) + "\n";
+  };
+  Json all = Json::array();
+  if (!arguments.json) {
+    std::printf(
+        "%-18s %10s %8s %14s %10s\n", "policy", "max/mean", "p95", "inter-node", "replicas");
+  }
+  for (const PolicyEntry* policy : policies) {
+    const ReplaySummary summary = replay(trace,
+                                         *policy,
+                                         topology,
+                                         static_cast<int>(arguments.slots),
+                                         arguments.emit_plans.empty() ? OnPlan() : keep);
+    if (arguments.json) {
+      all.push_back(to_json(*policy, summary));
+    } else {
+      print(*policy, summary);
+    }
+  }
+  if (!arguments.emit_plans.empty()) {
+    write_file_atomically(arguments.emit_plans, plans);
+  }
+  if (arguments.json) {
+    std::puts(all.dump(1).c_str());
+  }
+}
+
+}  // namespace enodia
