@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "parallel/placement/policies/enodia.h"
 #include "parallel/placement/policies/rules.h"
 
 namespace enodia {
@@ -95,6 +96,7 @@ constexpr std::array kPolicies{
                 "UltraEP's rule over all ranks",
                 "a smallest number of tokens a replica",
                 make<plan_ultraep_global, PlansFrom::kExactCounts>},
+    PolicyEntry{"enodia", "this program", "", make_enodia_policy},
 };
 
 }  // namespace

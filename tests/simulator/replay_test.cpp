@@ -16,6 +16,12 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
+const PolicyEntry& policy_called(std::string_view name) {
+  const auto policies = placement_policies();
+  return *std::find_if(
+      policies.begin(), policies.end(), [&](const PolicyEntry& e) { return e.name == name; });
+}
+
 struct Shape {
   GeneratedTrace trace;
   int nodes;
@@ -87,6 +93,66 @@ INSTANTIATE_TEST_SUITE_P(All,
                          ::testing::ValuesIn(placement_policies().begin(),
                                              placement_policies().end()),
                          [](const auto& test) { return std::string(test.param.name); });
+
+int64_t patches_of(const LayerPlan& plan) {
+  int64_t predicted = 0;
+  for (const std::vector<int32_t>& ranks : plan.predicted) {
+    predicted += std::ssize(ranks);
+  }
+  return count_transfers(plan) - predicted;
+}
+
+TEST(EnodiaPolicy, KeepsToItsSlotsAndSeldomPlansAnew) {
+  for (const Shape& shape : shapes()) {
+    const RoutingTrace trace = generate_trace(shape.trace);
+    int64_t plans = 0;
+    int64_t exact = 0;
+    const auto look = [&](int, int, const LayerPlan& plan) {
+      ++plans;
+      exact += patches_of(plan) > 4 ? 1 : 0;
+      for (const Replicas* replicas : {&plan.predicted, &plan.replicas}) {
+        std::vector<int> used(trace.num_ranks(), 0);
+        for (const std::vector<int32_t>& ranks : *replicas) {
+          for (const int32_t rank : ranks) {
+            EXPECT_LE(++used[rank], shape.slots);
+          }
+        }
+      }
+    };
+    replay(trace,
+           policy_called("enodia"),
+           Topology::uniform(shape.nodes, trace.num_ranks() / shape.nodes),
+           shape.slots,
+           look);
+    EXPECT_LE(exact * 10, plans * 3);
+  }
+}
+
+// What placement is for: the slowest rank is no slower than the mean, and tokens stay in their
+// node.
+TEST(EnodiaPolicy, BalancesWhatEmulatedRoutersDo) {
+  const GeneratedTrace steady{.samples = 12, .layers = 3, .ranks = 16, .experts = 32};
+  const RoutingTrace trace = generate_trace(steady);
+  const Topology topology = Topology::uniform(2, 8);
+  const auto summary = [&](std::string_view name) {
+    return replay(trace, policy_called(name), topology, 2);
+  };
+  const ReplaySummary enodia = summary("enodia");
+  const ReplaySummary owners = summary("owners");
+  EXPECT_GT(owners.mean_imbalance, 3.0);
+  EXPECT_NEAR(owners.inter_node, 0.5, 0.05);
+  EXPECT_LT(enodia.mean_imbalance, 1.05);
+  EXPECT_LT(enodia.p95_imbalance, 1.15);
+  EXPECT_LT(enodia.inter_node, 0.12);
+  EXPECT_LT(enodia.transfers, 26);
+  for (const PolicyEntry& rival : placement_policies()) {
+    const ReplaySummary theirs = summary(rival.name);
+    const bool as_good = theirs.mean_imbalance <= enodia.mean_imbalance &&
+                         theirs.inter_node <= enodia.inter_node &&
+                         theirs.transfers <= enodia.transfers;
+    EXPECT_EQ(as_good, rival.name == "enodia") << rival.name;
+  }
+}
 
 TEST(CheckPlan, NamesWhatIsWrong) {
   const std::vector<int32_t> tokens{3, 4, 5, 6};  // two ranks, two experts

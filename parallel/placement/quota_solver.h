@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "parallel/placement/layer_plan.h"
+
+namespace enodia {
+
+/// Token copies of each expert on each node, [nodes, experts].
+class NodeCounts {
+ public:
+  NodeCounts(const LayerCounts& counts, const Topology& topology);
+  int num_nodes() const { return static_cast<int>(tokens_.size()) / num_experts_; }
+  int num_experts() const { return num_experts_; }
+  int64_t of(int node, int expert) const { return tokens_[node * num_experts_ + expert]; }
+  int64_t total() const { return total_; }
+
+ private:
+  int num_experts_;
+  std::vector<int64_t> tokens_;
+  int64_t total_ = 0;
+};
+
+/// Divides the tokens of each expert over the ranks that hold it: those of a node inside it where
+/// it can, so that no rank has more than a goal where that can be. Levels one expert after the
+/// other (water-filling, coordinate descent on the sum of squares) until nothing moves. Integers;
+/// ties go to the smaller id. Local.
+class QuotaSolver {
+ public:
+  /// Borrows all; without replicas. solve() before anything is asked.
+  QuotaSolver(const Topology& topology, std::span<const int32_t> owners, const NodeCounts& counts);
+
+  void set_replicas(const Replicas& replicas);
+  void add_replica(int expert, int32_t rank);
+  /// Tokens stay in their node unless a rank would have more than `goal`.
+  void solve(int64_t goal);
+
+  /// Ranks that hold an expert: the owner, then its replicas in the order in which they came.
+  std::span<const int32_t> hosts_of(int expert) const { return hosts_[expert]; }
+  /// Tokens of each of them.
+  std::span<const int64_t> quotas_of(int expert) const { return quotas_[expert]; }
+  bool is_in_node(int expert, int node) const;
+  bool is_on(int expert, int32_t rank) const;
+  /// Replicas on a rank.
+  int used_slots(int rank) const { return used_[rank]; }
+  int num_replicas() const { return num_replicas_; }
+  int num_ranks() const { return static_cast<int>(used_.size()); }
+  int64_t load(int rank) const { return load_[rank]; }
+  int64_t largest_load() const { return largest_; }
+  /// Tokens that cross nodes.
+  int64_t inter_node() const { return inter_node_; }
+  Replicas replicas() const;
+
+ private:
+  /// The hosts of an expert in one node, and the tokens that they share.
+  struct Cell {
+    int expert;
+    int node;
+    std::vector<int> hosts;  // indices into hosts_[expert]
+    int64_t tokens;
+  };
+
+  void make_cells();
+  /// Levels the tokens of some hosts of an expert; returns how many moved.
+  int64_t level(int expert, std::span<const int> hosts, int64_t tokens);
+  void level_cells(int rounds);
+  /// Tokens of nodes that do not hold their expert, the most first.
+  void send_uncovered();
+  /// Moves tokens from ranks above the goal to other nodes; whether any moved.
+  bool relieve(int64_t goal);
+  void relieve_rank(int32_t rank, int64_t goal, bool& any);
+  /// Levels experts on ranks above the goal over all their hosts, whatever the node.
+  void level_across_nodes(int64_t goal);
+  void measure();
+
+  const Topology& topology_;
+  const NodeCounts& counts_;
+  std::vector<std::vector<int32_t>> hosts_;
+  std::vector<std::vector<int64_t>> quotas_;
+  std::vector<Cell> cells_;
+  std::vector<std::vector<int>> cell_of_;  // [experts][nodes], -1 = not held there
+  std::vector<int64_t> load_;
+  std::vector<int> used_;
+  std::vector<std::pair<int64_t, int>> filling_;  // scratch
+  int num_replicas_ = 0;
+  int64_t largest_ = 0, inter_node_ = 0;
+};
+
+}  // namespace enodia

@@ -1,0 +1,87 @@
+"""Runs `enodia simulate` on routing that is made up here."""
+
+import json
+import random
+import struct
+import unittest
+
+from program_testing import ProgramTest
+
+
+def write_trace(path, samples, layers, ranks, experts, seed=1):
+    """A safetensors file; returns the counts as nested lists."""
+    source = random.Random(seed)
+    weights = [2.0 ** -(expert % 7) for expert in range(experts)]
+    counts = []
+    for _ in range(samples * layers * ranks):
+        row = [0] * experts
+        for expert in source.choices(range(experts), weights, k=300):
+            row[expert] += 1
+        counts.append(row)
+    flat = [count for row in counts for count in row]
+    header = json.dumps({"counts": {"dtype": "I32", "shape": [samples, layers, ranks, experts],
+                                    "data_offsets": [0, 4 * len(flat)]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack(f"<{len(flat)}i", *flat))
+    return [[counts[(s * layers + l) * ranks:(s * layers + l + 1) * ranks] for l in range(layers)]
+            for s in range(samples)]
+
+
+class Simulate(ProgramTest):
+    """What the command prints and writes."""
+
+    def test_plans_are_valid_and_what_the_table_says(self):
+        counts = write_trace(self.folder / "trace.safetensors", 5, 2, 8, 16)
+        command = ["simulate", "--trace", "trace.safetensors", "--nodes", "2", "--ranks-per-node", "4"]
+        result = self.succeed(*command, "--slots", "2", "--policy", "enodia", "--json",
+                              "--emit-plans", "plans.jsonl")
+        said = json.loads(result.out)[0]
+        lines = (self.folder / "plans.jsonl").read_text(encoding="utf-8").splitlines()
+        plans = [json.loads(line) for line in lines]
+        self.assertEqual([(plan["sample"], plan["layer"]) for plan in plans],
+                         [(s, l) for s in range(5) for l in range(2)])
+        imbalances = []
+        for plan in plans:
+            rows = counts[plan["sample"]][plan["layer"]]
+            load, used = [0] * 8, [0] * 8
+            for expert, quotas in enumerate(plan["quotas"]):
+                self.assertEqual(sum(quotas), sum(row[expert] for row in rows))
+                hosts = [plan["owners"][expert], *plan["replicas"][expert]]
+                self.assertEqual(plan["owners"][expert], expert // 2)
+                for rank, quota in zip(hosts, quotas, strict=True):
+                    self.assertGreaterEqual(quota, 0)
+                    load[rank] += quota
+                for rank in plan["replicas"][expert]:
+                    used[rank] += 1
+            self.assertLessEqual(max(used), 2)
+            if plan["sample"] > 0:
+                imbalances.append(max(load) * 8 / sum(load))
+        self.assertAlmostEqual(said["mean_imbalance"], sum(imbalances) / len(imbalances))
+        self.assertEqual(said["plans"], 8)
+
+    def test_all_policies_are_compared(self):
+        write_trace(self.folder / "trace.safetensors", 3, 1, 4, 8)
+        command = ["simulate", "--trace", "trace.safetensors", "--nodes", "2", "--ranks-per-node", "2"]
+        said = json.loads(self.succeed(*command, "--json").out)
+        self.assertIn("owners", [row["policy"] for row in said])
+        table = self.succeed(*command).out.splitlines()
+        self.assertEqual(len(table), len(said) + 1)
+        self.assertEqual(said, json.loads(self.succeed(*command, "--json").out))
+
+    def test_mistakes_are_told(self):
+        write_trace(self.folder / "trace.safetensors", 2, 1, 4, 8)
+        command = ["simulate", "--trace", "trace.safetensors", "--nodes", "2"]
+        self.refuse(2, ["--nodes (2) times --ranks-per-node (3) must be the ranks", "(4)"],
+                    *command, "--ranks-per-node", "3")
+        self.refuse(2, ["there is no policy 'best'", "owners", "enodia"],
+                    *command, "--ranks-per-node", "2", "--policy", "best")
+        self.refuse(2, ["one policy"], *command, "--ranks-per-node", "2", "--emit-plans", "x.jsonl")
+        self.refuse(2, ["--ranks-per-node"], *command)
+        (self.folder / "cut.safetensors").write_bytes(
+            (self.folder / "trace.safetensors").read_bytes()[:-4])
+        for trace in ("nowhere.safetensors", "docs.jsonl", "cut.safetensors"):
+            self.refuse(4, [trace], "simulate", "--trace", trace, "--nodes", "2",
+                        "--ranks-per-node", "2")
+
+
+if __name__ == "__main__":
+    unittest.main()
