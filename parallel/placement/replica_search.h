@@ -11,10 +11,10 @@ namespace enodia {
 struct PlanPrices {
   int64_t straggling =
       3000;  ///< of a token that the slowest rank has beyond the goal, for each rank
-  int64_t inter_node = 600;  ///< of a token that crosses nodes
+  int64_t inter_node = 500;  ///< of a token that crosses nodes
   int64_t replica = 2;       ///< of a replica, for each token of the layer
   /// Tokens of a rank that are as good as the mean, in thousandths of it.
-  int64_t goal = 1005;
+  int64_t goal = 1006;
 };
 
 /// The tokens of a rank that a plan should stay below.
