@@ -10,7 +10,7 @@ namespace enodia {
 /// What a plan of one layer costs, in thousandths of a token's compute.
 struct PlanPrices {
   int64_t straggling =
-      3000;  ///< of a token that the slowest rank has beyond the goal, for each rank
+      1500;  ///< of a token that the slowest rank has beyond the goal, for each rank
   int64_t inter_node = 500;  ///< of a token that crosses nodes
   int64_t replica = 2;       ///< of a replica, for each token of the layer
   /// Tokens of a rank that are as good as the mean, in thousandths of it.
