@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <numeric>
 #include <tuple>
 
@@ -23,77 +24,103 @@ QuotaSolver::QuotaSolver(const Topology& topology,
                          std::span<const int32_t> owners,
                          const NodeCounts& counts)
     : topology_(topology),
-      counts_(counts),
-      used_(topology.num_ranks(), 0) {
-  for (const int32_t owner : owners) {
-    hosts_.push_back({owner});
-  }
+      owners_(owners),
+      counts_(counts) {
+  set_replicas(Replicas(owners.size()));
 }
 
 void QuotaSolver::set_replicas(const Replicas& replicas) {
-  std::fill(used_.begin(), used_.end(), 0);
-  num_replicas_ = 0;
-  for (size_t expert = 0; expert < hosts_.size(); ++expert) {
-    hosts_[expert].resize(1);
-    for (const int32_t rank : replicas[expert]) {
-      add_replica(static_cast<int>(expert), rank);
+  used_.assign(topology_.num_ranks(), 0);
+  first_.assign(1, 0);
+  ranks_.clear();
+  for (size_t expert = 0; expert < owners_.size(); ++expert) {
+    const std::vector<int32_t>& more = replicas[expert];
+    const auto after = std::lower_bound(more.begin(), more.end(), owners_[expert]);
+    ranks_.insert(ranks_.end(), more.begin(), after);
+    ranks_.push_back(owners_[expert]);
+    ranks_.insert(ranks_.end(), after, more.end());
+    first_.push_back(static_cast<int32_t>(ranks_.size()));
+    for (const int32_t rank : more) {
+      ++used_[rank];
     }
   }
 }
 
 void QuotaSolver::add_replica(int expert, int32_t rank) {
-  hosts_[expert].push_back(rank);
+  const auto begin = ranks_.begin();
+  ranks_.insert(std::lower_bound(begin + first_[expert], begin + first_[expert + 1], rank), rank);
+  for (size_t later = expert + 1; later < first_.size(); ++later) {
+    ++first_[later];
+  }
   ++used_[rank];
-  ++num_replicas_;
 }
 
 bool QuotaSolver::is_in_node(int expert, int node) const {
-  return std::any_of(hosts_[expert].begin(), hosts_[expert].end(), [&](int32_t rank) {
-    return topology_.node_of(rank) == node;
-  });
+  const auto hosts = hosts_of(expert);
+  const auto at = std::lower_bound(hosts.begin(), hosts.end(), topology_.first_rank(node));
+  return at != hosts.end() && *at < topology_.first_rank(node + 1);
 }
 
 bool QuotaSolver::is_on(int expert, int32_t rank) const {
-  return std::find(hosts_[expert].begin(), hosts_[expert].end(), rank) != hosts_[expert].end();
+  const auto hosts = hosts_of(expert);
+  return std::binary_search(hosts.begin(), hosts.end(), rank);
 }
 
 Replicas QuotaSolver::replicas() const {
   Replicas replicas;
-  for (const std::vector<int32_t>& hosts : hosts_) {
-    replicas.emplace_back(hosts.begin() + 1, hosts.end());
-    std::sort(replicas.back().begin(), replicas.back().end());
+  for (size_t expert = 0; expert < owners_.size(); ++expert) {
+    const auto hosts = hosts_of(static_cast<int>(expert));
+    std::vector<int32_t>& ranks = replicas.emplace_back();
+    std::copy_if(hosts.begin(), hosts.end(), std::back_inserter(ranks), [&](int32_t rank) {
+      return rank != owners_[expert];
+    });
   }
   return replicas;
 }
 
+/// Each cell's tokens on its first host.
 void QuotaSolver::make_cells() {
-  const auto experts = static_cast<int>(hosts_.size());
   cells_.clear();
-  cell_of_.assign(experts, std::vector<int>(topology_.num_nodes(), -1));
-  quotas_.resize(experts);
+  shared_cells_.clear();
+  cells_of_.assign(owners_.size() * topology_.num_nodes(), -1);
+  quotas_.assign(ranks_.size(), 0);
+  expert_of_.resize(ranks_.size());
   load_.assign(topology_.num_ranks(), 0);
-  for (int expert = 0; expert < experts; ++expert) {
-    quotas_[expert].assign(hosts_[expert].size(), 0);
-    for (size_t i = 0; i < hosts_[expert].size(); ++i) {
-      const int32_t rank = hosts_[expert][i];
-      const int node = topology_.node_of(rank);
-      int& cell = cell_of_[expert][node];
+  for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
+    for (int32_t host = first_[expert]; host < first_[expert + 1]; ++host) {
+      expert_of_[host] = expert;
+      const int node = topology_.node_of(ranks_[host]);
+      int32_t& cell = cell_of(expert, node);
       if (cell < 0) {
-        cell = static_cast<int>(cells_.size());
-        cells_.push_back({expert, node, {}, counts_.of(node, expert)});
-        quotas_[expert][i] = cells_.back().tokens;
-        load_[rank] += cells_.back().tokens;
+        cell = static_cast<int32_t>(cells_.size());
+        const int64_t tokens = counts_.of(node, expert);
+        cells_.push_back({expert, host, host + 1, tokens});
+        quotas_[host] = tokens;
+        load_[ranks_[host]] += tokens;
+      } else if (cells_[cell].last++ == cells_[cell].first + 1) {
+        shared_cells_.push_back(cell);
       }
-      cells_[cell].hosts.push_back(static_cast<int>(i));
     }
   }
 }
 
-int64_t QuotaSolver::level(int expert, std::span<const int> hosts, int64_t tokens) {
-  std::vector<int64_t>& quotas = quotas_[expert];
+void QuotaSolver::list_hosts_of_ranks() {
+  first_on_rank_.assign(topology_.num_ranks() + 1, 0);
+  for (const int32_t rank : ranks_) {
+    ++first_on_rank_[rank + 1];
+  }
+  std::partial_sum(first_on_rank_.begin(), first_on_rank_.end(), first_on_rank_.begin());
+  hosts_on_rank_.resize(ranks_.size());
+  order_.assign(first_on_rank_.begin(), first_on_rank_.end() - 1);
+  for (int32_t host = 0; host < std::ssize(ranks_); ++host) {
+    hosts_on_rank_[order_[ranks_[host]]++] = host;
+  }
+}
+
+int64_t QuotaSolver::level(int32_t first, int32_t last, int64_t tokens) {
   filling_.clear();
-  for (const int i : hosts) {
-    filling_.emplace_back(load_[hosts_[expert][i]] - quotas[i], i);
+  for (int32_t host = first; host < last; ++host) {
+    filling_.emplace_back(load_[ranks_[host]] - quotas_[host], host);
   }
   std::sort(filling_.begin(), filling_.end());
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
@@ -107,9 +134,9 @@ int64_t QuotaSolver::level(int expert, std::span<const int> hosts, int64_t token
   for (int64_t i = 0; i < std::ssize(filling_); ++i) {
     const auto [below, host] = filling_[i];
     const int64_t quota = i < filled ? surface - below + (i < rest ? 1 : 0) : 0;
-    moved += std::abs(quota - quotas[host]);
-    load_[hosts_[expert][host]] += quota - quotas[host];
-    quotas[host] = quota;
+    moved += std::abs(quota - quotas_[host]);
+    load_[ranks_[host]] += quota - quotas_[host];
+    quotas_[host] = quota;
   }
   return moved;
 }
@@ -117,10 +144,8 @@ int64_t QuotaSolver::level(int expert, std::span<const int> hosts, int64_t token
 void QuotaSolver::level_cells(int rounds) {
   for (int round = 0; round < rounds; ++round) {
     int64_t moved = 0;
-    for (const Cell& cell : cells_) {
-      if (cell.hosts.size() > 1) {
-        moved += level(cell.expert, cell.hosts, cell.tokens);
-      }
+    for (const int32_t cell : shared_cells_) {
+      moved += level(cells_[cell].first, cells_[cell].last, cells_[cell].tokens);
     }
     if (moved <= std::ssize(cells_) / 8) {
       return;
@@ -129,63 +154,63 @@ void QuotaSolver::level_cells(int rounds) {
 }
 
 void QuotaSolver::send_uncovered() {
-  std::vector<std::tuple<int64_t, int, int>> uncovered;
-  for (int expert = 0; expert < counts_.num_experts(); ++expert) {
+  for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
     for (int node = 0; node < topology_.num_nodes(); ++node) {
-      if (cell_of_[expert][node] < 0 && counts_.of(node, expert) > 0) {
-        uncovered.emplace_back(-counts_.of(node, expert), expert, node);
+      const int64_t tokens = counts_.of(node, expert);
+      if (tokens == 0 || cell_of(expert, node) >= 0) {
+        continue;
       }
-    }
-  }
-  std::sort(uncovered.begin(), uncovered.end());
-  for (const auto& [negative, expert, node] : uncovered) {
-    const std::vector<int32_t>& hosts = hosts_[expert];
-    size_t least = 0;
-    for (size_t i = 1; i < hosts.size(); ++i) {
-      if (load_[hosts[i]] < load_[hosts[least]]) {
-        least = i;
+      int32_t emptiest = first_[expert];
+      for (int32_t host = emptiest + 1; host < first_[expert + 1]; ++host) {
+        if (load_[ranks_[host]] < load_[ranks_[emptiest]]) {
+          emptiest = host;
+        }
       }
+      quotas_[emptiest] += tokens;
+      load_[ranks_[emptiest]] += tokens;
+      cells_[cell_of(expert, topology_.node_of(ranks_[emptiest]))].tokens += tokens;
     }
-    quotas_[expert][least] -= negative;
-    load_[hosts[least]] -= negative;
-    cells_[cell_of_[expert][topology_.node_of(hosts[least])]].tokens -= negative;
   }
 }
 
-void QuotaSolver::relieve_rank(int32_t rank, int64_t goal, bool& any) {
+bool QuotaSolver::relieve_host(int32_t host, int64_t goal) {
+  const int32_t rank = ranks_[host];
+  const int32_t expert = expert_of_[host];
   const int node = topology_.node_of(rank);
-  for (size_t expert = 0; expert < hosts_.size() && load_[rank] > goal; ++expert) {
-    const std::vector<int32_t>& hosts = hosts_[expert];
-    const auto here = std::find(hosts.begin(), hosts.end(), rank) - hosts.begin();
-    if (here == std::ssize(hosts)) {
-      continue;
-    }
-    for (size_t i = 0; i < hosts.size(); ++i) {
-      const int other = topology_.node_of(hosts[i]);
-      const int64_t tokens =
-          std::min({load_[rank] - goal, goal - load_[hosts[i]], quotas_[expert][here]});
-      if (other != node && tokens > 0) {
-        quotas_[expert][here] -= tokens;
-        quotas_[expert][i] += tokens;
-        load_[rank] -= tokens;
-        load_[hosts[i]] += tokens;
-        cells_[cell_of_[expert][node]].tokens -= tokens;
-        cells_[cell_of_[expert][other]].tokens += tokens;
-        any = true;
-      }
+  bool any = false;
+  for (int32_t other = first_[expert]; other < first_[expert + 1]; ++other) {
+    const int there = topology_.node_of(ranks_[other]);
+    const int64_t tokens =
+        std::min({load_[rank] - goal, goal - load_[ranks_[other]], quotas_[host]});
+    if (there != node && tokens > 0) {
+      quotas_[host] -= tokens;
+      quotas_[other] += tokens;
+      load_[rank] -= tokens;
+      load_[ranks_[other]] += tokens;
+      cells_[cell_of(expert, node)].tokens -= tokens;
+      cells_[cell_of(expert, there)].tokens += tokens;
+      any = true;
     }
   }
+  return any;
 }
 
+/// The fullest ranks first.
 bool QuotaSolver::relieve(int64_t goal) {
-  std::vector<int32_t> order(topology_.num_ranks());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(
-      order.begin(), order.end(), [&](int32_t a, int32_t b) { return load_[a] > load_[b]; });
-  bool any = false;
-  for (const int32_t rank : order) {
+  order_.clear();
+  for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
     if (load_[rank] > goal) {
-      relieve_rank(rank, goal, any);
+      order_.push_back(rank);
+    }
+  }
+  std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+    return std::tie(load_[b], a) < std::tie(load_[a], b);
+  });
+  bool any = false;
+  for (const int32_t rank : order_) {
+    for (int32_t i = first_on_rank_[rank]; i < first_on_rank_[rank + 1] && load_[rank] > goal;
+         ++i) {
+      any = relieve_host(hosts_on_rank_[i], goal) || any;
     }
   }
   return any;
@@ -193,19 +218,22 @@ bool QuotaSolver::relieve(int64_t goal) {
 
 void QuotaSolver::level_across_nodes(int64_t goal) {
   constexpr int kRounds = 20;
-  std::vector<int> all;
   for (int round = 0; round < kRounds; ++round) {
     int64_t moved = 0;
-    for (size_t expert = 0; expert < hosts_.size(); ++expert) {
-      const std::vector<int32_t>& hosts = hosts_[expert];
-      const bool is_hot =
-          std::any_of(hosts.begin(), hosts.end(), [&](int32_t rank) { return load_[rank] > goal; });
-      if (hosts.size() > 1 && is_hot) {
-        all.resize(hosts.size());
-        std::iota(all.begin(), all.end(), 0);
-        const int64_t tokens =
-            std::accumulate(quotas_[expert].begin(), quotas_[expert].end(), int64_t{0});
-        moved += level(static_cast<int>(expert), all, tokens);
+    for (size_t expert = 0; expert < owners_.size(); ++expert) {
+      const int32_t first = first_[expert];
+      const int32_t last = first_[expert + 1];
+      if (last - first == 1) {
+        continue;
+      }
+      const bool is_hot = std::any_of(ranks_.begin() + first,
+                                      ranks_.begin() + last,
+                                      [&](int32_t r) { return load_[r] > goal; });
+      if (is_hot) {
+        moved +=
+            level(first,
+                  last,
+                  std::accumulate(quotas_.begin() + first, quotas_.begin() + last, int64_t{0}));
       }
     }
     if (moved < 8) {
@@ -217,14 +245,13 @@ void QuotaSolver::level_across_nodes(int64_t goal) {
 void QuotaSolver::measure() {
   largest_ = *std::max_element(load_.begin(), load_.end());
   inter_node_ = 0;
-  std::vector<int64_t> room(topology_.num_nodes());
-  for (size_t expert = 0; expert < hosts_.size(); ++expert) {
-    std::fill(room.begin(), room.end(), 0);
-    for (size_t i = 0; i < hosts_[expert].size(); ++i) {
-      room[topology_.node_of(hosts_[expert][i])] += quotas_[expert][i];
+  for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
+    room_.assign(topology_.num_nodes(), 0);
+    for (int32_t host = first_[expert]; host < first_[expert + 1]; ++host) {
+      room_[topology_.node_of(ranks_[host])] += quotas_[host];
     }
     for (int node = 0; node < topology_.num_nodes(); ++node) {
-      inter_node_ += std::max<int64_t>(0, counts_.of(node, static_cast<int>(expert)) - room[node]);
+      inter_node_ += std::max<int64_t>(0, counts_.of(node, expert) - room_[node]);
     }
   }
 }
@@ -236,14 +263,18 @@ void QuotaSolver::solve(int64_t goal) {
   level_cells(kRounds);
   send_uncovered();
   level_cells(kRounds);
-  for (int pass = 0; pass < kPasses && relieve(goal); ++pass) {
-    level_cells(kRounds / 2);
+  largest_ = *std::max_element(load_.begin(), load_.end());
+  if (largest_ > goal) {
+    list_hosts_of_ranks();
+    for (int pass = 0; pass < kPasses && relieve(goal); ++pass) {
+      level_cells(kRounds / 2);
+    }
+    largest_ = *std::max_element(load_.begin(), load_.end());
+    if (largest_ > goal + goal / 100) {
+      level_across_nodes(goal);
+    }
   }
   measure();
-  if (largest_ > goal + goal / 100) {
-    level_across_nodes(goal);
-    measure();
-  }
 }
 
 }  // namespace enodia

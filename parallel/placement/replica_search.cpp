@@ -182,8 +182,8 @@ std::vector<std::tuple<int64_t, int, int32_t>> least_used(const Topology& topolo
   std::vector<std::tuple<int64_t, int, int32_t>> used;
   for (int expert = 0; expert < experts; ++expert) {
     const auto hosts = solved.hosts_of(expert);
-    for (size_t i = 1; i < hosts.size(); ++i) {
-      if (topology.node_of(hosts[i]) == node) {
+    for (size_t i = 0; i < hosts.size(); ++i) {
+      if (topology.node_of(hosts[i]) == node && hosts[i] != solved.owner_of(expert)) {
         used.emplace_back(solved.quotas_of(expert)[i], expert, hosts[i]);
       }
     }
