@@ -237,12 +237,6 @@ std::vector<Replicas> moves_of(const Topology& topology,
   return moves;
 }
 
-/// The best plan so far.
-struct Best {
-  Replicas replicas;
-  int64_t cost = std::numeric_limits<int64_t>::max();
-};
-
 }  // namespace
 
 int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topology& topology) {
@@ -252,51 +246,115 @@ int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topolo
 int64_t cost_of(const PlanPrices& prices, const QuotaSolver& solved, int64_t goal, int64_t tokens) {
   const int64_t ranks = solved.num_ranks();
   return prices.straggling * std::max<int64_t>(0, solved.largest_load() - goal) * ranks +
-         prices.inter_node * solved.inter_node() + prices.replica * solved.num_replicas() * tokens;
+         prices.inter_node * solved.inter_node() + prices.replica * solved.num_replicas() * tokens / 1000;
 }
 
-Replicas search_replicas(const Topology& topology,
-                         std::span<const int32_t> owners,
-                         int slots,
-                         const NodeCounts& counts,
-                         const PlanPrices& prices) {
-  // In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
-  // full.
-  constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 1200, 9000};
-  constexpr std::array kLimits{1003, 1020, 1050, 1100};
-  const int64_t goal = goal_of(prices, counts, topology);
-  const int64_t mean = std::max<int64_t>(counts.total() / topology.num_ranks(), 1);
-  QuotaSolver solver(topology, owners, counts);
-  Best best;
-  const auto try_replicas = [&](const Replicas& replicas) {
-    solver.set_replicas(replicas);
+namespace {
+
+// In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
+// full.
+constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 1200, 9000};
+constexpr std::array kLimits{1003, 1020, 1050, 1100};
+constexpr int kNoLimitOfSteps = std::numeric_limits<int>::max();
+
+}  // namespace
+
+/// The best plan so far, and what trying another takes.
+struct ReplicaSearch::Try {
+  Try(const ReplicaSearch& search, const NodeCounts& of)
+      : counts(of),
+        goal(goal_of(search.prices_, of, search.topology_)),
+        mean(std::max<int64_t>(of.total() / search.topology_.num_ranks(), 1)),
+        prices(search.prices_),
+        solver(search.topology_, search.owners_, of) {}
+
+  bool improves(const Replicas& tried) {
+    solver.set_replicas(tried);
     solver.solve(goal);
-    const int64_t cost = cost_of(prices, solver, goal, counts.total());
-    const bool is_better = cost < best.cost;
-    if (is_better) {
-      best = {replicas, cost};
+    const int64_t tried_cost = cost_of(prices, solver, goal, counts.total());
+    if (tried_cost >= cost) {
+      return false;
     }
-    return is_better;
-  };
-  for (const int threshold : kThresholds) {
-    for (const int limit : kLimits) {
-      try_replicas(
-          Construction(topology, owners, slots, counts)
-              .run(std::max<int64_t>(1, mean * threshold / 1000), mean * limit / 1000 + 1));
-    }
+    replicas = tried;
+    cost = tried_cost;
+    return true;
   }
-  for (bool improved = true; improved;) {
+  double cost_of_token() const {
+    return static_cast<double>(cost) / static_cast<double>(std::max<int64_t>(counts.total(), 1));
+  }
+
+  const NodeCounts& counts;
+  int64_t goal, mean;
+  const PlanPrices& prices;
+  QuotaSolver solver;
+  Replicas replicas;
+  int64_t cost = std::numeric_limits<int64_t>::max();
+  int threshold = 0, limit = 0;  // of the construction that it comes from
+};
+
+void ReplicaSearch::construct(Try& best, int threshold, int limit) const {
+  if (threshold < 0 || threshold >= std::ssize(kThresholds) || limit < 0 ||
+      limit >= std::ssize(kLimits)) {
+    return;
+  }
+  Construction construction(topology_, owners_, slots_, best.counts);
+  if (best.improves(
+          construction.run(std::max<int64_t>(1, best.mean * kThresholds[threshold] / 1000),
+                           best.mean * kLimits[limit] / 1000 + 1))) {
+    best.threshold = threshold;
+    best.limit = limit;
+  }
+}
+
+void ReplicaSearch::climb(Try& best, int steps) const {
+  for (bool improved = true; improved && steps > 0;) {
     improved = false;
-    solver.set_replicas(best.replicas);
-    solver.solve(goal);
-    for (const Replicas& moved : moves_of(topology, solver, slots, counts, best.replicas, mean)) {
-      if (try_replicas(moved)) {
-        improved = true;
-        break;
-      }
+    best.solver.set_replicas(best.replicas);
+    best.solver.solve(best.goal);
+    const std::vector<Replicas> moves =
+        moves_of(topology_, best.solver, slots_, best.counts, best.replicas, best.mean);
+    for (size_t i = 0; i < moves.size() && !improved && steps-- > 0; ++i) {
+      improved = best.improves(moves[i]);
     }
   }
-  return best.replicas;
+}
+
+Replicas ReplicaSearch::keep(Try& best) {
+  last_ = best.replicas;
+  last_threshold_ = best.threshold;
+  last_limit_ = best.limit;
+  last_cost_ = best.cost_of_token();
+  return last_;
+}
+
+Replicas ReplicaSearch::search(const NodeCounts& counts) {
+  Try best(*this, counts);
+  for (int threshold = 0; threshold < std::ssize(kThresholds); ++threshold) {
+    for (int limit = 0; limit < std::ssize(kLimits); ++limit) {
+      construct(best, threshold, limit);
+    }
+  }
+  climb(best, kNoLimitOfSteps);
+  return keep(best);
+}
+
+Replicas ReplicaSearch::search_near(const NodeCounts& counts) {
+  constexpr int kSteps = 24;
+  constexpr double kMuchMore = 1.25;
+  if (last_threshold_ < 0) {
+    return search(counts);
+  }
+  Try best(*this, counts);
+  best.threshold = last_threshold_;
+  best.limit = last_limit_;
+  best.improves(last_);
+  for (const int step : {0, -1, 1}) {
+    construct(best, last_threshold_ + step, last_limit_);
+  }
+  construct(best, last_threshold_, last_limit_ - 1);
+  construct(best, last_threshold_, last_limit_ + 1);
+  climb(best, kSteps);
+  return best.cost_of_token() > kMuchMore * last_cost_ ? search(counts) : keep(best);
 }
 
 }  // namespace enodia

@@ -12,7 +12,7 @@ struct PlanPrices {
   int64_t straggling =
       1500;  ///< of a token that the slowest rank has beyond the goal, for each rank
   int64_t inter_node = 500;  ///< of a token that crosses nodes
-  int64_t replica = 2;       ///< of a replica, for each token of the layer
+  int64_t replica = 2300;    ///< of a replica, for each thousand tokens of the layer
   /// Tokens of a rank that are as good as the mean, in thousandths of it.
   int64_t goal = 1006;
 };
@@ -21,14 +21,42 @@ struct PlanPrices {
 int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topology& topology);
 int64_t cost_of(const PlanPrices& prices, const QuotaSolver& solved, int64_t goal, int64_t tokens);
 
-/// Looks for replicas of one layer that make a plan cheap: a few constructions, each of which
-/// brings experts to nodes that have many tokens for them and what overloaded ranks have too much
-/// to others, largest first; of these the cheapest; then single replicas in the slots that are
-/// left, while they pay. At most `slots` replicas on a rank. Pure and deterministic. Local.
-Replicas search_replicas(const Topology& topology,
-                         std::span<const int32_t> owners,
-                         int slots,
-                         const NodeCounts& counts,
-                         const PlanPrices& prices);
+/// Looks for replicas of one layer that make a plan cheap: constructions, each of which brings
+/// experts to nodes that have many tokens for them and what overloaded ranks have too much to
+/// others, largest first; of these the cheapest; then replicas that come, go or change places, one
+/// by one, while that pays. Deterministic: what it finds depends on the counts that it was given,
+/// in order. Local.
+class ReplicaSearch {
+ public:
+  /// At most `slots` replicas on a rank. Borrows topology and owners.
+  ReplicaSearch(const Topology& topology,
+                std::span<const int32_t> owners,
+                int slots,
+                const PlanPrices& prices)
+      : topology_(topology),
+        owners_(owners),
+        slots_(slots),
+        prices_(prices) {}
+
+  /// From nothing: all constructions, and steps until none pays.
+  Replicas search(const NodeCounts& counts);
+  /// Near what was found last: those replicas, constructions like the best one, and few steps.
+  /// Searches from nothing when that has become much more expensive, and the first time.
+  Replicas search_near(const NodeCounts& counts);
+
+ private:
+  struct Try;
+  void construct(Try& best, int threshold, int limit) const;
+  void climb(Try& best, int steps) const;
+  Replicas keep(Try& best);
+
+  const Topology& topology_;
+  std::span<const int32_t> owners_;
+  int slots_;
+  PlanPrices prices_;
+  Replicas last_;
+  int last_threshold_ = -1, last_limit_ = -1;  // -1: nothing found yet
+  double last_cost_ = 0;                       // for each token
+};
 
 }  // namespace enodia

@@ -14,14 +14,17 @@ constexpr int kPatches = 4;
 
 class EnodiaPolicy : public PlacementPolicy {
  public:
-  explicit EnodiaPolicy(const PolicySetup& setup) : setup_(setup), expected_(setup.num_layers) {}
+  explicit EnodiaPolicy(const PolicySetup& setup) : setup_(setup), expected_(setup.num_layers) {
+    for (const std::vector<int32_t>& owners : setup_.owners) {
+      searches_.emplace_back(setup_.topology, owners, setup_.extra_slots, prices_);
+    }
+  }
 
   Replicas predict(int layer) override {
     if (!expected_[layer]) {
       return Replicas(setup_.num_experts);
     }
-    return search_replicas(
-        setup_.topology, setup_.owners[layer], setup_.extra_slots, *expected_[layer], prices_);
+    return searches_[layer].search_near(*expected_[layer]);
   }
 
   LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
@@ -38,8 +41,7 @@ class EnodiaPolicy : public PlacementPolicy {
         exact_plans_ * 1000 < plans_ * kExactPlans) {
       const int64_t cost = cost_of(prices_, solver, goal, exact.total());
       QuotaSolver anew(setup_.topology, owners, exact);
-      anew.set_replicas(
-          search_replicas(setup_.topology, owners, setup_.extra_slots, exact, prices_));
+      anew.set_replicas(searches_[layer].search(exact));
       anew.solve(goal);
       if (cost_of(prices_, anew, goal, exact.total()) + exact.total() * kWorthIt < cost) {
         ++exact_plans_;
@@ -162,6 +164,7 @@ class EnodiaPolicy : public PlacementPolicy {
   PolicySetup setup_;
   PlanPrices prices_;
   std::vector<std::optional<NodeCounts>> expected_;
+  std::vector<ReplicaSearch> searches_;  // [layers]
   int64_t plans_ = 0, exact_plans_ = 0;
 };
 

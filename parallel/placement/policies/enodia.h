@@ -7,7 +7,7 @@
 namespace enodia {
 
 /// Enodia's own policy. Stage A searches replicas for the loads that are expected of each node
-/// (search_replicas). Stage B divides the exact tokens over them (QuotaSolver), adds up to four
+/// (ReplicaSearch). Stage B divides the exact tokens over them (QuotaSolver), adds up to four
 /// replicas where that pays, and where the expectation has failed plans anew from the exact counts.
 std::unique_ptr<PlacementPolicy> make_enodia_policy(const PolicySetup& setup);
 
