@@ -246,7 +246,8 @@ int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topolo
 int64_t cost_of(const PlanPrices& prices, const QuotaSolver& solved, int64_t goal, int64_t tokens) {
   const int64_t ranks = solved.num_ranks();
   return prices.straggling * std::max<int64_t>(0, solved.largest_load() - goal) * ranks +
-         prices.inter_node * solved.inter_node() + prices.replica * solved.num_replicas() * tokens / 1000;
+         prices.inter_node * solved.inter_node() +
+         prices.replica * solved.num_replicas() * tokens / 1000;
 }
 
 namespace {
