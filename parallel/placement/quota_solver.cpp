@@ -13,11 +13,18 @@ NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
       tokens_(static_cast<size_t>(topology.num_nodes()) * counts.num_experts, 0) {
   for (int rank = 0; rank < counts.num_ranks(); ++rank) {
     int64_t* const row = tokens_.data() + topology.node_of(rank) * num_experts_;
+    const int32_t* const of_rank = counts.tokens.data() + rank * num_experts_;
     for (int expert = 0; expert < num_experts_; ++expert) {
-      row[expert] += counts.of(rank, expert);
+      row[expert] += of_rank[expert];
     }
   }
-  total_ = std::accumulate(tokens_.begin(), tokens_.end(), int64_t{0});
+  of_expert_.assign(num_experts_, 0);
+  for (int node = 0; node < topology.num_nodes(); ++node) {
+    for (int expert = 0; expert < num_experts_; ++expert) {
+      of_expert_[expert] += of(node, expert);
+    }
+  }
+  total_ = std::accumulate(of_expert_.begin(), of_expert_.end(), int64_t{0});
 }
 
 QuotaSolver::QuotaSolver(const Topology& topology,
@@ -78,25 +85,36 @@ Replicas QuotaSolver::replicas() const {
   return replicas;
 }
 
-/// Each cell's tokens on its first host.
+/// Each cell's tokens on its first host. Experts with one host need no cell: it has all their
+/// tokens.
 void QuotaSolver::make_cells() {
   cells_.clear();
   shared_cells_.clear();
+  shared_experts_.clear();
   cells_of_.assign(owners_.size() * topology_.num_nodes(), -1);
   quotas_.assign(ranks_.size(), 0);
   expert_of_.resize(ranks_.size());
   load_.assign(topology_.num_ranks(), 0);
+  const auto give = [&](int32_t host, int64_t tokens) {
+    quotas_[host] = tokens;
+    load_[ranks_[host]] += tokens;
+  };
   for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
-    for (int32_t host = first_[expert]; host < first_[expert + 1]; ++host) {
-      expert_of_[host] = expert;
+    const int32_t first = first_[expert];
+    const int32_t last = first_[expert + 1];
+    std::fill(expert_of_.begin() + first, expert_of_.begin() + last, expert);
+    if (last - first == 1) {
+      give(first, counts_.of_expert(expert));
+      continue;
+    }
+    shared_experts_.push_back(expert);
+    for (int32_t host = first; host < last; ++host) {
       const int node = topology_.node_of(ranks_[host]);
       int32_t& cell = cell_of(expert, node);
       if (cell < 0) {
         cell = static_cast<int32_t>(cells_.size());
-        const int64_t tokens = counts_.of(node, expert);
-        cells_.push_back({expert, host, host + 1, tokens});
-        quotas_[host] = tokens;
-        load_[ranks_[host]] += tokens;
+        cells_.push_back({expert, host, host + 1, counts_.of(node, expert)});
+        give(host, cells_.back().tokens);
       } else if (cells_[cell].last++ == cells_[cell].first + 1) {
         shared_cells_.push_back(cell);
       }
@@ -117,7 +135,22 @@ void QuotaSolver::list_hosts_of_ranks() {
   }
 }
 
+int64_t QuotaSolver::level_two(int32_t one, int32_t other, int64_t tokens) {
+  const int64_t below_one = load_[ranks_[one]] - quotas_[one];
+  const int64_t below_other = load_[ranks_[other]] - quotas_[other];
+  const int64_t quota = std::clamp<int64_t>((tokens + below_other - below_one + 1) / 2, 0, tokens);
+  const int64_t moved = std::abs(quota - quotas_[one]) + std::abs(tokens - quota - quotas_[other]);
+  quotas_[one] = quota;
+  quotas_[other] = tokens - quota;
+  load_[ranks_[one]] = below_one + quota;
+  load_[ranks_[other]] = below_other + tokens - quota;
+  return moved;
+}
+
 int64_t QuotaSolver::level(int32_t first, int32_t last, int64_t tokens) {
+  if (last - first == 2) {
+    return level_two(first, first + 1, tokens);
+  }
   filling_.clear();
   for (int32_t host = first; host < last; ++host) {
     filling_.emplace_back(load_[ranks_[host]] - quotas_[host], host);
@@ -154,7 +187,7 @@ void QuotaSolver::level_cells(int rounds) {
 }
 
 void QuotaSolver::send_uncovered() {
-  for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
+  for (const int32_t expert : shared_experts_) {
     for (int node = 0; node < topology_.num_nodes(); ++node) {
       const int64_t tokens = counts_.of(node, expert);
       if (tokens == 0 || cell_of(expert, node) >= 0) {
@@ -220,12 +253,9 @@ void QuotaSolver::level_across_nodes(int64_t goal) {
   constexpr int kRounds = 20;
   for (int round = 0; round < kRounds; ++round) {
     int64_t moved = 0;
-    for (size_t expert = 0; expert < owners_.size(); ++expert) {
+    for (const int32_t expert : shared_experts_) {
       const int32_t first = first_[expert];
       const int32_t last = first_[expert + 1];
-      if (last - first == 1) {
-        continue;
-      }
       const bool is_hot = std::any_of(ranks_.begin() + first,
                                       ranks_.begin() + last,
                                       [&](int32_t r) { return load_[r] > goal; });
@@ -246,6 +276,11 @@ void QuotaSolver::measure() {
   largest_ = *std::max_element(load_.begin(), load_.end());
   inter_node_ = 0;
   for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
+    if (first_[expert + 1] - first_[expert] == 1) {
+      inter_node_ +=
+          counts_.of_expert(expert) - counts_.of(topology_.node_of(owners_[expert]), expert);
+      continue;
+    }
     room_.assign(topology_.num_nodes(), 0);
     for (int32_t host = first_[expert]; host < first_[expert + 1]; ++host) {
       room_[topology_.node_of(ranks_[host])] += quotas_[host];

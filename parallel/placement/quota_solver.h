@@ -15,11 +15,13 @@ class NodeCounts {
   int num_nodes() const { return static_cast<int>(tokens_.size()) / num_experts_; }
   int num_experts() const { return num_experts_; }
   int64_t of(int node, int expert) const { return tokens_[node * num_experts_ + expert]; }
+  /// Of an expert on all nodes.
+  int64_t of_expert(int expert) const { return of_expert_[expert]; }
   int64_t total() const { return total_; }
 
  private:
   int num_experts_;
-  std::vector<int64_t> tokens_;
+  std::vector<int64_t> tokens_, of_expert_;
   int64_t total_ = 0;
 };
 
@@ -73,6 +75,7 @@ class QuotaSolver {
   void list_hosts_of_ranks();
   /// Levels the tokens of the hosts [first, last) of one expert; returns how many moved.
   int64_t level(int32_t first, int32_t last, int64_t tokens);
+  int64_t level_two(int32_t one, int32_t other, int64_t tokens);
   void level_cells(int rounds);
   /// Tokens of nodes that do not hold their expert, each to the emptiest host.
   void send_uncovered();
@@ -93,12 +96,13 @@ class QuotaSolver {
   std::vector<int> used_;        // [ranks] replicas
   // Of solve(), kept for their memory.
   std::vector<Cell> cells_;
-  std::vector<int32_t> cells_of_;       // [experts, nodes], -1 = not held there
-  std::vector<int32_t> shared_cells_;   // of several hosts
-  std::vector<int32_t> expert_of_;      // [hosts]
-  std::vector<int32_t> first_on_rank_;  // [ranks + 1]
-  std::vector<int32_t> hosts_on_rank_;  // [hosts]
-  std::vector<int64_t> load_;           // [ranks]
+  std::vector<int32_t> cells_of_;        // [experts, nodes], -1 = not held there
+  std::vector<int32_t> shared_cells_;    // of several hosts
+  std::vector<int32_t> shared_experts_;  // on several ranks
+  std::vector<int32_t> expert_of_;       // [hosts]
+  std::vector<int32_t> first_on_rank_;   // [ranks + 1]
+  std::vector<int32_t> hosts_on_rank_;   // [hosts]
+  std::vector<int64_t> load_;            // [ranks]
   std::vector<int32_t> order_;
   std::vector<int64_t> room_;
   std::vector<std::pair<int64_t, int32_t>> filling_;
