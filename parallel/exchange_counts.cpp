@@ -142,21 +142,13 @@ ExchangedCounts exchange_counts(Communicator& group,
   ExchangedCounts counts;
   counts.num_nodes = static_cast<int>(nodes.size());
   counts.num_experts = static_cast<int>(experts);
-  counts.prefix.assign(experts, 0);
   for (size_t node = 0; node < nodes.size(); ++node) {
     const auto line = totals.begin() + static_cast<int64_t>(node) * width;
     counts.node_totals.insert(counts.node_totals.end(), line, line + experts);
-    for (int64_t expert = 0; static_cast<int>(node) < my_node && expert < experts; ++expert) {
-      counts.prefix[expert] += line[expert];
-    }
   }
   for (int i = 0; i < nodes[my_node].size; ++i) {
     const auto line = rows.begin() + i * width;
     counts.node_rows.insert(counts.node_rows.end(), line, line + experts);
-    for (int64_t expert = 0; nodes[my_node].first + i < group.rank() && expert < experts;
-         ++expert) {
-      counts.prefix[expert] += line[expert];
-    }
   }
   return counts;
 }

@@ -13,7 +13,6 @@ namespace enodia {
 struct ExchangedCounts {
   int num_nodes = 0, num_experts = 0;
   std::vector<int64_t> node_totals;  ///< [N, E]
-  std::vector<int64_t> prefix;       ///< [E] tokens of each expert on lower ranks of the group
   std::vector<int64_t> node_rows;    ///< [ranks of this node, E], in rank order
 
   /// [E] tokens of each expert in the whole group.

@@ -10,6 +10,7 @@
 
 #include "collectives/collectives.h"
 #include "common/check.h"
+#include "parallel/placement/token_split.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -37,37 +38,67 @@ Bins number_bins(const ExpertPlacement& placement) {
   return bins;
 }
 
-/// For each choice the bin it goes to, -1 for none. The n-th copy of an expert in the whole group
-/// belongs to the replica whose quota interval holds n.
-std::vector<int32_t> choose_bins(std::span<const int32_t> expert_ids,
-                                 const ExchangedCounts& counts,
-                                 const ExpertPlan& plan,
-                                 const Bins& bins) {
+/// Where this rank's tokens of each expert go, in the order of its tokens.
+struct Shares {
+  std::vector<ReplicaShare> all;  // expert by expert
+  std::vector<size_t> first;      // [E + 1]
+};
+
+Shares split_all(int rank,
+                 const Topology& topology,
+                 const ExchangedCounts& counts,
+                 const ExpertPlan& plan) {
   const int experts = plan.placement.num_experts();
-  std::vector<int32_t> replica(experts);
-  std::vector<int64_t> position = counts.prefix;  // of the next copy of each expert
-  std::vector<int64_t> end(experts);              // of the current replica's interval
+  const std::span<const int64_t> quota(plan.quota);
+  std::vector<int64_t> of_nodes(counts.num_nodes);
+  std::vector<int64_t> of_ranks(counts.node_rows.size() / experts);
+  Shares shares;
   for (int expert = 0; expert < experts; ++expert) {
-    replica[expert] = plan.placement.first_replica(expert);
-    end[expert] = plan.quota[replica[expert]];
+    const auto pick = [&](const std::vector<int64_t>& rows, std::vector<int64_t>& column) {
+      for (size_t i = 0; i < column.size(); ++i) {
+        column[i] = rows[i * experts + expert];
+      }
+    };
+    pick(counts.node_totals, of_nodes);
+    pick(counts.node_rows, of_ranks);
+    const auto hosts = plan.placement.ranks_of(expert);
+    shares.first.push_back(shares.all.size());
+    split_tokens(topology,
+                 rank,
+                 {hosts,
+                  quota.subspan(plan.placement.first_replica(expert), hosts.size()),
+                  of_nodes,
+                  of_ranks},
+                 shares.all);
   }
+  shares.first.push_back(shares.all.size());
+  return shares;
+}
+
+/// For each choice the bin it goes to, -1 for none.
+std::vector<int32_t> choose_bins(std::span<const int32_t> expert_ids,
+                                 Shares shares,
+                                 const ExpertPlacement& placement,
+                                 const Bins& bins) {
+  std::vector<size_t> current(shares.first.begin(), shares.first.end() - 1);  // [E]
   std::vector<int32_t> chosen(expert_ids.size(), -1);
   for (size_t i = 0; i < expert_ids.size(); ++i) {
     const int32_t expert = expert_ids[i];
     if (expert < 0) {
       continue;
     }
-    while (position[expert] >= end[expert]) {
-      if (++replica[expert] == plan.placement.first_replica(expert + 1)) {
-        throw CommError(detail::concat("there are more copies of expert ",
-                                       expert,
-                                       " than the ranks have announced; a message was lost or "
-                                       "damaged"));
-      }
-      end[expert] += plan.quota[replica[expert]];
+    size_t& share = current[expert];
+    while (share < shares.first[expert + 1] && shares.all[share].tokens == 0) {
+      ++share;
     }
-    ++position[expert];
-    chosen[i] = bins.of_replica[replica[expert]];
+    if (share == shares.first[expert + 1]) {
+      throw CommError(detail::concat("there are more copies of expert ",
+                                     expert,
+                                     " than the ranks have announced; a message was lost or "
+                                     "damaged"));
+    }
+    --shares.all[share].tokens;
+    chosen[i] = bins.of_replica[placement.first_replica(expert) + shares.all[share].replica];
   }
   return chosen;
 }
@@ -288,8 +319,12 @@ TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
                                      static_cast<size_t>(expert_ids.numel()));
   TokenMap map;
   map.sent_position = empty_indices(expert_ids.sizes());
+  const Topology topology({group_.nodes().begin(), group_.nodes().end()});
   const std::vector<int64_t> bin_counts = sort_choices(
-      choose_bins(ids, counts, plan, bins), bins.first_of_rank.back(), expert_ids.size(1), map);
+      choose_bins(ids, split_all(group_.rank(), topology, counts, plan), plan.placement, bins),
+      bins.first_of_rank.back(),
+      expert_ids.size(1),
+      map);
   const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts, counts);
   check_arriving(arriving, plan, group_.rank());
   const int64_t slots = static_cast<int64_t>(arriving.size()) / group_.world_size();

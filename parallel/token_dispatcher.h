@@ -70,9 +70,9 @@ class TokenDispatcher {
         device_(device),
         wire_(wire) {}
 
-  /// expert_ids is [T, K] int32 on the host, -1 = empty. The token copies of an expert, counted in
-  /// order of rank and token, fill its replicas' quotas one after the other. Exchanges how many
-  /// copies each pair of ranks has for each slot; throws CommError when ranks planned from
+  /// expert_ids is [T, K] int32 on the host, -1 = empty. Each rank's copies of an expert fill the
+  /// quotas of its replicas in the order of split_tokens: here, in the node, elsewhere. Exchanges
+  /// how many copies each pair of ranks has for each slot; throws CommError when ranks planned from
   /// different counts or a slot would get other than its quota.
   TokenMap plan(const at::Tensor& expert_ids,
                 const ExchangedCounts& counts,

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <random>
 
@@ -51,14 +52,12 @@ void check_counts(Communicator& group, const std::vector<int>& nodes, int expert
 
   const int num_nodes = nodes.back() + 1;
   const int my_node = nodes[group.rank()];
-  std::vector<int64_t> node_totals(num_nodes * experts, 0), node_rows, prefix(experts, 0),
-      totals(experts, 0);
+  std::vector<int64_t> node_totals(num_nodes * experts, 0), node_rows, totals(experts, 0);
   for (int rank = 0; rank < group.world_size(); ++rank) {
     for (int expert = 0; expert < experts; ++expert) {
       const int64_t count = count_of(rank, expert);
       node_totals[nodes[rank] * experts + expert] += count;
       totals[expert] += count;
-      prefix[expert] += rank < group.rank() ? count : 0;
       if (nodes[rank] == my_node) {
         node_rows.push_back(count);
       }
@@ -68,7 +67,6 @@ void check_counts(Communicator& group, const std::vector<int>& nodes, int expert
   EXPECT_EQ(counts.num_experts, experts);
   EXPECT_EQ(counts.node_totals, node_totals);
   EXPECT_EQ(counts.node_rows, node_rows);
-  EXPECT_EQ(counts.prefix, prefix);
   EXPECT_EQ(counts.totals(), totals);
 }
 
@@ -144,6 +142,7 @@ struct Problem {
   ExpertPlacement placement;
   int64_t choices = 2;                                // K
   std::vector<std::vector<int32_t>> expert_ids = {};  // of each rank, [T, K]
+  unsigned uneven = 0;                                // seed of uneven quotas; 0 = even ones
   int world() const { return static_cast<int>(nodes.size()); }
   int64_t tokens(int rank) const { return static_cast<int64_t>(expert_ids[rank].size()) / choices; }
 };
@@ -172,30 +171,76 @@ struct Copy {
   int64_t token, k;
 };
 
+/// Of each replica's quota what is for tokens of other nodes: where a node's quotas of an expert
+/// exceed its own tokens, the last replicas' first.
+std::vector<int64_t> quotas_for_other_nodes(const Problem& problem, const ExpertPlan& plan) {
+  std::vector<int64_t> from_afar(plan.quota.size(), 0);
+  for (int expert = 0; expert < plan.placement.num_experts(); ++expert) {
+    const auto ranks = plan.placement.ranks_of(expert);
+    for (int node = 0; node <= problem.nodes.back(); ++node) {
+      int64_t room = 0;
+      for (int rank = 0; rank < problem.world(); ++rank) {
+        const auto& ids = problem.expert_ids[rank];
+        room -= problem.nodes[rank] == node ? std::count(ids.begin(), ids.end(), expert) : 0;
+      }
+      for (size_t i = 0; i < ranks.size(); ++i) {
+        const int64_t quota = plan.quota[plan.placement.first_replica(expert) + i];
+        room += problem.nodes[ranks[i]] == node ? quota : 0;
+      }
+      for (size_t i = ranks.size(); i-- > 0 && room > 0;) {
+        const size_t replica = plan.placement.first_replica(expert) + i;
+        if (problem.nodes[ranks[i]] == node) {
+          from_afar[replica] = std::min(room, plan.quota[replica]);
+          room -= from_afar[replica];
+        }
+      }
+    }
+  }
+  return from_afar;
+}
+
 /// What rank `rank` shall receive in each of its slots: all copies of the group in order of rank,
-/// token, k, dealt to each expert's replicas until their quotas are full.
+/// token, k, dealt in three rounds to replicas whose quotas are not full: that of the copy's own
+/// rank, those of its node, those of others.
 std::vector<std::vector<Copy>> expected_slots(const Problem& problem,
                                               const ExpertPlan& plan,
                                               int rank) {
+  std::vector<int64_t> far_left = quotas_for_other_nodes(problem, plan);
+  std::vector<int64_t> near_left = plan.quota;
+  for (size_t i = 0; i < near_left.size(); ++i) {
+    near_left[i] -= far_left[i];
+  }
+  std::map<std::pair<int, int64_t>, int32_t> rank_of_copy;
+  const std::vector<int>& nodes = problem.nodes;
+  for (int round = 0; round < 3; ++round) {
+    for (int source = 0; source < problem.world(); ++source) {
+      for (int64_t i = 0; i < std::ssize(problem.expert_ids[source]); ++i) {
+        const int32_t expert = problem.expert_ids[source][i];
+        if (expert < 0 || rank_of_copy.contains({source, i})) {
+          continue;
+        }
+        int replica = plan.placement.first_replica(expert);
+        for (const int32_t host : plan.placement.ranks_of(expert)) {
+          std::vector<int64_t>& left = round == 2 ? far_left : near_left;
+          const bool allowed = round == 0   ? host == source
+                               : round == 1 ? nodes[host] == nodes[source]
+                                            : nodes[host] != nodes[source];
+          if (allowed && left[replica] > 0) {
+            --left[replica];
+            rank_of_copy[{source, i}] = host;
+            break;
+          }
+          ++replica;
+        }
+      }
+    }
+  }
   std::vector<std::vector<Copy>> slots(plan.placement.experts_on(rank).size());
-  std::vector<int64_t> left = plan.quota;
-  for (int source = 0; source < problem.world(); ++source) {
-    for (size_t i = 0; i < problem.expert_ids[source].size(); ++i) {
-      const int32_t expert = problem.expert_ids[source][i];
-      if (expert < 0) {
-        continue;
-      }
-      const auto ranks = plan.placement.ranks_of(expert);
-      size_t replica = 0;
-      while (left.at(plan.placement.first_replica(expert) + replica) == 0) {
-        ++replica;
-      }
-      --left[plan.placement.first_replica(expert) + replica];
-      if (ranks[replica] == rank) {
-        const auto place = static_cast<int64_t>(i);
-        slots[plan.placement.slot_of(rank, expert)].push_back(
-            {source, place / problem.choices, place % problem.choices});
-      }
+  for (const auto& [copy, host] : rank_of_copy) {
+    const auto& [source, place] = copy;
+    if (host == rank) {
+      const int slot = plan.placement.slot_of(rank, problem.expert_ids[source][place]);
+      slots[slot].push_back({source, place / problem.choices, place % problem.choices});
     }
   }
   return slots;
@@ -211,6 +256,25 @@ std::vector<int64_t> totals_of(const Problem& problem) {
     }
   }
   return totals;
+}
+
+/// Each expert's tokens in random parts, none included.
+ExpertPlan uneven_plan(const ExpertPlacement& placement,
+                       const std::vector<int64_t>& totals,
+                       unsigned seed) {
+  std::mt19937 random(seed);
+  ExpertPlan plan = even_plan(placement, totals);
+  for (int expert = 0; expert < placement.num_experts(); ++expert) {
+    const size_t first = placement.first_replica(expert);
+    const size_t last = first + placement.ranks_of(expert).size();
+    int64_t left = totals[expert];
+    for (size_t replica = first; replica + 1 < last; ++replica) {
+      plan.quota[replica] = static_cast<int64_t>(random() % (left + 1));
+      left -= plan.quota[replica];
+    }
+    plan.quota[last - 1] = left;
+  }
+  return plan;
 }
 
 /// One rank's side of a dispatch.
@@ -230,7 +294,9 @@ Dispatched dispatch(Communicator& group, const Problem& problem) {
     }
   }
   const ExchangedCounts counts = exchange_counts(group, mine, 1);
-  ExpertPlan plan = even_plan(problem.placement, counts.totals());
+  ExpertPlan plan = problem.uneven != 0
+                        ? uneven_plan(problem.placement, counts.totals(), problem.uneven)
+                        : even_plan(problem.placement, counts.totals());
   TokenMap map = TokenDispatcher(group).plan(expert_ids, counts, plan);
   return {std::move(plan), std::move(map)};
 }
@@ -353,7 +419,9 @@ void check_transposes(Communicator& group, const Problem& problem) {
 
 void check_quotas(Communicator& group, const Problem& problem) {
   const auto [plan, map] = dispatch(group, problem);
-  EXPECT_EQ(plan.quota, even_plan(problem.placement, totals_of(problem)).quota);
+  if (problem.uneven == 0) {
+    EXPECT_EQ(plan.quota, even_plan(problem.placement, totals_of(problem)).quota);
+  }
   const auto experts = plan.placement.experts_on(group.rank());
   for (size_t slot = 0; slot < experts.size(); ++slot) {
     const auto ranks = plan.placement.ranks_of(experts[slot]);
@@ -415,8 +483,10 @@ TEST_P(TokenDispatch, HoldsForRandomTokensInEveryWorld) {
 TEST_P(TokenDispatch, HoldsForPlacementsWithReplicasAndEmptyRanks) {
   std::mt19937 random(6);
   const std::vector<std::vector<int32_t>> holders{{0, 2, 3}, {0}, {2, 3}, {0, 2}};
-  for (int repeat = 0; repeat < 5; ++repeat) {
-    Problem problem{{0, 0, 1, 1}, ExpertPlacement::create(4, holders), 3};
+  const std::vector<std::vector<int>> node_maps{{0, 0, 1, 1}, {0, 0, 0, 0}, {0, 1, 1, 2}};
+  for (unsigned repeat = 0; repeat < 12; ++repeat) {
+    Problem problem{node_maps[repeat % 3], ExpertPlacement::create(4, holders), 3};
+    problem.uneven = repeat / 3;
     draw_tokens(problem, random);
     run(problem, GetParam());
   }

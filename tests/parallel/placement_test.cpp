@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <random>
 #include <set>
 #include <string>
 
@@ -9,6 +10,7 @@
 
 #include "common/error.h"
 #include "parallel/placement/static_placement.h"
+#include "parallel/placement/token_split.h"
 
 namespace enodia {
 namespace {
@@ -198,6 +200,88 @@ TEST(EvenPlan, SplitsTokensEvenlyOverReplicas) {
   EXPECT_EQ(plan.quota[3], 5);
   EXPECT_EQ(plan.quota[4], 0);
   EXPECT_EQ(plan.quota[5], 0);
+}
+
+/// One expert's tokens of each rank, its hosts and their quotas.
+struct Split {
+  std::vector<int32_t> nodes;
+  std::vector<int64_t> tokens;
+  std::vector<int32_t> hosts;
+  std::vector<int64_t> quotas;
+
+  Topology topology() const { return Topology(nodes); }
+  std::vector<ReplicaShare> of(int rank) const {
+    const Topology places = topology();
+    std::vector<int64_t> of_nodes(places.num_nodes(), 0), of_ranks;
+    for (int r = 0; r < places.num_ranks(); ++r) {
+      of_nodes[nodes[r]] += tokens[r];
+      if (nodes[r] == nodes[rank]) {
+        of_ranks.push_back(tokens[r]);
+      }
+    }
+    std::vector<ReplicaShare> shares;
+    split_tokens(places, rank, {hosts, quotas, of_nodes, of_ranks}, shares);
+    return shares;
+  }
+};
+
+Split draw_split(std::mt19937& random) {
+  Split split;
+  const int ranks = 1 + static_cast<int>(random() % 8);
+  split.nodes.push_back(0);
+  while (std::ssize(split.nodes) < ranks) {
+    split.nodes.push_back(split.nodes.back() + (random() % 3 == 0 ? 1 : 0));
+  }
+  int64_t total = 0;
+  for (int rank = 0; rank < ranks; ++rank) {
+    split.tokens.push_back(random() % 3 == 0 ? 0 : static_cast<int64_t>(random() % 50));
+    total += split.tokens.back();
+    if (random() % 2 == 0 || (rank + 1 == ranks && split.hosts.empty())) {
+      split.hosts.push_back(rank);
+    }
+  }
+  for (size_t host = 0; host + 1 < split.hosts.size(); ++host) {
+    split.quotas.push_back(static_cast<int64_t>(random() % (total + 1)));
+    total -= split.quotas.back();
+  }
+  split.quotas.push_back(total);
+  return split;
+}
+
+TEST(TokenSplit, FillsEachQuotaAndCrossesNodesNoMoreThanItMust) {
+  std::mt19937 random(8);
+  for (int repeat = 0; repeat < 2000; ++repeat) {
+    const Split split = draw_split(random);
+    const int num_nodes = split.topology().num_nodes();
+    std::vector<int64_t> filled(split.hosts.size(), 0), room(num_nodes, 0);
+    for (size_t host = 0; host < split.hosts.size(); ++host) {
+      room[split.nodes[split.hosts[host]]] += split.quotas[host];
+    }
+    std::vector<int64_t> crossing(num_nodes, 0), of_node(num_nodes, 0);
+    for (int rank = 0; rank < std::ssize(split.nodes); ++rank) {
+      int64_t sent = 0;
+      for (const ReplicaShare& share : split.of(rank)) {
+        ASSERT_GT(share.tokens, 0);
+        sent += share.tokens;
+        filled[share.replica] += share.tokens;
+        const bool crosses = split.nodes[split.hosts[share.replica]] != split.nodes[rank];
+        crossing[split.nodes[rank]] += crosses ? share.tokens : 0;
+      }
+      EXPECT_EQ(sent, split.tokens[rank]);
+      of_node[split.nodes[rank]] += split.tokens[rank];
+    }
+    EXPECT_EQ(filled, split.quotas);
+    for (int node = 0; node < num_nodes; ++node) {
+      EXPECT_EQ(crossing[node], std::max<int64_t>(0, of_node[node] - room[node]));
+    }
+  }
+}
+
+TEST(TokenSplit, PrefersTheRankItselfThenItsNode) {
+  const Split split{{0, 0, 1, 1}, {10, 10, 10, 0}, {0, 1, 3}, {14, 6, 10}};
+  EXPECT_THAT(split.of(0), testing::ElementsAre(ReplicaShare{0, 10}));
+  EXPECT_THAT(split.of(1), testing::ElementsAre(ReplicaShare{1, 6}, ReplicaShare{0, 4}));
+  EXPECT_THAT(split.of(2), testing::ElementsAre(ReplicaShare{2, 10}));
 }
 
 }  // namespace
