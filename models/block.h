@@ -66,6 +66,7 @@ struct MoeLoad {
   std::vector<int64_t> valid_copies;
   int64_t dropped = 0;        ///< of them
   int64_t computed_rows = 0;  ///< token copies that this rank's experts computed
+  int64_t replicas = 0;       ///< of all ranks, besides those at home
   at::Tensor entropy;         ///< router_entropy of this rank's valid tokens
   at::Tensor margin;          ///< Route::margin of this rank's tokens
 };
@@ -163,6 +164,13 @@ class Block {
   /// the order of forward. Decisions (routes, plans) are replayed, never made anew; losses and
   /// statistics count the forward alone; `hidden` stays as it is.
   virtual void recompute(BlockState& /*state*/, int /*phase*/) {}
+
+  /// The phase, in both directions, that needs more parameters than this rank keeps; -1 = none.
+  virtual int fetching_phase() const { return -1; }
+  /// Starts to bring what that phase needs here; it may foresee it only. Collective.
+  virtual void prefetch(BlockState& /*state*/, bool /*backward*/) {}
+  /// Frees what was brought.
+  virtual void release_fetched() {}
 };
 
 }  // namespace enodia

@@ -21,24 +21,28 @@ std::string layer_name(int64_t layer) {
   return "model.layers." + std::to_string(layer);
 }
 
-std::unique_ptr<ExpertStore> make_store(const ModelOptions& options,
-                                        const ProcessMesh& mesh,
-                                        ParameterRegistry& registry) {
+/// One name an MoE layer.
+std::vector<std::string> names_of_experts(const ModelOptions& options) {
   std::vector<std::string> names;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
     if (options.is_moe_layer(layer)) {
       names.push_back(layer_name(layer) + ".mlp.experts");
     }
   }
-  if (names.empty()) {
-    return nullptr;
+  return names;
+}
+
+std::vector<StaticLayer> place_experts(int num_layers,
+                                       const ModelOptions& options,
+                                       const ProcessMesh& mesh,
+                                       const PlacementOptions& placement) {
+  std::vector<StaticLayer> layers = static_placement(
+      num_layers, static_cast<int>(options.num_experts), mesh.layout().ep, mesh.world_size());
+  if (placement.policy == nullptr) {
+    return layers;
   }
-  return std::make_unique<ExpertStore>(
-      mesh,
-      registry,
-      names,
-      static_cast<int>(options.num_experts),
-      ExpertShape{options.hidden_size, options.moe_intermediate_size});
+  ENODIA_CHECK_EQ(mesh.layout().ep, mesh.world_size(), "a placement policy needs ep = world");
+  return without_replicas(std::move(layers));
 }
 
 template <typename Factory>
@@ -56,13 +60,26 @@ Decoder::Decoder(const ModelOptions& options,
                  const ModelParts& parts,
                  LossFunction loss,
                  const DenseSharding& sharding,
-                 std::optional<DType> dispatch_dtype)
+                 const ExpertParallelOptions& expert_parallel)
     : options_(options),
       bias_update_rate_(router.expert_bias_update_rate),
       mesh_(mesh),
       registry_(mesh.place(), scalar_type(options.dtype), mesh.device().place),
-      store_(make_store(options, mesh, registry_)),
       has_own_loss_(static_cast<bool>(loss)) {
+  const std::vector<std::string> names = names_of_experts(options);
+  if (!names.empty()) {
+    const std::vector<StaticLayer> layers =
+        place_experts(static_cast<int>(names.size()), options, mesh, expert_parallel.placement);
+    store_ = std::make_unique<ExpertStore>(
+        mesh,
+        registry_,
+        names,
+        layers,
+        ExpertShape{options.hidden_size, options.moe_intermediate_size});
+    const auto nodes = mesh.tokens().nodes();
+    planner_ = std::make_unique<ExpertPlanner>(
+        layers, Topology({nodes.begin(), nodes.end()}), expert_parallel.placement);
+  }
   const AttentionFactory& make_attention = find_part(parts.attentions, options.attention);
   const RouterFactory& make_router = find_part(parts.routers, options.router);
   const auto next_index = [this] { return static_cast<int>(blocks_.size()); };
@@ -83,10 +100,11 @@ Decoder::Decoder(const ModelOptions& options,
       const MoeBlock::Wiring wiring{next_index(),
                                     moe_layer++,
                                     store_.get(),
+                                    planner_.get(),
                                     &mesh.tokens(),
                                     &mesh.control(),
                                     mesh.device(),
-                                    dispatch_dtype};
+                                    expert_parallel.dispatch_dtype};
       auto block = std::make_unique<MoeBlock>(
           options_, router, layer_name(layer), wiring, registry_, make_router);
       if (block->expert_bias() != nullptr) {

@@ -7,11 +7,18 @@
 #include "models/block.h"
 #include "models/model_options.h"
 #include "models/model_parts.h"
+#include "parallel/expert_planner.h"
 #include "parallel/expert_store.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
 
 namespace enodia {
+
+/// How experts are spread over ranks, besides the mesh.
+struct ExpertParallelOptions {
+  std::optional<DType> dispatch_dtype;  ///< of tokens on their way; that of the model by default
+  PlacementOptions placement;
+};
 
 /// The language model as a list of blocks over one registry: embedding, then attention and
 /// feed-forward (dense or MoE) of every layer, then the head. It owns all parameters of this rank.
@@ -19,15 +26,15 @@ class Decoder {
  public:
   /// Collective over the mesh. Parameters start at zero: initialize() or load a checkpoint.
   /// `parts` has the attention and the router that the options name (UsageError otherwise); `loss`
-  /// is one of its losses, empty for cross-entropy. `sharding` is of the dense parameters. Tokens
-  /// travel to experts and back in `dispatch_dtype`, by default in that of the model.
+  /// is one of its losses, empty for cross-entropy. `sharding` is of the dense parameters. A policy
+  /// of placement needs ep = world_size.
   Decoder(const ModelOptions& options,
           const RouterOptions& router,
           const ProcessMesh& mesh,
           const ModelParts& parts = {},
           LossFunction loss = {},
           const DenseSharding& sharding = {},
-          std::optional<DType> dispatch_dtype = {});
+          const ExpertParallelOptions& expert_parallel = {});
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   /// The layer, from 0, that a block belongs to; -1 for embedding and head.
@@ -38,6 +45,8 @@ class Decoder {
   bool has_own_loss() const { return has_own_loss_; }
   /// Null for a dense model.
   ExpertStore* experts() { return store_.get(); }
+  /// Null for a dense model.
+  ExpertPlanner* planner() { return planner_.get(); }
   /// Fresh parameters, the same for every layout. Collective.
   void initialize(uint64_t seed);
   /// After masters changed, each on the ranks that update it: makes what is computed with equal to
@@ -57,6 +66,7 @@ class Decoder {
   const ProcessMesh& mesh_;
   ParameterRegistry registry_;
   std::unique_ptr<ExpertStore> store_;
+  std::unique_ptr<ExpertPlanner> planner_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::vector<const DenseParameter*> expert_biases_;  // [MoE layers], or none
   bool has_own_loss_;

@@ -32,6 +32,8 @@ struct MoeBlock::Saved : SavedState {
   Route route;
   RouterLosses::AllCounts counts;
   RouterLosses::Result losses;
+  ExchangedCounts exchanged;  // until the planner has seen them
+  ExpertPlacement placement;  // of the plan: backward computes where forward did
   TokenMap map;
   MovingRows rows, choices;  // under way: tokens and their weights, or the gradients of both
   ExpertInput input;
@@ -78,6 +80,9 @@ MoeBlock::MoeBlock(const ModelOptions& options,
 
 int MoeBlock::num_phases() const {
   return kNumPhases;
+}
+int MoeBlock::fetching_phase() const {
+  return kExperts;
 }
 std::string_view MoeBlock::phase_name(int phase) const {
   return kPhaseNames.at(phase);
@@ -160,11 +165,13 @@ void MoeBlock::forget(BlockState& state) {
   made.counts = std::move(saved.route.counts);
   made.margin = saved.route.margin;
   TokenMap map = std::move(saved.map);
+  ExpertPlacement placement = std::move(saved.placement);
   const RouterLosses::AllCounts counts = saved.counts;
   Saved& fresh = state.renew<Saved>(wiring_.index);
   fresh.hidden = hidden;
   fresh.route = std::move(made);
   fresh.map = std::move(map);
+  fresh.placement = std::move(placement);
   fresh.counts = counts;
 }
 
@@ -249,15 +256,30 @@ void MoeBlock::drop_copies(BlockState& state, Saved& saved) const {
                  std::accumulate(kept.begin(), kept.end(), int64_t{0});
 }
 
-void MoeBlock::exchange(BlockState& state, Saved& saved) {
-  const int next = (wiring_.moe_layer + 1) % wiring_.store->num_layers();
-  const ExchangedCounts counts =
-      exchange_counts(*wiring_.group, saved.route.counts, wiring_.store->placement(next).hash());
-  const ExpertPlan plan = even_plan(wiring_.store->placement(wiring_.moe_layer), counts.totals());
-  saved.map = dispatcher_.plan(saved.route.expert_ids, counts, plan);
-  if (!state.moe_loads.empty()) {
-    state.moe_loads[wiring_.moe_layer].computed_rows = saved.map.num_received();
+/// Without a plan of this micro-batch yet, the replicas that are foreseen.
+void MoeBlock::prefetch(BlockState& state, bool backward) {
+  if (state.context.training) {
+    wiring_.store->materialize(wiring_.moe_layer,
+                               backward ? state.saved<Saved>(wiring_.index).placement
+                                        : wiring_.planner->foreseen(wiring_.moe_layer));
   }
+}
+
+void MoeBlock::exchange(BlockState& state, Saved& saved) {
+  const int layer = wiring_.moe_layer;
+  ExpertPlanner& planner = *wiring_.planner;
+  const int next = (layer + 1) % wiring_.store->num_layers();
+  saved.exchanged = exchange_counts(
+      *wiring_.group, saved.route.counts, planner.foreseen(next).hash(), planner.reach());
+  ExpertPlan plan = state.context.training ? planner.resolve(layer, saved.exchanged)
+                                           : planner.at_home(layer, saved.exchanged);
+  saved.map = dispatcher_.plan(saved.route.expert_ids, saved.exchanged, plan);
+  if (!state.moe_loads.empty()) {
+    MoeLoad& load = state.moe_loads[layer];
+    load.computed_rows = saved.map.num_received();
+    load.replicas = plan.placement.num_replicas() - wiring_.store->placement(layer).num_replicas();
+  }
+  saved.placement = std::move(plan.placement);
 }
 
 void MoeBlock::send_tokens(Saved& saved) const {
@@ -265,9 +287,15 @@ void MoeBlock::send_tokens(Saved& saved) const {
   saved.choices = dispatcher_.send_choices(saved.map, saved.route.weights);
 }
 
-/// The shared experts compute while the tokens travel.
+/// While the tokens travel replicas follow that were not foreseen, those of the next micro-batch
+/// are planned, and the shared experts compute.
 void MoeBlock::dispatch(BlockState& state, Saved& saved) {
   send_tokens(saved);
+  if (state.context.training) {
+    wiring_.store->materialize(wiring_.moe_layer, saved.placement);
+    wiring_.planner->observe(wiring_.moe_layer, saved.exchanged);
+  }
+  saved.exchanged = {};
   if (shared_) {
     saved.shared_out = shared_->forward(state.cut, saved.normed, saved.shared);
   }
@@ -275,7 +303,8 @@ void MoeBlock::dispatch(BlockState& state, Saved& saved) {
 
 void MoeBlock::experts(BlockState& state, Saved& saved) {
   saved.input = {saved.rows.wait(), saved.choices.wait(), saved.map.slot_offsets};
-  const Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kForward);
+  const Lease lease =
+      wiring_.store->acquire(wiring_.moe_layer, saved.placement, LeaseUse::kForward);
   saved.output = experts_forward(saved.input, lease.weights, saved.gate_up);
   if (state.context.recompute == Recompute::kExperts) {
     saved.gate_up = at::Tensor();
@@ -306,7 +335,7 @@ void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
 
 /// The gradients of the experts' weights are computed while those of their inputs travel.
 void MoeBlock::experts_backward(BlockState& /*state*/, Saved& saved) {
-  Lease lease = wiring_.store->acquire(wiring_.moe_layer, LeaseUse::kBackward);
+  Lease lease = wiring_.store->acquire(wiring_.moe_layer, saved.placement, LeaseUse::kBackward);
   const at::Tensor grad_output = saved.rows.wait();
   if (!saved.gate_up.defined()) {
     saved.gate_up = experts_hidden(saved.input, lease.weights);

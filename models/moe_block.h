@@ -12,6 +12,7 @@
 #include "models/router/route.h"
 #include "models/router/router_losses.h"
 #include "models/shared_experts.h"
+#include "parallel/expert_planner.h"
 #include "parallel/expert_store.h"
 #include "parallel/token_dispatcher.h"
 
@@ -25,6 +26,7 @@ class MoeBlock : public Block {
     int index;      ///< of the block in its decoder
     int moe_layer;  ///< of the layer in the store
     ExpertStore* store;
+    ExpertPlanner* planner;
     Communicator* group;                  ///< the expert-parallel group
     Communicator* world;                  ///< all ranks
     ComputeDevice device;                 ///< where the rank computes
@@ -44,6 +46,9 @@ class MoeBlock : public Block {
   void backward(BlockState& state, int phase) override;
   void forget(BlockState& state) override;
   void recompute(BlockState& state, int phase) override;
+  int fetching_phase() const override;
+  void prefetch(BlockState& state, bool backward) override;
+  void release_fetched() override { wiring_.store->release(wiring_.moe_layer); }
 
  private:
   struct Saved;

@@ -115,6 +115,9 @@ uint64_t ExchangedCounts::hash(Scope scope) const {
   for (const int64_t count : node_totals) {
     key = key.with(static_cast<uint64_t>(count));
   }
+  for (const int64_t count : rank_rows) {
+    key = key.with(static_cast<uint64_t>(count));
+  }
   for (size_t i = 0; scope == Scope::kNode && i < node_rows.size(); ++i) {
     key = key.with(static_cast<uint64_t>(node_rows[i]));
   }
@@ -123,32 +126,45 @@ uint64_t ExchangedCounts::hash(Scope scope) const {
 
 ExchangedCounts exchange_counts(Communicator& group,
                                 std::span<const int64_t> my_counts,
-                                uint64_t next_plan_hash) {
+                                uint64_t next_plan_hash,
+                                CountsReach reach) {
   const std::vector<NodeRange> nodes = node_ranges(group.nodes());
   const int my_node = group.nodes()[group.rank()];
   const auto experts = static_cast<int64_t>(my_counts.size());
   const int64_t width = experts + 1;
+  const bool knows_all = reach == CountsReach::kRanks;
+  const NodeRange heard = knows_all ? NodeRange{0, group.world_size()} : nodes[my_node];
   std::vector<int64_t> mine(my_counts.begin(), my_counts.end());
   mine.push_back(static_cast<int64_t>(next_plan_hash));
-  const std::vector<int64_t> rows = exchange_rows(group, nodes[my_node], std::move(mine));
+  const std::vector<int64_t> rows = exchange_rows(group, heard, std::move(mine));
 
   std::vector<int64_t> totals(nodes.size() * width, 0);
-  for (int64_t i = 0; i < nodes[my_node].size * width; ++i) {
-    totals[my_node * width + i % width] += rows[i];
+  for (int64_t i = 0; i < heard.size * width; ++i) {
+    totals[group.nodes()[heard.first + i / width] * width + i % width] += rows[i];
   }
-  totals[(my_node + 1) * width - 1] = static_cast<int64_t>(next_plan_hash);
-  exchange_totals(group, nodes, my_node, totals, width);
+  if (!knows_all) {
+    totals[(my_node + 1) * width - 1] = static_cast<int64_t>(next_plan_hash);
+    exchange_totals(group, nodes, my_node, totals, width);
+  }
 
   ExchangedCounts counts;
   counts.num_nodes = static_cast<int>(nodes.size());
   counts.num_experts = static_cast<int>(experts);
+  const auto append =
+      [&](const std::vector<int64_t>& lines, int64_t line, std::vector<int64_t>& to) {
+        const auto first = lines.begin() + line * width;
+        to.insert(to.end(), first, first + experts);
+      };
   for (size_t node = 0; node < nodes.size(); ++node) {
-    const auto line = totals.begin() + static_cast<int64_t>(node) * width;
-    counts.node_totals.insert(counts.node_totals.end(), line, line + experts);
+    append(totals, static_cast<int64_t>(node), counts.node_totals);
   }
-  for (int i = 0; i < nodes[my_node].size; ++i) {
-    const auto line = rows.begin() + i * width;
-    counts.node_rows.insert(counts.node_rows.end(), line, line + experts);
+  for (int rank = heard.first; rank < heard.first + heard.size; ++rank) {
+    if (group.nodes()[rank] == my_node) {
+      append(rows, rank - heard.first, counts.node_rows);
+    }
+    if (knows_all) {
+      append(rows, rank, counts.rank_rows);
+    }
   }
   return counts;
 }

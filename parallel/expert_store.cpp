@@ -14,11 +14,28 @@ int64_t ExpertShape::chunk_elements() const {
   return (elements + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+namespace {
+
+/// Gradients of so many layers may be on their way while those of the next are computed: enough to
+/// hide them, and few enough for their slots.
+constexpr size_t kLayersGoingHome = 1;
+
+ExpertMatrices matrices_of(const at::Tensor& chunk, const ExpertShape& shape) {
+  const int64_t hidden = shape.hidden_size;
+  const int64_t ffn = shape.intermediate_size;
+  return {chunk.narrow(0, 0, shape.gate_up_elements()).view({2 * ffn, hidden}),
+          chunk.narrow(0, shape.gate_up_elements(), shape.down_elements()).view({hidden, ffn})};
+}
+
+}  // namespace
+
 Lease::Lease(Lease&& other) noexcept
     : weights(std::move(other.weights)),
       gradients(std::move(other.gradients)),
       store_(std::exchange(other.store_, nullptr)),
-      layer_(other.layer_) {}
+      layer_(other.layer_),
+      placement_(std::move(other.placement_)),
+      gradient_slots_(std::move(other.gradient_slots_)) {}
 
 Lease::~Lease() {
   if (store_ != nullptr) {
@@ -29,13 +46,15 @@ Lease::~Lease() {
 ExpertStore::ExpertStore(const ProcessMesh& mesh,
                          ParameterRegistry& registry,
                          const std::vector<std::string>& names,
-                         int num_experts,
+                         std::vector<StaticLayer> layers,
                          const ExpertShape& shape)
     : mesh_(mesh),
       shape_(shape),
-      layers_(static_placement(
-          static_cast<int>(names.size()), num_experts, mesh.layout().ep, mesh.world_size())),
-      precision_(registry.precision()) {
+      layers_(std::move(layers)),
+      precision_(registry.precision()),
+      weight_slots_(shape.chunk_elements(), precision_.compute, mesh.device().place),
+      gradient_slots_(shape.chunk_elements(), precision_.wide, mesh.device().place) {
+  ENODIA_CHECK_EQ(names.size(), layers_.size());
   int64_t owned_rows = 0;
   int64_t held_rows = 0;
   for (const StaticLayer& layer : layers_) {
@@ -54,7 +73,6 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
   }
   const std::string weights(precision_.weights());
   replicas_->add_column(weights, MemoryKind::kReplicas, precision_.compute);
-  replicas_->add_column("grad", MemoryKind::kReplicas, precision_.wide);
   registry.adopt(*owned_);
   for (size_t layer = 0; layer < names.size(); ++layer) {
     place_layer(static_cast<int>(layer), registry, names[layer]);
@@ -63,23 +81,14 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
 
 void ExpertStore::place_layer(int layer, ParameterRegistry& registry, const std::string& name) {
   const StaticLayer& placed = layers_[layer];
-  const ExpertPlacement homes = placed.world_homes(mesh_.world_size());
-  StoredLayer& stored = stored_.emplace_back();
-  stored.slot_of_expert.assign(homes.num_experts(), -1);
-  std::vector<std::vector<int32_t>> holders(homes.num_experts());
-  for (int expert = 0; expert < homes.num_experts(); ++expert) {
-    const auto ranks = homes.ranks_of(expert);
-    holders[expert].assign(ranks.begin(), ranks.end());
-  }
-  stored.schedule = direct_schedule(placed.owners, holders);
-  for (const int32_t expert : homes.experts_on(mesh_.rank())) {
+  std::map<int32_t, Home>& homes = homes_.emplace_back();
+  const ExpertPlacement world_homes = placed.world_homes(mesh_.world_size());
+  for (const int32_t expert : world_homes.experts_on(mesh_.rank())) {
     const bool owned = placed.owners[expert] == mesh_.rank();
     const int64_t row = owned ? owned_rows_++ : replica_rows_++;
-    const Slot slot{row * shape_.chunk_elements(), owned};
-    stored.slot_of_expert[expert] = static_cast<int32_t>(stored.slots.size());
-    stored.slots.push_back(slot);
+    homes[expert] = {row * shape_.chunk_elements(), owned};
     if (owned) {
-      add_logical_parameters(registry, name + "." + std::to_string(expert), slot.offset);
+      add_logical_parameters(registry, name + "." + std::to_string(expert), homes[expert].offset);
     }
   }
 }
@@ -104,43 +113,119 @@ void ExpertStore::add_logical_parameters(ParameterRegistry& registry,
   add("down", {hidden, ffn}, shape_.gate_up_elements());
 }
 
-at::Tensor ExpertStore::chunk(const Slot& slot, std::string_view column) const {
-  const ColumnTable& table = slot.owned ? *owned_ : *replicas_;
-  return table.view(column, {slot.offset, shape_.chunk_elements()});
+at::Tensor ExpertStore::chunk(const Home& home, std::string_view column) const {
+  const ColumnTable& table = home.owned ? *owned_ : *replicas_;
+  return table.view(column, {home.offset, shape_.chunk_elements()});
 }
 
-ExpertMatrices ExpertStore::matrices(const Slot& slot, std::string_view column) const {
-  const at::Tensor flat = chunk(slot, column);
-  const int64_t hidden = shape_.hidden_size;
-  const int64_t ffn = shape_.intermediate_size;
-  return {flat.narrow(0, 0, shape_.gate_up_elements()).view({2 * ffn, hidden}),
-          flat.narrow(0, shape_.gate_up_elements(), shape_.down_elements()).view({hidden, ffn})};
+const ExpertStore::Home* ExpertStore::home_of(int layer, int32_t expert) const {
+  const auto found = homes_.at(layer).find(expert);
+  return found == homes_[layer].end() ? nullptr : &found->second;
 }
 
-const ExpertStore::Slot& ExpertStore::slot_on_this_rank(int layer, int32_t expert) const {
-  const StoredLayer& stored = stored_.at(layer);
-  return stored.slots.at(stored.slot_of_expert.at(expert));
+const ExpertStore::Home& ExpertStore::owned_home(int layer, int32_t expert) const {
+  const Home* home = home_of(layer, expert);
+  ENODIA_CHECK(home != nullptr && home->owned, "expert ", expert, " is owned elsewhere");
+  return *home;
 }
 
-Lease ExpertStore::acquire(int layer, LeaseUse use) {
-  Lease lease(*this, layer);
-  ++leases_out_;
-  if (use == LeaseUse::kBackward) {
-    // A replica has one gradient slot: what an earlier micro-batch left in it must be home first.
-    // Draining in order keeps the owner's sums in (micro-batch, rank) order.
-    const auto busy = [&](const auto& going) { return going.first == layer; };
-    while (std::any_of(going_home_.begin(), going_home_.end(), busy)) {
-      going_home_.front().second.wait(mesh_.device().queue);
-      going_home_.pop_front();
+SparseSchedule ExpertStore::schedule_to(int layer, const ExpertPlacement& placement) const {
+  const std::vector<int32_t>& owners = layers_[layer].owners;
+  SparseSchedule schedule;
+  for (int expert = 0; expert < placement.num_experts(); ++expert) {
+    for (int group = 0; group < mesh_.world_size(); group += placement.world_size()) {
+      for (const int32_t rank : placement.ranks_of(expert)) {
+        if (group + rank != owners[expert]) {
+          schedule.push_back({expert, owners[expert], group + rank});
+        }
+      }
     }
   }
-  for (const Slot& slot : stored_.at(layer).slots) {
-    lease.weights.push_back(matrices(slot, precision_.weights()));
-    if (use == LeaseUse::kBackward) {
-      lease.gradients.push_back(matrices(slot, "grad"));
-      if (!slot.owned) {
-        chunk(slot, "grad").zero_();
-      }
+  return schedule;
+}
+
+void ExpertStore::materialize(int layer, const ExpertPlacement& placement) {
+  const ExpertPlacement& homes = this->placement(layer);
+  const auto found = materialized_.find(layer);
+  if (placement == (found != materialized_.end() ? found->second.placement : homes)) {
+    return;
+  }
+  ENODIA_CHECK_EQ(
+      placement.world_size(), mesh_.world_size(), "replicas beyond homes need ep = world");
+  Materialized& here = materialized_.try_emplace(layer, Materialized{homes, {}, {}}).first->second;
+  SparseSchedule missing = schedule_to(layer, placement);
+  std::erase_if(missing, [&](const ChunkTransfer& transfer) {
+    return here.placement.slot_of(transfer.holder, transfer.chunk) >= 0;
+  });
+  for (auto slot = here.slots.begin(); slot != here.slots.end();) {
+    if (placement.slot_of(mesh_.rank(), slot->first) >= 0) {
+      ++slot;
+      continue;
+    }
+    wait_until_here(here);  // nothing may arrive in a slot that is another's
+    weight_slots_.give_back(std::move(slot->second));
+    slot = here.slots.erase(slot);
+  }
+  for (const ChunkTransfer& transfer : missing) {
+    if (transfer.holder == mesh_.rank()) {
+      here.slots[transfer.chunk] = weight_slots_.take();
+    }
+  }
+  here.placement = placement;
+  here.arriving.push_back(sparse_all_gather(
+      mesh_.replicas(),
+      missing,
+      [&](int32_t expert) { return view(chunk(owned_home(layer, expert), precision_.weights())); },
+      [&](int32_t expert) { return view(here.slots.at(expert)); },
+      mesh_.device().queue));
+}
+
+void ExpertStore::wait_until_here(Materialized& layer) {
+  for (Work& work : layer.arriving) {
+    work.wait(mesh_.device().queue);
+  }
+  layer.arriving.clear();
+}
+
+void ExpertStore::release(int layer) {
+  const auto found = materialized_.find(layer);
+  if (found == materialized_.end()) {
+    return;
+  }
+  wait_until_here(found->second);
+  for (auto& [expert, slot] : found->second.slots) {
+    weight_slots_.give_back(std::move(slot));
+  }
+  materialized_.erase(found);
+}
+
+Lease ExpertStore::acquire(int layer, const ExpertPlacement& placement, LeaseUse use) {
+  materialize(layer, placement);
+  const auto materialized = materialized_.find(layer);
+  if (materialized != materialized_.end()) {
+    wait_until_here(materialized->second);
+  }
+  if (use == LeaseUse::kBackward) {
+    while (going_home_.size() > kLayersGoingHome) {
+      end_oldest();
+    }
+  }
+  Lease lease(*this, layer, placement);
+  ++leases_out_;
+  for (const int32_t expert : placement.experts_on(mesh_.rank() % placement.world_size())) {
+    const Home* home = home_of(layer, expert);
+    lease.weights.push_back(matrices_of(home != nullptr ? chunk(*home, precision_.weights())
+                                                        : materialized->second.slots.at(expert),
+                                        shape_));
+    if (use == LeaseUse::kForward) {
+      continue;
+    }
+    if (home != nullptr && home->owned) {
+      lease.gradients.push_back(matrices_of(chunk(*home, "grad"), shape_));
+    } else {
+      const at::Tensor slot = gradient_slots_.take().zero_();
+      lease.gradients.push_back(matrices_of(slot, shape_));
+      lease.gradient_slots_[expert] = slot;
     }
   }
   return lease;
@@ -148,30 +233,45 @@ Lease ExpertStore::acquire(int layer, LeaseUse use) {
 
 void ExpertStore::send_home(Lease lease) {
   const int layer = lease.layer();
-  const auto gradient = [&](int32_t expert) {
-    return view(chunk(slot_on_this_rank(layer, expert), "grad"));
-  };
-  going_home_.emplace_back(
-      layer,
-      sparse_reduce_scatter(
-          mesh_.replicas(), stored_.at(layer).schedule, gradient, gradient, mesh_.device().queue));
+  Work work = sparse_reduce_scatter(
+      mesh_.replicas(),
+      schedule_to(layer, lease.placement_),
+      [&](int32_t expert) { return view(lease.gradient_slots_.at(expert)); },
+      [&](int32_t expert) { return view(chunk(owned_home(layer, expert), "grad")); },
+      mesh_.device().queue);
+  lease.gradients.clear();
+  going_home_.push_back({std::move(work), std::move(lease.gradient_slots_)});
+}
+
+/// In order, so that the owner's sums are in order of micro-batch and rank.
+void ExpertStore::end_oldest() {
+  GoingHome& oldest = going_home_.front();
+  oldest.work.wait(mesh_.device().queue);
+  for (auto& [expert, slot] : oldest.slots) {
+    gradient_slots_.give_back(std::move(slot));
+  }
+  going_home_.pop_front();
 }
 
 void ExpertStore::finish_gradients() {
-  for (; !going_home_.empty(); going_home_.pop_front()) {
-    going_home_.front().second.wait(mesh_.device().queue);
+  while (!going_home_.empty()) {
+    end_oldest();
   }
 }
 
 void ExpertStore::refresh_replicas() {
   ENODIA_CHECK_EQ(leases_out_, 0, "weights must not change while a lease is out");
+  ENODIA_CHECK(materialized_.empty(), "weights must not change while replicas of them are out");
   std::vector<Work> works;
   for (int layer = 0; layer < num_layers(); ++layer) {
     const auto weights = [&](int32_t expert) {
-      return view(chunk(slot_on_this_rank(layer, expert), precision_.weights()));
+      return view(chunk(homes_[layer].at(expert), precision_.weights()));
     };
-    works.push_back(sparse_all_gather(
-        mesh_.replicas(), stored_[layer].schedule, weights, weights, mesh_.device().queue));
+    works.push_back(sparse_all_gather(mesh_.replicas(),
+                                      schedule_to(layer, placement(layer)),
+                                      weights,
+                                      weights,
+                                      mesh_.device().queue));
   }
   for (Work& work : works) {
     work.wait(mesh_.device().queue);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
 #include "parallel/placement/static_placement.h"
+#include "parallel/slot_pool.h"
 
 namespace enodia {
 
@@ -49,26 +51,34 @@ class Lease {
 
  private:
   friend class ExpertStore;
-  Lease(ExpertStore& store, int layer) : store_(&store), layer_(layer) {}
+  Lease(ExpertStore& store, int layer, const ExpertPlacement& placement)
+      : store_(&store),
+        layer_(layer),
+        placement_(placement) {}
   ExpertStore* store_;
   int layer_;
+  ExpertPlacement placement_;
+  std::map<int32_t, at::Tensor> gradient_slots_;  // by expert
 };
 
 enum class LeaseUse : uint8_t { kForward, kBackward };
 
 /// A table of experts: row = expert chunk that this rank owns, columns `master`, `grad` and those
 /// the optimizer adds, and in mixed precision `compute`, which ParameterRegistry::write_compute
-/// writes. Where an expert has further homes (ep < world, or fewer experts than ranks)
-/// these hold a permanent replica: its gradients go home after every micro-batch, its weights are
-/// refreshed in commit_step. All collective calls are made by all ranks, for layers in one order.
+/// writes. An expert may be computed elsewhere, too. Where it has further homes (ep < world, or
+/// fewer experts than ranks) these hold a permanent replica, refreshed in commit_step; other
+/// replicas are materialized for a layer and a placement, and released (Hecate, arXiv 2502.02581v1,
+/// section 3). The gradients of all replicas go home after every micro-batch. All collective calls
+/// are made by all ranks, in one order.
 class ExpertStore {
  public:
-  /// names[layer] is the prefix of an MoE layer's experts, "model.layers.3.mlp.experts". Adds the
-  /// logical parameters of the owned experts to the registry. Local.
+  /// names[layer] is the prefix of an MoE layer's experts, "model.layers.3.mlp.experts", and
+  /// layers[layer] where they live. Adds the logical parameters of the owned experts to the
+  /// registry. Local.
   ExpertStore(const ProcessMesh& mesh,
               ParameterRegistry& registry,
               const std::vector<std::string>& names,
-              int num_experts,
+              std::vector<StaticLayer> layers,
               const ExpertShape& shape);
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
@@ -76,45 +86,64 @@ class ExpertStore {
   const ExpertPlacement& placement(int layer) const { return layers_.at(layer).homes; }
   const std::vector<int32_t>& owners(int layer) const { return layers_.at(layer).owners; }
 
-  /// Local. For kBackward the gradients of replicas start at zero.
-  Lease acquire(int layer, LeaseUse use);
+  /// Starts to bring the replicas of `placement` here that are neither at home nor here already,
+  /// and drops others. What is not at home needs ep = world_size. Collective.
+  void materialize(int layer, const ExpertPlacement& placement);
+  /// Frees the slots of a layer's replicas; no lease of it may be out. Local.
+  void release(int layer);
+  /// Materializes what is missing and waits for it. For kBackward the gradients of replicas start
+  /// at zero. Collective.
+  Lease acquire(int layer, const ExpertPlacement& placement, LeaseUse use);
   /// Starts the way home of the replicas' gradients and ends the lease. Collective.
   void send_home(Lease lease);
   /// Waits for all gradients under way. Owners have then summed in order of micro-batch, in each
-  /// their own first, then the other homes' by rank. Before gradients are read.
+  /// their own first, then the other ranks' by rank. Before gradients are read.
   void finish_gradients();
-  /// After the owners' weights changed: replicas take the new weights. No lease may be out.
-  /// Collective.
+  /// After the owners' weights changed: permanent replicas take the new weights. No lease may be
+  /// out and no replica materialized. Collective.
   void refresh_replicas();
 
  private:
   friend class Lease;
-  struct Slot {
+  struct Home {
     int64_t offset;  // of its chunk, in its table's columns
     bool owned;
   };
-  struct StoredLayer {
-    SparseSchedule schedule;
-    std::vector<Slot> slots;              // of this rank, in order of experts_on(rank in group)
-    std::vector<int32_t> slot_of_expert;  // -1 = not here
+  /// Replicas of a layer that are here or on their way.
+  struct Materialized {
+    ExpertPlacement placement;
+    std::map<int32_t, at::Tensor> slots;  // by expert
+    std::vector<Work> arriving;
+  };
+  /// Gradients on their way to their owners.
+  struct GoingHome {
+    Work work;
+    std::map<int32_t, at::Tensor> slots;  // that are free when they have arrived
   };
 
   void place_layer(int layer, ParameterRegistry& registry, const std::string& name);
   void add_logical_parameters(ParameterRegistry& registry,
                               const std::string& name,
                               int64_t offset) const;
-  ExpertMatrices matrices(const Slot& slot, std::string_view column) const;
-  at::Tensor chunk(const Slot& slot, std::string_view column) const;
-  const Slot& slot_on_this_rank(int layer, int32_t expert) const;
+  at::Tensor chunk(const Home& home, std::string_view column) const;
+  /// Null where an expert is not at home here.
+  const Home* home_of(int layer, int32_t expert) const;
+  const Home& owned_home(int layer, int32_t expert) const;
+  /// From the owner to every other rank of all groups that holds an expert of `placement`.
+  SparseSchedule schedule_to(int layer, const ExpertPlacement& placement) const;
+  void wait_until_here(Materialized& layer);
+  void end_oldest();
 
   const ProcessMesh& mesh_;
   ExpertShape shape_;
   std::vector<StaticLayer> layers_;
-  std::vector<StoredLayer> stored_;
+  std::vector<std::map<int32_t, Home>> homes_;  // [layers] of this rank, by expert
   int64_t owned_rows_ = 0, replica_rows_ = 0;
   Precision precision_;
   std::unique_ptr<ColumnTable> owned_, replicas_;
-  std::deque<std::pair<int, Work>> going_home_;  // (layer, work), oldest first
+  SlotPool weight_slots_, gradient_slots_;
+  std::map<int, Materialized> materialized_;  // by layer
+  std::deque<GoingHome> going_home_;          // oldest first
   int leases_out_ = 0;
 };
 

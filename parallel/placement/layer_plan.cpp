@@ -1,6 +1,7 @@
 #include "parallel/placement/layer_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 namespace enodia {
@@ -52,6 +53,26 @@ int64_t count_transfers(const LayerPlan& plan) {
              });
   }
   return count;
+}
+
+ExpertPlan to_expert_plan(const LayerPlan& plan, const Topology& topology) {
+  std::vector<std::vector<int32_t>> hosts;
+  ExpertPlan made;
+  for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
+    std::map<int32_t, int64_t> quotas{{plan.owners[expert], plan.quotas[expert][0]}};
+    for (size_t i = 0; i < plan.replicas[expert].size(); ++i) {
+      if (plan.quotas[expert][i + 1] > 0) {
+        quotas[plan.replicas[expert][i]] = plan.quotas[expert][i + 1];
+      }
+    }
+    std::vector<int32_t>& ranks = hosts.emplace_back();
+    for (const auto& [rank, quota] : quotas) {
+      ranks.push_back(rank);
+      made.quota.push_back(quota);
+    }
+  }
+  made.placement = ExpertPlacement::create(topology.num_ranks(), hosts);
+  return made;
 }
 
 }  // namespace enodia

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "parallel/placement/expert_placement.h"
 #include "parallel/placement/topology.h"
 
 namespace enodia {
@@ -45,5 +46,8 @@ PlanScore score_plan(const LayerPlan& plan, const LayerCounts& counts, const Top
 
 /// |predicted united with replicas|: what is sent to ranks for a plan of materialized replicas.
 int64_t count_transfers(const LayerPlan& plan);
+
+/// The same for who computes: replicas that no token is for are left out.
+ExpertPlan to_expert_plan(const LayerPlan& plan, const Topology& topology);
 
 }  // namespace enodia

@@ -1,12 +1,14 @@
 #include "parallel/placement/policy.h"
 
 #include <array>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "common/check.h"
 #include "parallel/placement/policies/enodia.h"
 #include "parallel/placement/policies/rules.h"
+#include "parallel/placement/saved_numbers.h"
 
 namespace enodia {
 namespace {
@@ -23,7 +25,7 @@ class RulePolicy : public PlacementPolicy {
         from_(from),
         last_(setup.num_layers) {}
 
-  Replicas predict(int layer) override {
+  Replicas predict(int layer) const override {
     if (from_ == PlansFrom::kExactCounts || last_[layer].empty()) {
       return Replicas(setup_.num_experts);
     }
@@ -41,6 +43,34 @@ class RulePolicy : public PlacementPolicy {
 
   void observe(int layer, const LayerCounts& counts) override {
     last_[layer].assign(counts.tokens.begin(), counts.tokens.end());
+  }
+
+  std::vector<int64_t> save() const override {
+    std::vector<int64_t> saved;
+    for (const std::vector<int32_t>& counts : last_) {
+      saved.push_back(std::ssize(counts));
+      saved.insert(saved.end(), counts.begin(), counts.end());
+    }
+    return saved;
+  }
+
+  bool restore(std::span<const int64_t> saved) override {
+    SavedNumbers numbers(saved);
+    const int64_t all = int64_t{setup_.topology.num_ranks()} * setup_.num_experts;
+    std::vector<std::vector<int32_t>> last(last_.size());
+    for (std::vector<int32_t>& counts : last) {
+      const int64_t size = numbers.next(0, all);
+      for (int64_t i = 0; i < size && !numbers.failed(); ++i) {
+        counts.push_back(
+            static_cast<int32_t>(numbers.next(0, std::numeric_limits<int32_t>::max())));
+      }
+      numbers.require(size == 0 || size == all);
+    }
+    if (!numbers.complete()) {
+      return false;
+    }
+    last_ = std::move(last);
+    return true;
   }
 
  private:
@@ -74,11 +104,13 @@ constexpr std::array kPolicies{
     PolicyEntry{"hecate",
                 "Hecate, t = 2m (arXiv 2502.02581v1)",
                 "calibration, heterogeneous sharding",
-                make<plan_hecate, PlansFrom::kCountsBefore>},
+                make<plan_hecate, PlansFrom::kCountsBefore>,
+                CountsReach::kRanks},
     PolicyEntry{"hecate_narrow",
                 "Hecate, t = m",
                 "calibration, heterogeneous sharding",
-                make<plan_hecate_narrow, PlansFrom::kCountsBefore>},
+                make<plan_hecate_narrow, PlansFrom::kCountsBefore>,
+                CountsReach::kRanks},
     PolicyEntry{"eplb", "DeepSeek's EPLB, global", "", make<plan_eplb, PlansFrom::kCountsBefore>},
     PolicyEntry{"eplb_hierarchical",
                 "DeepSeek's EPLB, groups of four experts to nodes",

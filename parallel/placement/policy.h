@@ -22,18 +22,28 @@ struct PolicySetup {
 /// The owners e * W / E: contiguous blocks, the same in each layer.
 std::vector<std::vector<int32_t>> block_owners(int num_layers, int num_experts, int num_ranks);
 
+/// Which counts of tokens a policy plans by.
+enum class CountsReach : uint8_t {
+  kNodes,  ///< sums by nodes: how the tokens of a node are spread over its ranks changes no plan
+  kRanks,  ///< every rank's own
+};
+
 /// Decides, layer by layer and micro-batch by micro-batch, where experts are computed.
 /// Deterministic and causal: what it is asked depends on the counts that it has been given before,
 /// in order. All ranks ask alike, so all get the same plans. Local.
 class PlacementPolicy {
  public:
   virtual ~PlacementPolicy() = default;
-  /// Stage A, before the gate: the replicas to gather.
-  virtual Replicas predict(int layer) = 0;
+  /// Stage A, before the gate: the replicas to gather. Owners only before anything was observed.
+  virtual Replicas predict(int layer) const = 0;
   /// Stage B, after the gate: what is done with the exact counts. `predicted` is what predict gave.
   virtual LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) = 0;
   /// The micro-batch is over.
   virtual void observe(int layer, const LayerCounts& counts) = 0;
+  /// What plans to come depend on besides counts to come.
+  virtual std::vector<int64_t> save() const = 0;
+  /// Goes on from what such a policy has saved; false, and unchanged, when it is something else.
+  virtual bool restore(std::span<const int64_t> saved) = 0;
 };
 
 /// A policy by name.
@@ -42,6 +52,7 @@ struct PolicyEntry {
   std::string_view source;      ///< who published it
   std::string_view leaves_out;  ///< of what was published
   std::unique_ptr<PlacementPolicy> (*make)(const PolicySetup& setup);
+  CountsReach reads = CountsReach::kNodes;
 };
 /// All, in the order of docs/placement.md.
 std::span<const PolicyEntry> placement_policies();

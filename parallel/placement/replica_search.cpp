@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <optional>
 #include <queue>
@@ -320,15 +321,12 @@ void ReplicaSearch::climb(Try& best, int steps) const {
   }
 }
 
-Replicas ReplicaSearch::keep(Try& best) {
-  last_ = best.replicas;
-  last_threshold_ = best.threshold;
-  last_limit_ = best.limit;
-  last_cost_ = best.cost_of_token();
-  return last_;
+const Replicas& ReplicaSearch::keep(Try& best) {
+  last_ = {best.replicas, best.threshold, best.limit, best.cost_of_token()};
+  return last_.replicas;
 }
 
-Replicas ReplicaSearch::search(const NodeCounts& counts) {
+const Replicas& ReplicaSearch::search(const NodeCounts& counts) {
   Try best(*this, counts);
   for (int threshold = 0; threshold < std::ssize(kThresholds); ++threshold) {
     for (int limit = 0; limit < std::ssize(kLimits); ++limit) {
@@ -339,23 +337,51 @@ Replicas ReplicaSearch::search(const NodeCounts& counts) {
   return keep(best);
 }
 
-Replicas ReplicaSearch::search_near(const NodeCounts& counts) {
+const Replicas& ReplicaSearch::search_near(const NodeCounts& counts) {
   constexpr int kSteps = 24;
   constexpr double kMuchMore = 1.25;
-  if (last_threshold_ < 0) {
+  if (last_.threshold < 0) {
     return search(counts);
   }
   Try best(*this, counts);
-  best.threshold = last_threshold_;
-  best.limit = last_limit_;
-  best.improves(last_);
+  best.threshold = last_.threshold;
+  best.limit = last_.limit;
+  best.improves(last_.replicas);
   for (const int step : {0, -1, 1}) {
-    construct(best, last_threshold_ + step, last_limit_);
+    construct(best, last_.threshold + step, last_.limit);
   }
-  construct(best, last_threshold_, last_limit_ - 1);
-  construct(best, last_threshold_, last_limit_ + 1);
+  construct(best, last_.threshold, last_.limit - 1);
+  construct(best, last_.threshold, last_.limit + 1);
   climb(best, kSteps);
-  return best.cost_of_token() > kMuchMore * last_cost_ ? search(counts) : keep(best);
+  return best.cost_of_token() > kMuchMore * last_.cost ? search(counts) : keep(best);
+}
+
+void ReplicaSearch::save(std::vector<int64_t>& saved) const {
+  saved.insert(saved.end(), {last_.threshold, last_.limit, std::bit_cast<int64_t>(last_.cost)});
+  for (const std::vector<int32_t>& ranks : last_.replicas) {
+    saved.push_back(std::ssize(ranks));
+    saved.insert(saved.end(), ranks.begin(), ranks.end());
+  }
+}
+
+ReplicaSearch::Found ReplicaSearch::read(SavedNumbers& saved) const {
+  Found found;
+  found.threshold = static_cast<int>(saved.next(-1, std::ssize(kThresholds) - 1));
+  found.limit = static_cast<int>(saved.next(-1, std::ssize(kLimits) - 1));
+  found.cost = std::bit_cast<double>(
+      saved.next(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()));
+  saved.require(found.cost >= 0);  // a number
+  std::vector<int> used(topology_.num_ranks(), 0);
+  for (const int32_t owner : owners_) {
+    std::vector<int32_t>& ranks = found.replicas.emplace_back();
+    int64_t least = 0;
+    for (int64_t left = saved.next(0, topology_.num_ranks()); left > 0 && !saved.failed(); --left) {
+      ranks.push_back(static_cast<int32_t>(saved.next(least, topology_.num_ranks() - 1)));
+      least = ranks.back() + 1;
+      saved.require(ranks.back() != owner && ++used[ranks.back()] <= slots_);
+    }
+  }
+  return found;
 }
 
 }  // namespace enodia

@@ -2,8 +2,11 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "parallel/placement/quota_solver.h"
+#include "parallel/placement/saved_numbers.h"
 
 namespace enodia {
 
@@ -36,27 +39,37 @@ class ReplicaSearch {
       : topology_(topology),
         owners_(owners),
         slots_(slots),
-        prices_(prices) {}
+        prices_(prices),
+        last_{.replicas = Replicas(owners.size())} {}
 
   /// From nothing: all constructions, and steps until none pays.
-  Replicas search(const NodeCounts& counts);
+  const Replicas& search(const NodeCounts& counts);
   /// Near what was found last: those replicas, constructions like the best one, and few steps.
   /// Searches from nothing when that has become much more expensive, and the first time.
-  Replicas search_near(const NodeCounts& counts);
+  const Replicas& search_near(const NodeCounts& counts);
+  /// What a search has come to, and starts near the next time.
+  struct Found {
+    Replicas replicas;
+    int threshold = -1, limit = -1;  ///< of the construction that it comes from; -1: none yet
+    double cost = 0;                 ///< for each token
+  };
+  const Found& found() const { return last_; }
+  void go_on_from(Found found) { last_ = std::move(found); }
+  void save(std::vector<int64_t>& saved) const;
+  /// Reads what save() wrote.
+  Found read(SavedNumbers& saved) const;
 
  private:
   struct Try;
   void construct(Try& best, int threshold, int limit) const;
   void climb(Try& best, int steps) const;
-  Replicas keep(Try& best);
+  const Replicas& keep(Try& best);
 
   const Topology& topology_;
   std::span<const int32_t> owners_;
   int slots_;
   PlanPrices prices_;
-  Replicas last_;
-  int last_threshold_ = -1, last_limit_ = -1;  // -1: nothing found yet
-  double last_cost_ = 0;                       // for each token
+  Found last_;
 };
 
 }  // namespace enodia

@@ -74,6 +74,17 @@ std::vector<StaticLayer> static_placement(int num_layers, int num_experts, int e
   return layers;
 }
 
+std::vector<StaticLayer> without_replicas(std::vector<StaticLayer> layers) {
+  for (StaticLayer& layer : layers) {
+    std::vector<std::vector<int32_t>> homes;
+    for (const int32_t owner : layer.owners) {
+      homes.push_back({owner});
+    }
+    layer.homes = ExpertPlacement::create(layer.homes.world_size(), homes);
+  }
+  return layers;
+}
+
 ExpertPlan even_plan(const ExpertPlacement& placement, std::span<const int64_t> tokens_of_expert) {
   ExpertPlan plan{placement, {}};
   plan.quota.reserve(placement.num_replicas());

@@ -24,6 +24,9 @@ struct StaticLayer {
 /// owners' totals over all layers differ by at most one between ranks. ep divides world_size.
 std::vector<StaticLayer> static_placement(int num_layers, int num_experts, int ep, int world_size);
 
+/// The same owners without the further homes. For ep = world_size.
+std::vector<StaticLayer> without_replicas(std::vector<StaticLayer> layers);
+
 /// The plan for one micro-batch: each expert's tokens split evenly over its replicas.
 ExpertPlan even_plan(const ExpertPlacement& placement, std::span<const int64_t> tokens_of_expert);
 

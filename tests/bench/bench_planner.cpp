@@ -54,15 +54,14 @@ void time_policy(const PolicyEntry& policy, int experts, int nodes, int ranks_pe
   for (int sample = 0; sample < trace.num_samples(); ++sample) {
     for (int layer = 0; layer < trace.num_layers(); ++layer) {
       const LayerCounts counts = trace.at(sample, layer);
-      const double start = microseconds();
       const Replicas predicted = planner->predict(layer);
-      const double middle = microseconds();
+      const double start = microseconds();
       planner->resolve(layer, counts, predicted);
-      const double end = microseconds();
-      planner->observe(layer, counts);
+      const double resolved = microseconds();
+      planner->observe(layer, counts);  // and the replicas of the next micro-batch with it
       if (sample > 0) {
-        before_gate.push_back(middle - start);
-        after_gate.push_back(end - middle);
+        after_gate.push_back(resolved - start);
+        before_gate.push_back(microseconds() - resolved);
       }
     }
   }

@@ -161,7 +161,7 @@ struct Model {
         store((registry.add_dense({{"q", 4}, {"k", 2}}, 5), mesh),
               registry,
               {"layers.0", "layers.1"},
-              3,
+              static_placement(2, 3, ep, world.world_size()),
               {.hidden_size = 3, .intermediate_size = 2}) {
     registry.allocate();
     for (const LogicalParameter& parameter : registry.parameters()) {

@@ -6,6 +6,7 @@
 
 #include <ATen/ops/full.h>
 
+#include "tests/parity/random_plans.h"
 #include "tests/references/reference_problem.h"
 
 namespace enodia {
@@ -358,6 +359,72 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W6Tp3Zero1TiedWithBiases", tied_with_biases(), {6, 6, 3, Zero1::kRows}),
       make_parity_case("W4Tp4Zero1WholeParameters", base, {4, 4, 4, Zero1::kParameters}),
   };
+}
+
+namespace {
+
+/// The layout with random plans; another draw for each `draw`.
+ParityLayout planned(ParityLayout layout, int draw, std::vector<int> nodes = {}) {
+  layout.policy = &kRandomPlans;
+  layout.extra_slots = draw;
+  layout.nodes = std::move(nodes);
+  return layout;
+}
+
+ParityLayout keeping(ParityLayout layout) {
+  layout.keep_replicas = true;
+  return layout;
+}
+
+/// Real plans of a policy: with one favorite of the tokens, so that there is something to plan.
+ParityCase of_policy(const PolicyEntry& policy) {
+  ParityLayout layout{4, 4};
+  layout.policy = &policy;
+  layout.extra_slots = 2;
+  layout.nodes = {0, 0, 1, 1};
+  return with_one_favorite(make_parity_case(
+      "W4AllToOneExpert_" + std::string(policy.name), one_expert_a_token(), layout, 2));
+}
+
+}  // namespace
+
+std::vector<ParityCase> placement_cases() {
+  const ReferenceOptions base = parity_options();
+  std::vector<ParityCase> cases{
+      make_parity_case("W1Plans", base, planned({1, 1}, 1)),
+      make_parity_case("W2Plans", base, planned({2, 2}, 2)),
+      make_parity_case("W3PlansAccumulation3", base, planned({3, 3}, 3, {0, 0, 1}), 3),
+      make_parity_case("W4Plans", base, planned({4, 4}, 4, {0, 0, 1, 1})),
+      make_parity_case("W4PlansSixExperts", experts(6, 2), planned({4, 4}, 5, {0, 1, 1, 2})),
+      make_parity_case("W4PlansTwoExperts", experts(2, 1), planned({4, 4}, 6)),
+      make_parity_case(
+          "W5PlansSharedAndFirstDense", shared_and_dense(), planned({5, 5}, 7, {0, 0, 0, 1, 1}), 2),
+      make_parity_case("W8Plans", base, planned({8, 8}, 8, {0, 0, 0, 1, 1, 1, 2, 2})),
+      with_masks(make_parity_case("W4PlansMasksKept", base, keeping(planned({4, 4}, 9)), 2)),
+      make_parity_case("W3PlansRecomputedLayers",
+                       shared_and_dense(),
+                       planned({3, 3, 1, Zero1::kRows, Recompute::kLayers}, 10),
+                       2),
+      make_parity_case("W3PlansRecomputedLayersKept",
+                       shared_and_dense(),
+                       keeping(planned({3, 3, 1, Zero1::kOff, Recompute::kLayers}, 11))),
+      make_parity_case("W4Tp2PlansRecomputedExperts",
+                       base,
+                       planned({4, 4, 2, Zero1::kRows, Recompute::kExperts}, 12, {0, 0, 1, 1}),
+                       2),
+      with_masks(make_parity_case(
+          "W4Tp2PlansCapacityWithBias", with_capacity(biased(), "random"), planned({4, 4, 2}, 13))),
+      without_tokens(make_parity_case("W3PlansRankWithoutTokens", base, planned({3, 3}, 14)), {1}),
+      without_tokens(
+          make_parity_case("W4PlansOneRankHasAllTokens", base, planned({4, 4}, 15, {0, 0, 1, 1})),
+          {0, 1, 3}),
+      with_one_favorite(
+          make_parity_case("W4PlansAllToOneExpert", one_expert_a_token(), planned({4, 4}, 16), 2)),
+  };
+  for (const PolicyEntry& policy : placement_policies()) {
+    cases.push_back(of_policy(policy));
+  }
+  return cases;
 }
 
 }  // namespace enodia

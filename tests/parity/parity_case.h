@@ -8,6 +8,7 @@
 
 #include "models/model_options.h"
 #include "parallel/dense_sharding.h"
+#include "parallel/placement/policy.h"
 #include "tests/references/reference_model.h"
 
 namespace enodia {
@@ -20,6 +21,10 @@ struct ParityLayout {
   Zero1 zero1 = Zero1::kOff;
   Recompute recompute = Recompute::kNone;
   std::optional<DType> dispatch_dtype = {};
+  const PolicyEntry* policy = nullptr;  ///< null: experts are computed at home
+  int extra_slots = 0;
+  bool keep_replicas = false;
+  std::vector<int> nodes = {};  ///< of ranks that are threads; empty: all on one
   int dp() const { return world_size / tp; }
 };
 
@@ -57,7 +62,11 @@ ParityCase make_parity_case(const std::string& name,
                             int accumulation = 1,
                             uint64_t seed = 1);
 
-/// Every layout and kind of problem of invariant 1.
+/// Every layout and kind of problem of invariant 1, with experts at home.
 std::vector<ParityCase> parity_cases();
+
+/// Random plans on all kinds of problems: replicas anywhere, quotas at random. And each policy
+/// once.
+std::vector<ParityCase> placement_cases();
 
 }  // namespace enodia

@@ -167,7 +167,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   const int64_t ffn = decoder.options().moe_intermediate_size;
   const int layers = decoder.experts() != nullptr ? decoder.experts()->num_layers() : 0;
   for (int layer = 0; layer < layers; ++layer) {
-    const Lease lease = decoder.experts()->acquire(layer, LeaseUse::kForward);
+    const Lease lease =
+        decoder.experts()->acquire(layer, decoder.experts()->placement(layer), LeaseUse::kForward);
     auto weights = lease.weights.begin();
     for (const int32_t expert :
          decoder.experts()->placement(layer).experts_on(observer.rank() % ep)) {
@@ -312,16 +313,17 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
            options.latent_attention ? options.num_attention_heads : options.num_key_value_heads},
       decorate,
       machine.device);
-  Decoder decoder(model_options(options, type),
-                  router_options(options),
-                  mesh,
-                  {},
-                  {},
-                  // every block's gradients by themselves
-                  {.zero1 = layout.zero1, .bucket_bytes = 1},
-                  layout.dispatch_dtype);
+  Decoder decoder(
+      model_options(options, type),
+      router_options(options),
+      mesh,
+      {},
+      {},
+      // every block's gradients by themselves
+      {.zero1 = layout.zero1, .bucket_bytes = 1},
+      {.dispatch_dtype = layout.dispatch_dtype, .placement = {layout.policy, layout.extra_slots}});
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh, {options.seed, layout.recompute});
+  StepEngine engine(decoder, mesh, {options.seed, layout.recompute, layout.keep_replicas});
   RouteLog routes(engine);
   set_masters(decoder, parity_case.parameters);
   check_copies(world, decoder, layout.ep, parity_case.parameters);
@@ -366,12 +368,13 @@ std::vector<ParityStep> run_parity_case_on_threads(const ParityCase& parity_case
                                                    ParityType type,
                                                    const Decorate& decorate) {
   std::vector<ParityStep> steps;
-  run_loopback(layout.world_size, [&](Communicator& world) {
+  const auto body = [&](Communicator& world) {
     std::vector<ParityStep> mine = run_parity_case(world, parity_case, layout, type, decorate);
     if (world.rank() == 0) {
       steps = std::move(mine);
     }
-  });
+  };
+  run_loopback(layout.world_size, body, layout.nodes);
   return steps;
 }
 
@@ -379,7 +382,7 @@ std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& 
                                                               const ParityLayout& layout,
                                                               ParityType type) {
   std::vector<ParityStep> steps;
-  run_loopback(layout.world_size, [&](Communicator& world) {
+  const auto body = [&](Communicator& world) {
     CommunicationThread thread({.chunk_bytes = 20000});
     std::vector<ParityStep> mine =
         run_parity_case(world,
@@ -392,7 +395,8 @@ std::vector<ParityStep> run_parity_case_with_progress_threads(const ParityCase& 
     if (world.rank() == 0) {
       steps = std::move(mine);
     }
-  });
+  };
+  run_loopback(layout.world_size, body, layout.nodes);
   return steps;
 }
 

@@ -90,5 +90,9 @@ INSTANTIATE_TEST_SUITE_P(Layouts, Parity, testing::ValuesIn(parity_cases()), [](
   return test.param.name;
 });
 
+INSTANTIATE_TEST_SUITE_P(Plans, Parity, testing::ValuesIn(placement_cases()), [](const auto& test) {
+  return test.param.name;
+});
+
 }  // namespace
 }  // namespace enodia

@@ -72,7 +72,7 @@ TrainingRun::TrainingRun(Communicator& world,
               parts.losses.at(config.train.loss)(config.model),
               {.zero1 = config.parallel.zero1,
                .bucket_bytes = communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket},
-              config.parallel.dispatch_dtype),
+              {.dispatch_dtype = config.parallel.dispatch_dtype, .placement = {}}),
       optimizer(config.optim, decoder.registry()),
       engine(
           decoder, mesh, {static_cast<uint64_t>(config.run.seed), config.train.recompute}, &trace),

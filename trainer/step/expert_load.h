@@ -14,6 +14,7 @@ struct StepLoad {
   std::vector<int64_t> rows;    ///< [L, W] token copies that each rank computed, valid or not
   std::vector<double> entropy;  ///< [L] of the router's probabilities: nats, mean over valid tokens
   int64_t dropped = 0;          ///< copies of valid tokens that found no room, over all layers
+  double replicas = 0;          ///< materialized on all ranks, mean over layers and micro-batches
 };
 
 /// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over

@@ -83,6 +83,7 @@ StepEngine::StepEngine(Decoder& decoder,
     const auto index = static_cast<int>(phases_of_block_.size());
     recomputed_.push_back(options.recompute == Recompute::kLayers && decoder.layer_of(index) >= 0);
     phases_of_block_.push_back(block->num_phases());
+    fetching_phases_.push_back(block->fetching_phase());
   }
 }
 
@@ -191,31 +192,47 @@ void StepEngine::run(const StepSchedule& schedule,
                      std::vector<BlockState>& states,
                      GradientReduction* reduction) {
   const std::vector<size_t> last_calls = last_call_of_blocks(schedule, phases_of_block_.size());
+  const std::vector<Fetching> fetching =
+      plan_fetching(schedule, fetching_phases_, options_.keep_replicas);
   for (size_t i = 0; i < schedule.size(); ++i) {
     const PhaseCall& call = schedule[i];
-    Block& block = *decoder_.blocks()[call.block];
-    BlockState& state = states[call.micro_batch];
-    const ScopedSpan span(
-        trace_, TraceTrack::kCompute, [&] { return name_of(call); }, call.micro_batch);
-    if (call.direction == Direction::kForward) {
-      block.forward(state, call.phase);
-      if (state.context.training && recomputed_[call.block] &&
-          call.phase + 1 == phases_of_block_[call.block]) {
-        block.forget(state);
-      }
-      continue;
+    if (fetching[i].prefetch) {
+      const PhaseCall& later = schedule[*fetching[i].prefetch];
+      decoder_.blocks()[later.block]->prefetch(states[later.micro_batch],
+                                               later.direction == Direction::kBackward);
     }
-    ENODIA_CHECK_EQ(state.context.generation,
-                    decoder_.generation(),
-                    "the weights changed between forward and backward");
-    if (call.direction == Direction::kRecompute) {
-      block.recompute(state, call.phase);
-      continue;
+    {
+      const ScopedSpan span(
+          trace_, TraceTrack::kCompute, [&] { return name_of(call); }, call.micro_batch);
+      call_phase(call, states[call.micro_batch]);
     }
-    block.backward(state, call.phase);
-    if (reduction != nullptr && i == last_calls[call.block]) {
+    if (fetching[i].release) {
+      decoder_.blocks()[call.block]->release_fetched();
+    }
+    if (reduction != nullptr && call.direction == Direction::kBackward &&
+        i == last_calls[call.block]) {
       reduction->ready_from(call.block);
     }
+  }
+}
+
+void StepEngine::call_phase(const PhaseCall& call, BlockState& state) {
+  Block& block = *decoder_.blocks()[call.block];
+  if (call.direction == Direction::kForward) {
+    block.forward(state, call.phase);
+    if (state.context.training && recomputed_[call.block] &&
+        call.phase + 1 == phases_of_block_[call.block]) {
+      block.forget(state);
+    }
+    return;
+  }
+  ENODIA_CHECK_EQ(state.context.generation,
+                  decoder_.generation(),
+                  "the weights changed between forward and backward");
+  if (call.direction == Direction::kRecompute) {
+    block.recompute(state, call.phase);
+  } else {
+    block.backward(state, call.phase);
   }
 }
 
@@ -228,7 +245,7 @@ int64_t StepEngine::agree_on_step(std::span<const MicroBatch> micro_batches) {
     mine[0] += count_own_valid(micro_batch, mesh_.tensor());
   }
   if (decoder_.experts() != nullptr) {
-    mine[1] = static_cast<int64_t>(decoder_.experts()->placement(0).hash());
+    mine[1] = static_cast<int64_t>(decoder_.planner()->foreseen(0).hash());
   }
   std::vector<int64_t> all(mine.size() * mesh_.world_size());
   all_gather(mesh_.control(), view(std::span<int64_t>(mine)), view(std::span<int64_t>(all))).wait();
@@ -249,7 +266,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   const int64_t layers = decoder_.experts() != nullptr ? decoder_.experts()->num_layers() : 0;
   const int64_t experts = decoder_.options().num_experts;
   const int64_t ranks = mesh_.world_size();
-  constexpr int64_t kScalars = 7;
+  constexpr int64_t kScalars = 8;
   std::vector<double> sums(kScalars + ranks + layers * (1 + experts + ranks), 0.0);
   sums[3] = stop_wanted_ != nullptr && *stop_wanted_ ? 1.0 : 0.0;
   double* const margins = sums.data() + kScalars;  // [ranks], each its own
@@ -264,6 +281,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
       readings.add_to(entropy[layer], load.entropy);
+      sums[7] += mesh_.rank() == 0 ? static_cast<double>(load.replicas) : 0.0;
       readings.add(load.margin, [&margin](double value) { margin = std::min(margin, value); });
       sums[6] += static_cast<double>(load.dropped);
       rows[layer * ranks + mesh_.rank()] += static_cast<double>(load.computed_rows);
@@ -295,7 +313,10 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
                    .tokens = {tokens, tokens + layers * experts},
                    .rows = {rows, rows + layers * ranks},
                    .entropy = {entropy, entropy + layers},
-                   .dropped = static_cast<int64_t>(sums[6])},
+                   .dropped = static_cast<int64_t>(sums[6]),
+                   .replicas = layers == 0 || states.empty()
+                                   ? 0.0
+                                   : sums[7] / static_cast<double>(layers * std::ssize(states))},
           .stop_wanted = sums[3] > 0};
 }
 

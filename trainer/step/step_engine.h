@@ -47,6 +47,8 @@ struct UpdateResult {
 struct StepOptions {
   uint64_t seed = 0;  ///< of what is random in a step
   Recompute recompute = Recompute::kNone;
+  /// Whether replicas stay from forward to backward.
+  bool keep_replicas = false;
 };
 
 /// Drives the blocks of a decoder: the only caller of their phases. Every method is collective over
@@ -94,6 +96,7 @@ class StepEngine {
   void run(const StepSchedule& schedule,
            std::vector<BlockState>& states,
            GradientReduction* reduction = nullptr);
+  void call_phase(const PhaseCall& call, BlockState& state);
   int64_t agree_on_step(std::span<const MicroBatch> micro_batches);
   StepLosses reduce_losses(const std::vector<BlockState>& states, int64_t valid_tokens);
 
@@ -102,7 +105,8 @@ class StepEngine {
   StepOptions options_;
   Trace* trace_;
   std::vector<int> phases_of_block_;
-  std::vector<bool> recomputed_;  // [blocks]
+  std::vector<int> fetching_phases_;  // [blocks]
+  std::vector<bool> recomputed_;      // [blocks]
   const std::atomic<bool>* stop_wanted_ = nullptr;
   ObserveRoutes observe_routes_;
 };

@@ -58,4 +58,27 @@ std::vector<size_t> last_call_of_blocks(const StepSchedule& schedule, size_t num
   return last;
 }
 
+std::vector<Fetching> plan_fetching(const StepSchedule& schedule,
+                                    std::span<const int> fetching_phase_of_block,
+                                    bool keep_for_backward) {
+  std::vector<Fetching> fetching(schedule.size());
+  std::optional<size_t> before;  // the last call that needs something
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    const PhaseCall& call = schedule[i];
+    if (call.direction == Direction::kRecompute ||
+        call.phase != fetching_phase_of_block[call.block]) {
+      continue;
+    }
+    fetching[before.value_or(0)].prefetch = i;
+    const bool stays = before && schedule[*before].block == call.block &&
+                       schedule[*before].micro_batch == call.micro_batch;
+    if (stays) {
+      fetching[*before].release = false;
+    }
+    fetching[i].release = call.direction == Direction::kBackward || !keep_for_backward;
+    before = i;
+  }
+  return fetching;
+}
+
 }  // namespace enodia

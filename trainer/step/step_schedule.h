@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -33,5 +35,21 @@ StepSchedule forward_schedule(std::span<const int> phases_of_block);
 
 /// For each block the index of its last call: what it does to its parameters' gradients is over.
 std::vector<size_t> last_call_of_blocks(const StepSchedule& schedule, size_t num_blocks);
+
+/// What a call has to do with parameters that are brought here for some phases and freed again.
+struct Fetching {
+  std::optional<size_t> prefetch;  ///< before the call: what that later call needs
+  bool release = false;            ///< after the call: what was brought for it
+  bool operator==(const Fetching&) const = default;
+};
+
+/// One entry a call. fetching_phase_of_block[b] is the phase of block b that needs such parameters,
+/// -1 = none. What a call needs is under way while the one before it that needs something computes;
+/// it is freed after it, unless the very next use is the same block's for the same micro-batch, or,
+/// with `keep_for_backward`, backward is still to come. So at most two blocks' are here at a time
+/// if nothing is kept.
+std::vector<Fetching> plan_fetching(const StepSchedule& schedule,
+                                    std::span<const int> fetching_phase_of_block,
+                                    bool keep_for_backward);
 
 }  // namespace enodia

@@ -1,7 +1,7 @@
 #include "parallel/placement/policies/enodia.h"
 
 #include <algorithm>
-#include <optional>
+#include <limits>
 #include <tuple>
 #include <utility>
 
@@ -14,18 +14,13 @@ constexpr int kPatches = 4;
 
 class EnodiaPolicy : public PlacementPolicy {
  public:
-  explicit EnodiaPolicy(const PolicySetup& setup) : setup_(setup), expected_(setup.num_layers) {
+  explicit EnodiaPolicy(const PolicySetup& setup) : setup_(setup) {
     for (const std::vector<int32_t>& owners : setup_.owners) {
       searches_.emplace_back(setup_.topology, owners, setup_.extra_slots, prices_);
     }
   }
 
-  Replicas predict(int layer) override {
-    if (!expected_[layer]) {
-      return Replicas(setup_.num_experts);
-    }
-    return searches_[layer].search_near(*expected_[layer]);
-  }
+  Replicas predict(int layer) const override { return searches_[layer].found().replicas; }
 
   LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
     const std::vector<int32_t>& owners = setup_.owners[layer];
@@ -52,7 +47,35 @@ class EnodiaPolicy : public PlacementPolicy {
   }
 
   void observe(int layer, const LayerCounts& counts) override {
-    expected_[layer].emplace(counts, setup_.topology);
+    searches_[layer].search_near(NodeCounts(counts, setup_.topology));
+  }
+
+  std::vector<int64_t> save() const override {
+    std::vector<int64_t> saved{plans_, exact_plans_};
+    for (const ReplicaSearch& search : searches_) {
+      search.save(saved);
+    }
+    return saved;
+  }
+
+  bool restore(std::span<const int64_t> saved) override {
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 1000;
+    SavedNumbers numbers(saved);
+    const int64_t plans = numbers.next(0, kMost);
+    const int64_t exact_plans = numbers.next(0, plans);
+    std::vector<ReplicaSearch::Found> found;
+    for (const ReplicaSearch& search : searches_) {
+      found.push_back(search.read(numbers));
+    }
+    if (!numbers.complete()) {
+      return false;
+    }
+    plans_ = plans;
+    exact_plans_ = exact_plans;
+    for (size_t layer = 0; layer < found.size(); ++layer) {
+      searches_[layer].go_on_from(std::move(found[layer]));
+    }
+    return true;
   }
 
  private:
@@ -163,7 +186,6 @@ class EnodiaPolicy : public PlacementPolicy {
 
   PolicySetup setup_;
   PlanPrices prices_;
-  std::vector<std::optional<NodeCounts>> expected_;
   std::vector<ReplicaSearch> searches_;  // [layers]
   int64_t plans_ = 0, exact_plans_ = 0;
 };

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "parallel/exchange_counts.h"
+#include "parallel/placement/expert_placement.h"
+#include "parallel/placement/policy.h"
+#include "parallel/placement/static_placement.h"
+
+namespace enodia {
+
+/// Who decides where experts are computed, and what it may use.
+struct PlacementOptions {
+  const PolicyEntry* policy = nullptr;  ///< null: experts are computed at their homes
+  int extra_slots = 0;                  ///< of a rank for one layer, beside the experts it owns
+};
+
+/// Where the experts of each MoE layer are computed in training: at their homes, each expert's
+/// tokens evenly over them, or as a policy says. All ranks of an expert-parallel group ask alike
+/// and in one order, so all get the same plans. Local.
+class ExpertPlanner {
+ public:
+  /// With a policy each expert has one home, its owner (without_replicas).
+  ExpertPlanner(std::vector<StaticLayer> layers,
+                const Topology& topology,
+                const PlacementOptions& options);
+
+  /// Which of the ranks' tokens the policy must know.
+  CountsReach reach() const;
+  /// Stage A: the replicas to gather for the next micro-batch.
+  const ExpertPlacement& foreseen(int layer) const { return foreseen_.at(layer); }
+  /// Stage B: the plan for the exact counts. In training, once a layer and micro-batch.
+  ExpertPlan resolve(int layer, const ExchangedCounts& counts);
+  /// The plan without materialized replicas.
+  ExpertPlan at_home(int layer, const ExchangedCounts& counts) const;
+  /// The counts of a micro-batch that has been planned: what is foreseen changes.
+  void observe(int layer, const ExchangedCounts& counts);
+
+  /// What the plans to come depend on besides counts to come; empty without a policy.
+  std::vector<int64_t> save() const;
+  /// False when it is not what such a planner has saved; nothing has changed then.
+  bool restore(std::span<const int64_t> saved);
+
+ private:
+  void foresee(int layer);
+
+  std::vector<StaticLayer> layers_;
+  Topology topology_;
+  PlacementOptions options_;
+  std::unique_ptr<PlacementPolicy> policy_;
+  std::vector<ExpertPlacement> foreseen_;  // [layers]
+  std::vector<Replicas> predicted_;        // [layers], the same as the policy gave it
+};
+
+}  // namespace enodia

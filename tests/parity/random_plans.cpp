@@ -1,0 +1,83 @@
+#include "tests/parity/random_plans.h"
+
+#include <algorithm>
+#include <random>
+
+namespace enodia {
+namespace {
+
+class RandomPlans : public PlacementPolicy {
+ public:
+  explicit RandomPlans(const PolicySetup& setup)
+      : setup_(setup),
+        micro_batch_(setup.num_layers, 0) {}
+
+  Replicas predict(int layer) const override {
+    std::mt19937 random = generator(layer, 1);
+    return draw_replicas(layer, random, Replicas(setup_.num_experts), 0);
+  }
+
+  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
+    std::mt19937 random = generator(layer, 2);
+    LayerPlan plan;
+    plan.owners = setup_.owners[layer];
+    plan.predicted = predicted;
+    plan.replicas = draw_replicas(layer, random, predicted, 3);
+    const std::vector<int64_t> totals = counts.totals();
+    for (int expert = 0; expert < setup_.num_experts; ++expert) {
+      std::vector<int64_t>& quotas = plan.quotas.emplace_back(plan.replicas[expert].size() + 1, 0);
+      int64_t left = totals[expert];
+      for (size_t i = 0; i + 1 < quotas.size(); ++i) {
+        quotas[i] = random() % 4 == 0 ? 0 : static_cast<int64_t>(random() % (left + 1));
+        left -= quotas[i];
+      }
+      quotas.back() = left;
+    }
+    plan.transfers = count_transfers(plan);
+    return plan;
+  }
+
+  void observe(int layer, const LayerCounts& /*counts*/) override { ++micro_batch_[layer]; }
+  std::vector<int64_t> save() const override { return micro_batch_; }
+  bool restore(std::span<const int64_t> saved) override {
+    micro_batch_.assign(saved.begin(), saved.end());
+    return true;
+  }
+
+ private:
+  std::mt19937 generator(int layer, int stage) const {
+    return std::mt19937(static_cast<unsigned>(
+        ((micro_batch_[layer] * 31 + layer) * 7 + setup_.extra_slots) * 5 + stage));
+  }
+
+  /// Each rank holds an expert with some chance, and with `stays` quarters of another what it had.
+  Replicas draw_replicas(int layer,
+                         std::mt19937& random,
+                         const Replicas& before,
+                         unsigned stays) const {
+    Replicas replicas(setup_.num_experts);
+    for (int expert = 0; expert < setup_.num_experts; ++expert) {
+      for (int32_t rank = 0; rank < setup_.topology.num_ranks(); ++rank) {
+        const bool had = std::count(before[expert].begin(), before[expert].end(), rank) > 0;
+        const bool has = had ? random() % 4 < stays : random() % 5 < 2;
+        if (has && rank != setup_.owners[layer][expert]) {
+          replicas[expert].push_back(rank);
+        }
+      }
+    }
+    return replicas;
+  }
+
+  PolicySetup setup_;
+  std::vector<int64_t> micro_batch_;  // [layers]
+};
+
+std::unique_ptr<PlacementPolicy> make_random_plans(const PolicySetup& setup) {
+  return std::make_unique<RandomPlans>(setup);
+}
+
+}  // namespace
+
+const PolicyEntry kRandomPlans{"random", "", "", make_random_plans};
+
+}  // namespace enodia
