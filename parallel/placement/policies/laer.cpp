@@ -77,7 +77,7 @@ Holders place(std::span<const int64_t> load,
 
 LayerPlan plan_laer(const RuleInput& input, const LayerCounts& known, const LayerCounts& counts) {
   const int ranks = input.topology.num_ranks();
-  const int slots_a_rank = counts.num_experts / ranks + input.extra_slots;
+  const int slots_a_rank = (counts.num_experts + ranks - 1) / ranks + input.extra_slots;
   const int slots = slots_a_rank * ranks;
   const std::vector<int64_t> load = known.totals();
   std::vector<std::vector<int>> candidates{copies_by_load(load, input.topology.num_nodes(), slots)};
