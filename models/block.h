@@ -170,7 +170,7 @@ class Block {
   /// Starts to bring what that phase needs here; it may foresee it only. Collective.
   virtual void prefetch(BlockState& /*state*/, bool /*backward*/) {}
   /// Frees what was brought.
-  virtual void release_fetched() {}
+  virtual void release_fetched(BlockState& /*state*/) {}
 };
 
 }  // namespace enodia

@@ -271,6 +271,7 @@ void RouterOptions::check(Rules& rules) const {
               "jitter_eps (",
               jitter_eps,
               ") must be at least 0 and below 1");
+  check_not_negative(rules, "forced_skew", forced_skew);
   check_not_negative(rules, "capacity_factor", capacity_factor);
   rules.relate(
       device_loss_coef == 0 || device_groups > 1,

@@ -150,6 +150,9 @@ struct RouterOptions {
   double z_loss_coef = 0.0;
   double expert_bias_update_rate = 0.001;  ///< with ModelOptions::use_expert_bias
   double jitter_eps = 0.0;
+  /// Exponent of the distribution that experts are drawn from in training, whatever the router
+  /// scores (forced_preferences); 0 = the router decides.
+  double forced_skew = 0.0;
   double capacity_factor = 0.0;  ///< of an even share; 0 = dropless
   DropPolicy drop_policy = DropPolicy::kPosition;
 

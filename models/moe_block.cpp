@@ -11,6 +11,7 @@
 
 #include "models/ops.h"
 #include "models/router/admission.h"
+#include "models/router/forced_skew.h"
 #include "models/router/jitter.h"
 #include "parallel/tensor_view.h"
 
@@ -133,7 +134,7 @@ void MoeBlock::gate(BlockState& state, Saved& saved) {
   saved.route = route_tokens(make_logits(state, saved),
                              options_.num_experts_per_tok,
                              route_options_,
-                             bias_ != nullptr ? bias_->value : at::Tensor());
+                             preference_bias(state, saved));
   if (!state.context.training) {
     return;
   }
@@ -204,6 +205,21 @@ RandomKey MoeBlock::random_key(const BlockState& state, std::string_view purpose
       .with(static_cast<uint64_t>(wiring_.moe_layer));
 }
 
+/// What is added to the scores before experts are chosen: [E], [Tr, E] or nothing.
+at::Tensor MoeBlock::preference_bias(const BlockState& state, const Saved& saved) const {
+  if (router_options_.forced_skew > 0 && state.context.training) {
+    return forced_preferences(RandomKey(state.context.seed)
+                                  .with("forced_skew")
+                                  .with(static_cast<uint64_t>(wiring_.moe_layer)),
+                              state.first_token + state.cut.mine().first,
+                              saved.hidden.size(0),
+                              options_.num_experts,
+                              router_options_.forced_skew,
+                              ops::wide(saved.hidden).options());
+  }
+  return bias_ != nullptr ? bias_->value : at::Tensor();
+}
+
 /// In the wide type.
 at::Tensor MoeBlock::router_input(const BlockState& state, Saved& saved) const {
   const at::Tensor normed = ops::wide(saved.normed);
@@ -259,10 +275,14 @@ void MoeBlock::drop_copies(BlockState& state, Saved& saved) const {
 /// Without a plan of this micro-batch yet, the replicas that are foreseen.
 void MoeBlock::prefetch(BlockState& state, bool backward) {
   if (state.context.training) {
-    wiring_.store->materialize(wiring_.moe_layer,
+    wiring_.store->materialize(pass_of(state),
                                backward ? state.saved<Saved>(wiring_.index).placement
                                         : wiring_.planner->foreseen(wiring_.moe_layer));
   }
+}
+
+void MoeBlock::release_fetched(BlockState& state) {
+  wiring_.store->release(pass_of(state));
 }
 
 void MoeBlock::exchange(BlockState& state, Saved& saved) {
@@ -292,7 +312,7 @@ void MoeBlock::send_tokens(Saved& saved) const {
 void MoeBlock::dispatch(BlockState& state, Saved& saved) {
   send_tokens(saved);
   if (state.context.training) {
-    wiring_.store->materialize(wiring_.moe_layer, saved.placement);
+    wiring_.store->materialize(pass_of(state), saved.placement);
     wiring_.planner->observe(wiring_.moe_layer, saved.exchanged);
   }
   saved.exchanged = {};
@@ -303,8 +323,7 @@ void MoeBlock::dispatch(BlockState& state, Saved& saved) {
 
 void MoeBlock::experts(BlockState& state, Saved& saved) {
   saved.input = {saved.rows.wait(), saved.choices.wait(), saved.map.slot_offsets};
-  const Lease lease =
-      wiring_.store->acquire(wiring_.moe_layer, saved.placement, LeaseUse::kForward);
+  const Lease lease = wiring_.store->acquire(pass_of(state), saved.placement, LeaseUse::kForward);
   saved.output = experts_forward(saved.input, lease.weights, saved.gate_up);
   if (state.context.recompute == Recompute::kExperts) {
     saved.gate_up = at::Tensor();
@@ -334,8 +353,8 @@ void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
 }
 
 /// The gradients of the experts' weights are computed while those of their inputs travel.
-void MoeBlock::experts_backward(BlockState& /*state*/, Saved& saved) {
-  Lease lease = wiring_.store->acquire(wiring_.moe_layer, saved.placement, LeaseUse::kBackward);
+void MoeBlock::experts_backward(BlockState& state, Saved& saved) {
+  Lease lease = wiring_.store->acquire(pass_of(state), saved.placement, LeaseUse::kBackward);
   const at::Tensor grad_output = saved.rows.wait();
   if (!saved.gate_up.defined()) {
     saved.gate_up = experts_hidden(saved.input, lease.weights);

@@ -48,7 +48,7 @@ class MoeBlock : public Block {
   void recompute(BlockState& state, int phase) override;
   int fetching_phase() const override;
   void prefetch(BlockState& state, bool backward) override;
-  void release_fetched() override { wiring_.store->release(wiring_.moe_layer); }
+  void release_fetched(BlockState& state) override;
 
  private:
   struct Saved;
@@ -63,10 +63,14 @@ class MoeBlock : public Block {
   void dispatch_backward(BlockState& state, Saved& saved);
   void experts_backward(BlockState& state, Saved& saved);
   void combine_backward(BlockState& state, Saved& saved);
+  at::Tensor preference_bias(const BlockState& state, const Saved& saved) const;
   at::Tensor router_input(const BlockState& state, Saved& saved) const;
   void add_load(BlockState& state, const Saved& saved) const;
   void drop_copies(BlockState& state, Saved& saved) const;
   void send_tokens(Saved& saved) const;
+  LayerPass pass_of(const BlockState& state) const {
+    return {wiring_.moe_layer, state.context.micro_batch};
+  }
   RandomKey random_key(const BlockState& state, std::string_view purpose) const;
 
   const ModelOptions options_;

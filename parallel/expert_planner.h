@@ -7,16 +7,11 @@
 
 #include "parallel/exchange_counts.h"
 #include "parallel/placement/expert_placement.h"
+#include "parallel/placement/placement_options.h"
 #include "parallel/placement/policy.h"
 #include "parallel/placement/static_placement.h"
 
 namespace enodia {
-
-/// Who decides where experts are computed, and what it may use.
-struct PlacementOptions {
-  const PolicyEntry* policy = nullptr;  ///< null: experts are computed at their homes
-  int extra_slots = 0;                  ///< of a rank for one layer, beside the experts it owns
-};
 
 /// Where the experts of each MoE layer are computed in training: at their homes, each expert's
 /// tokens evenly over them, or as a policy says. All ranks of an expert-parallel group ask alike

@@ -144,15 +144,16 @@ SparseSchedule ExpertStore::schedule_to(int layer, const ExpertPlacement& placem
   return schedule;
 }
 
-void ExpertStore::materialize(int layer, const ExpertPlacement& placement) {
+void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& placement) {
+  const int layer = pass.layer;
   const ExpertPlacement& homes = this->placement(layer);
-  const auto found = materialized_.find(layer);
+  const auto found = materialized_.find(pass);
   if (placement == (found != materialized_.end() ? found->second.placement : homes)) {
     return;
   }
   ENODIA_CHECK_EQ(
       placement.world_size(), mesh_.world_size(), "replicas beyond homes need ep = world");
-  Materialized& here = materialized_.try_emplace(layer, Materialized{homes, {}, {}}).first->second;
+  Materialized& here = materialized_.try_emplace(pass, Materialized{homes, {}, {}}).first->second;
   SparseSchedule missing = schedule_to(layer, placement);
   std::erase_if(missing, [&](const ChunkTransfer& transfer) {
     return here.placement.slot_of(transfer.holder, transfer.chunk) >= 0;
@@ -180,15 +181,15 @@ void ExpertStore::materialize(int layer, const ExpertPlacement& placement) {
       mesh_.device().queue));
 }
 
-void ExpertStore::wait_until_here(Materialized& layer) {
-  for (Work& work : layer.arriving) {
+void ExpertStore::wait_until_here(Materialized& replicas) {
+  for (Work& work : replicas.arriving) {
     work.wait(mesh_.device().queue);
   }
-  layer.arriving.clear();
+  replicas.arriving.clear();
 }
 
-void ExpertStore::release(int layer) {
-  const auto found = materialized_.find(layer);
+void ExpertStore::release(const LayerPass& pass) {
+  const auto found = materialized_.find(pass);
   if (found == materialized_.end()) {
     return;
   }
@@ -199,9 +200,10 @@ void ExpertStore::release(int layer) {
   materialized_.erase(found);
 }
 
-Lease ExpertStore::acquire(int layer, const ExpertPlacement& placement, LeaseUse use) {
-  materialize(layer, placement);
-  const auto materialized = materialized_.find(layer);
+Lease ExpertStore::acquire(const LayerPass& pass, const ExpertPlacement& placement, LeaseUse use) {
+  materialize(pass, placement);
+  const int layer = pass.layer;
+  const auto materialized = materialized_.find(pass);
   if (materialized != materialized_.end()) {
     wait_until_here(materialized->second);
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -35,6 +36,13 @@ struct ExpertMatrices {
 };
 
 class ExpertStore;
+
+/// One micro-batch on its way through an MoE layer, forward and back.
+struct LayerPass {
+  int layer = 0;
+  int64_t micro_batch = 0;
+  auto operator<=>(const LayerPass&) const = default;
+};
 
 /// The right to use the experts placed on this rank for one pass over a layer. Move-only; weights
 /// must not change while a lease is out. Slots are in the order of placement.experts_on(rank).
@@ -86,14 +94,14 @@ class ExpertStore {
   const ExpertPlacement& placement(int layer) const { return layers_.at(layer).homes; }
   const std::vector<int32_t>& owners(int layer) const { return layers_.at(layer).owners; }
 
-  /// Starts to bring the replicas of `placement` here that are neither at home nor here already,
-  /// and drops others. What is not at home needs ep = world_size. Collective.
-  void materialize(int layer, const ExpertPlacement& placement);
-  /// Frees the slots of a layer's replicas; no lease of it may be out. Local.
-  void release(int layer);
+  /// Starts to bring the replicas of `placement` here that are neither at home nor here already for
+  /// this pass, and drops others. What is not at home needs ep = world_size. Collective.
+  void materialize(const LayerPass& pass, const ExpertPlacement& placement);
+  /// Frees the slots of a pass's replicas; no lease of it may be out. Local.
+  void release(const LayerPass& pass);
   /// Materializes what is missing and waits for it. For kBackward the gradients of replicas start
   /// at zero. Collective.
-  Lease acquire(int layer, const ExpertPlacement& placement, LeaseUse use);
+  Lease acquire(const LayerPass& pass, const ExpertPlacement& placement, LeaseUse use);
   /// Starts the way home of the replicas' gradients and ends the lease. Collective.
   void send_home(Lease lease);
   /// Waits for all gradients under way. Owners have then summed in order of micro-batch, in each
@@ -109,7 +117,7 @@ class ExpertStore {
     int64_t offset;  // of its chunk, in its table's columns
     bool owned;
   };
-  /// Replicas of a layer that are here or on their way.
+  /// Replicas for a pass that are here or on their way.
   struct Materialized {
     ExpertPlacement placement;
     std::map<int32_t, at::Tensor> slots;  // by expert
@@ -131,7 +139,7 @@ class ExpertStore {
   const Home& owned_home(int layer, int32_t expert) const;
   /// From the owner to every other rank of all groups that holds an expert of `placement`.
   SparseSchedule schedule_to(int layer, const ExpertPlacement& placement) const;
-  void wait_until_here(Materialized& layer);
+  void wait_until_here(Materialized& replicas);
   void end_oldest();
 
   const ProcessMesh& mesh_;
@@ -142,8 +150,8 @@ class ExpertStore {
   Precision precision_;
   std::unique_ptr<ColumnTable> owned_, replicas_;
   SlotPool weight_slots_, gradient_slots_;
-  std::map<int, Materialized> materialized_;  // by layer
-  std::deque<GoingHome> going_home_;          // oldest first
+  std::map<LayerPass, Materialized> materialized_;
+  std::deque<GoingHome> going_home_;  // oldest first
   int leases_out_ = 0;
 };
 

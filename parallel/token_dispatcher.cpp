@@ -10,6 +10,7 @@
 
 #include "collectives/collectives.h"
 #include "common/check.h"
+#include "common/random.h"
 #include "parallel/placement/token_split.h"
 #include "parallel/tensor_view.h"
 
@@ -143,15 +144,28 @@ std::vector<int64_t> sort_choices(const std::vector<int32_t>& chosen,
   return bin_counts;
 }
 
-/// Copies from each rank for each slot here, [W, slots]. A hash of the counts that a rank planned
-/// with rides along: who was told other counts would send other copies than are expected.
+/// Of a plan and the counts that it was made for.
+int64_t agreement_hash(const ExpertPlan& plan,
+                       const ExchangedCounts& counts,
+                       ExchangedCounts::Scope scope) {
+  RandomKey key = RandomKey(counts.hash(scope)).with(plan.placement.hash());
+  for (const int64_t quota : plan.quota) {
+    key = key.with(static_cast<uint64_t>(quota));
+  }
+  return static_cast<int64_t>(key.value());
+}
+
+/// Copies from each rank for each slot here, [W, slots]. A hash of the plan and of the counts that
+/// it was made for rides along: who planned otherwise would send other copies than are expected,
+/// and wait for other replicas.
 std::vector<int64_t> exchange_bin_counts(Communicator& group,
                                          const Bins& bins,
                                          const std::vector<int64_t>& bin_counts,
+                                         const ExpertPlan& plan,
                                          const ExchangedCounts& counts) {
   const int64_t slots = bins.first_of_rank[group.rank() + 1] - bins.first_of_rank[group.rank()];
-  const auto of_group = static_cast<int64_t>(counts.hash(ExchangedCounts::Scope::kGroup));
-  const auto of_node = static_cast<int64_t>(counts.hash(ExchangedCounts::Scope::kNode));
+  const int64_t of_group = agreement_hash(plan, counts, ExchangedCounts::Scope::kGroup);
+  const int64_t of_node = agreement_hash(plan, counts, ExchangedCounts::Scope::kNode);
   const auto hash_for = [&](int peer) {
     return group.nodes()[peer] == group.nodes()[group.rank()] ? of_node : of_group;
   };
@@ -178,8 +192,9 @@ std::vector<int64_t> exchange_bin_counts(Communicator& group,
                                      group.rank(),
                                      " and ",
                                      peer,
-                                     " plan from different counts of tokens; a message between "
-                                     "them was lost or damaged"));
+                                     " have different plans, or counts of tokens to plan for; a "
+                                     "message between them was lost or damaged, or their programs "
+                                     "differ"));
     }
     copies.insert(copies.end(), first, first + slots);
   }
@@ -325,7 +340,7 @@ TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
       bins.first_of_rank.back(),
       expert_ids.size(1),
       map);
-  const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts, counts);
+  const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts, plan, counts);
   check_arriving(arriving, plan, group_.rank());
   const int64_t slots = static_cast<int64_t>(arriving.size()) / group_.world_size();
   for (int peer = 0; peer < group_.world_size(); ++peer) {

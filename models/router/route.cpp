@@ -56,7 +56,7 @@ struct Choice {
 /// smaller id everywhere.
 Choice choose(const at::Tensor& values, int64_t count) {
   const auto [sorted, ids] = at::sort(values, /*stable=*/true, /*dim=*/1, /*descending=*/true);
-  Choice choice{ids.narrow(1, 0, count)};
+  Choice choice{ids.narrow(1, 0, count), {}};
   if (values.size(0) > 0 && count < values.size(1)) {
     choice.margin = (sorted.select(1, count - 1) - sorted.select(1, count)).min();
   }

@@ -44,11 +44,11 @@ struct RouteOptions {
   bool reads_scores = false;  ///< whether the host needs the scores of the chosen
 };
 
-/// Score: `options.scoring`. Select: the K largest scores plus `bias` ([E], undefined = none;
-/// arXiv 2408.15664), of the groups with the largest group scores (DeepSeek-V2, arXiv 2405.04434,
-/// section 2.2.2; DeepSeek-V3, arXiv 2412.19437, section 2.1.2), ties to the smaller id. Weight:
-/// the chosen scores without the bias. Admit: every copy (dropless); see admission.h. Copies from
-/// the device to the host once. Local.
+/// Score: `options.scoring`. Select: the K largest scores plus `bias` ([E] or [T, E], undefined =
+/// none; arXiv 2408.15664), of the groups with the largest group scores (DeepSeek-V2, arXiv
+/// 2405.04434, section 2.2.2; DeepSeek-V3, arXiv 2412.19437, section 2.1.2), ties to the smaller
+/// id. Weight: the chosen scores without the bias. Admit: every copy (dropless); see admission.h.
+/// Copies from the device to the host once. Local.
 Route route_tokens(const at::Tensor& logits,
                    int64_t num_chosen,
                    const RouteOptions& options,

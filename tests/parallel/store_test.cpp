@@ -165,7 +165,7 @@ TEST_P(Store, RefreshMakesReplicasEqualTheMasters) {
     model.store.refresh_replicas();
     for_each_slot(model, [&](int layer, size_t slot, int expert) {
       const Lease lease =
-          model.store.acquire(layer, model.store.placement(layer), LeaseUse::kForward);
+          model.store.acquire({layer}, model.store.placement(layer), LeaseUse::kForward);
       EXPECT_TRUE(lease.gradients.empty());
       const ExpertMatrices& weights = lease.weights.at(slot);
       const auto master = [&](const char* matrix) {
@@ -194,7 +194,7 @@ void add_gradient(
 
 void run_backward(Model& model, int micro_batch) {
   for (int layer = model.store.num_layers() - 1; layer >= 0; --layer) {
-    Lease lease = model.store.acquire(layer, model.store.placement(layer), LeaseUse::kBackward);
+    Lease lease = model.store.acquire({layer}, model.store.placement(layer), LeaseUse::kBackward);
     const auto experts = model.store.placement(layer).experts_on(model.mesh.tokens().rank());
     ASSERT_EQ(lease.gradients.size(), experts.size());
     for (size_t slot = 0; slot < experts.size(); ++slot) {
@@ -350,9 +350,9 @@ TEST(ExpertStore, KeepsWeightsWhileALeaseIsOut) {
   const auto world = make_single_rank_communicator();
   Model model(*world, 1, 2);
   {
-    const Lease lease = model.store.acquire(0, model.store.placement(0), LeaseUse::kForward);
+    const Lease lease = model.store.acquire({0}, model.store.placement(0), LeaseUse::kForward);
     EXPECT_THROW(model.store.refresh_replicas(), UsageError);
-    Lease second = model.store.acquire(1, model.store.placement(1), LeaseUse::kBackward);
+    Lease second = model.store.acquire({1}, model.store.placement(1), LeaseUse::kBackward);
     Lease moved(std::move(second));
     model.store.send_home(std::move(moved));
     EXPECT_THROW(model.store.refresh_replicas(), UsageError) << "the first lease is still out";

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <tuple>
@@ -19,6 +20,7 @@
 #include "collectives/loopback/loopback.h"
 #include "tests/parity/parity_comparison.h"
 #include "tests/parity/parity_pairs.h"
+#include "tests/parity/random_plans.h"
 
 namespace enodia {
 namespace {
@@ -72,7 +74,7 @@ std::vector<ParityStep> run_observed(const ParityCase& parity_case, const Observ
   const bool two_nodes = parity_case.layout.world_size == 4;
   run_loopback(parity_case.layout.world_size,
                body,
-               two_nodes ? std::vector{0, 0, 1, 1} : std::vector<int>());
+               two_nodes ? std::vector{0, 0, 1, 1} : parity_case.layout.nodes);
   return steps;
 }
 
@@ -420,14 +422,27 @@ void try_case(const ParityCase& parity_case, size_t number, Choose choose, Tally
   }
 }
 
-void expect_all_found(Choose choose) {
+void expect_all_found(const std::vector<ParityCase>& cases, Choose choose) {
   Tally tally;
   size_t number = 0;
-  for (const ParityCase& parity_case : parity_cases()) {
+  for (const ParityCase& parity_case : cases) {
     try_case(where_all_matters(parity_case), number++, choose, tally);
   }
   tally.print();
   EXPECT_THAT(tally.left_out(), IsEmpty());
+}
+
+/// The cases of random plans, all or some that move replicas each in a way of its own. What is
+/// gathered is used: weights that a plan has no token for may be what they like.
+std::vector<ParityCase> plans_in_use(const std::set<std::string>& names = {}) {
+  std::vector<ParityCase> cases = placement_cases();
+  std::erase_if(cases, [&](const ParityCase& c) {
+    return c.layout.policy != &kRandomPlans || (!names.empty() && !names.contains(c.name));
+  });
+  for (ParityCase& parity_case : cases) {
+    parity_case.layout.policy = &kRandomPlansInUse;
+  }
+  return cases;
 }
 
 /// In every second row tokens travel in bfloat16, where one rank computes the same.
@@ -453,11 +468,21 @@ TEST(EveryCommunication, DISABLED_OfPairsIsMissedWhenItIsFalsifiedInOneWay) {
 }
 
 TEST(EveryCommunication, IsMissedWhenItIsFalsifiedInOneWay) {
-  expect_all_found(one_fault);
+  expect_all_found(parity_cases(), one_fault);
 }
 
 TEST(EveryCommunication, DISABLED_IsMissedWhenItIsFalsifiedInEveryWay) {
-  expect_all_found(all_faults);
+  expect_all_found(parity_cases(), all_faults);
+}
+
+TEST(EveryCommunication, OfPlansIsMissedWhenItIsFalsifiedInOneWay) {
+  expect_all_found(
+      plans_in_use({"W2Plans", "W3PlansAccumulation3", "W4Plans", "W3PlansRecomputedLayers"}),
+      one_fault);
+}
+
+TEST(EveryCommunication, DISABLED_OfPlansIsMissedWhenItIsFalsifiedInEveryWay) {
+  expect_all_found(plans_in_use(), all_faults);
 }
 
 }  // namespace

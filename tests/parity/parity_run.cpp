@@ -167,8 +167,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   const int64_t ffn = decoder.options().moe_intermediate_size;
   const int layers = decoder.experts() != nullptr ? decoder.experts()->num_layers() : 0;
   for (int layer = 0; layer < layers; ++layer) {
-    const Lease lease =
-        decoder.experts()->acquire(layer, decoder.experts()->placement(layer), LeaseUse::kForward);
+    const Lease lease = decoder.experts()->acquire(
+        {layer}, decoder.experts()->placement(layer), LeaseUse::kForward);
     auto weights = lease.weights.begin();
     for (const int32_t expert :
          decoder.experts()->placement(layer).experts_on(observer.rank() % ep)) {

@@ -8,8 +8,9 @@ namespace {
 
 class RandomPlans : public PlacementPolicy {
  public:
-  explicit RandomPlans(const PolicySetup& setup)
+  RandomPlans(const PolicySetup& setup, bool in_use)
       : setup_(setup),
+        in_use_(in_use),
         micro_batch_(setup.num_layers, 0) {}
 
   Replicas predict(int layer) const override {
@@ -22,16 +23,21 @@ class RandomPlans : public PlacementPolicy {
     LayerPlan plan;
     plan.owners = setup_.owners[layer];
     plan.predicted = predicted;
-    plan.replicas = draw_replicas(layer, random, predicted, 3);
+    plan.replicas = draw_replicas(layer, random, predicted, in_use_ ? 4 : 3);
     const std::vector<int64_t> totals = counts.totals();
     for (int expert = 0; expert < setup_.num_experts; ++expert) {
       std::vector<int64_t>& quotas = plan.quotas.emplace_back(plan.replicas[expert].size() + 1, 0);
       int64_t left = totals[expert];
-      for (size_t i = 0; i + 1 < quotas.size(); ++i) {
-        quotas[i] = random() % 4 == 0 ? 0 : static_cast<int64_t>(random() % (left + 1));
-        left -= quotas[i];
+      for (size_t i = quotas.size(); in_use_ && i-- > 0 && left > 0;) {  // replicas first
+        quotas[i] = 1;
+        --left;
       }
-      quotas.back() = left;
+      for (size_t i = 0; i + 1 < quotas.size(); ++i) {
+        const int64_t more = random() % 4 == 0 ? 0 : static_cast<int64_t>(random() % (left + 1));
+        quotas[i] += more;
+        left -= more;
+      }
+      quotas.back() += left;
     }
     plan.transfers = count_transfers(plan);
     return plan;
@@ -69,15 +75,18 @@ class RandomPlans : public PlacementPolicy {
   }
 
   PolicySetup setup_;
+  bool in_use_;
   std::vector<int64_t> micro_batch_;  // [layers]
 };
 
+template <bool in_use>
 std::unique_ptr<PlacementPolicy> make_random_plans(const PolicySetup& setup) {
-  return std::make_unique<RandomPlans>(setup);
+  return std::make_unique<RandomPlans>(setup, in_use);
 }
 
 }  // namespace
 
-const PolicyEntry kRandomPlans{"random", "", "", make_random_plans};
+const PolicyEntry kRandomPlans{"random", "", "", make_random_plans<false>};
+const PolicyEntry kRandomPlansInUse{"random", "", "", make_random_plans<true>};
 
 }  // namespace enodia

@@ -9,4 +9,8 @@ namespace enodia {
 /// They obey no limit of slots; another number of extra_slots is another draw.
 extern const PolicyEntry kRandomPlans;
 
+/// The same, but what was foreseen is used, with a token at least where there are any: so that no
+/// gather of weights is for nothing.
+extern const PolicyEntry kRandomPlansInUse;
+
 }  // namespace enodia

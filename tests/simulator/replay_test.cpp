@@ -2,6 +2,9 @@
 #include "simulator/replay.h"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -36,7 +39,12 @@ std::vector<Shape> shapes() {
           {{.ranks = 6, .experts = 6, .tokens = 0}, 3, 2},    // nothing at all
           {{.ranks = 3, .experts = 7, .tokens = 50}, 3, 4},   // odd numbers
           {{.ranks = 4, .experts = 64, .decay = 0.05}, 2, 8},
-          {{.ranks = 2, .experts = 4, .drift = 3.0}, 2, 0}};  // no slots, wild drift
+          {{.ranks = 2, .experts = 4, .drift = 3.0}, 2, 0},  // no slots, wild drift
+          {{.ranks = 8, .experts = 3}, 4, 1},                // ranks that own nothing
+          {{.ranks = 8, .experts = 3}, 2, 0},
+          {{.ranks = 1, .experts = 5}, 1, 2},
+          {{.ranks = 4, .experts = 6}, 2, 0},  // uneven, and no room but at home
+          {{.ranks = 5, .experts = 1, .decay = 0.0}, 5, 3}};
 }
 
 /// What a policy says, a line for each plan.
@@ -85,6 +93,110 @@ TEST_P(Policies, LookAtNothingBeforeItsTime) {
       return line.substr(0, line.find("\"replicas\""));
     };
     EXPECT_EQ(foreseen(before.back()), foreseen(after.back()));
+  }
+}
+
+/// One policy on its way through a trace.
+struct Planner {
+  Planner(const RoutingTrace& trace, const PolicyEntry& entry, const Shape& shape)
+      : topology(Topology::uniform(shape.nodes, trace.num_ranks() / shape.nodes)),
+        policy(entry.make(
+            {topology,
+             trace.num_layers(),
+             trace.num_experts(),
+             shape.slots,
+             block_owners(trace.num_layers(), trace.num_experts(), trace.num_ranks())})) {}
+  std::string plan(const LayerCounts& counts, int sample, int layer) {
+    const LayerPlan made = policy->resolve(layer, counts, policy->predict(layer));
+    policy->observe(layer, counts);
+    return to_json_line(sample, layer, made);
+  }
+  Topology topology;
+  std::unique_ptr<PlacementPolicy> policy;
+};
+
+TEST_P(Policies, GoOnFromWhatTheyHaveSaved) {
+  for (const Shape& shape : shapes()) {
+    const RoutingTrace trace = generate_trace(shape.trace);
+    Planner first(trace, GetParam(), shape);
+    std::optional<Planner> second;
+    for (int sample = 0; sample < trace.num_samples(); ++sample) {
+      if (sample == trace.num_samples() / 2) {
+        second.emplace(trace, GetParam(), shape);
+        ASSERT_TRUE(second->policy->restore(first.policy->save()));
+      }
+      for (int layer = 0; layer < trace.num_layers(); ++layer) {
+        const std::string plan = first.plan(trace.at(sample, layer), sample, layer);
+        if (second) {
+          EXPECT_EQ(second->plan(trace.at(sample, layer), sample, layer), plan);
+        }
+      }
+    }
+  }
+}
+
+// What is no state of this policy is refused, or is one of its states: it plans on validly.
+TEST_P(Policies, RefuseWhatTheyHaveNotSaved) {
+  std::mt19937 random(3);
+  const Shape shape = shapes()[5];
+  const RoutingTrace trace = generate_trace(shape.trace);
+  Planner planner(trace, GetParam(), shape);
+  for (int layer = 0; layer < trace.num_layers(); ++layer) {
+    planner.plan(trace.at(0, layer), 0, layer);
+  }
+  const std::vector<int64_t> saved = planner.policy->save();
+  for (int repeat = 0; repeat < 300; ++repeat) {
+    std::vector<int64_t> damaged = saved;
+    for (int changes = 1 + static_cast<int>(random() % 3); changes > 0 && !damaged.empty();
+         --changes) {
+      const size_t at = random() % damaged.size();
+      switch (random() % 4) {
+        case 0:
+          damaged[at] = static_cast<int64_t>(random()) << (random() % 33);
+          break;
+        case 1:
+          damaged[at] -= static_cast<int64_t>(random() % 9);
+          break;
+        case 2:
+          damaged.resize(at);
+          break;
+        default:
+          damaged.insert(damaged.begin() + static_cast<std::ptrdiff_t>(at), 1);
+      }
+    }
+    planner.policy->restore(damaged);
+    for (int layer = 0; layer < trace.num_layers(); ++layer) {
+      const LayerCounts counts = trace.at(1, layer);
+      const LayerPlan plan = planner.policy->resolve(layer, counts, planner.policy->predict(layer));
+      EXPECT_NO_THROW(check_plan(plan, counts, planner.topology));
+    }
+  }
+}
+
+// In training a policy that says that it plans by nodes gets the tokens of each at its first rank.
+TEST_P(Policies, ReadNoMoreThanTheySay) {
+  if (GetParam().reads == CountsReach::kRanks) {
+    return;
+  }
+  for (const Shape& shape : shapes()) {
+    const RoutingTrace trace = generate_trace(shape.trace);
+    Planner by_ranks(trace, GetParam(), shape);
+    Planner by_nodes(trace, GetParam(), shape);
+    for (int sample = 0; sample < trace.num_samples(); ++sample) {
+      for (int layer = 0; layer < trace.num_layers(); ++layer) {
+        const LayerCounts counts = trace.at(sample, layer);
+        std::vector<int32_t> gathered(counts.tokens.size(), 0);
+        for (int rank = 0; rank < counts.num_ranks(); ++rank) {
+          const int first = by_nodes.topology.first_rank(by_nodes.topology.node_of(rank));
+          for (int expert = 0; expert < counts.num_experts; ++expert) {
+            gathered[first * counts.num_experts + expert] +=
+                static_cast<int32_t>(counts.of(rank, expert));
+          }
+        }
+        EXPECT_EQ(by_nodes.plan({counts.num_experts, gathered}, sample, layer),
+                  by_ranks.plan(counts, sample, layer));
+      }
+    }
   }
 }
 

@@ -50,6 +50,15 @@ TEST(ConfigLayout, DpIsTheWorldAndEpDividesIt) {
                           "set it to 1 or 2, or to auto for all ranks"));
 }
 
+TEST(ConfigLayout, PlacementNeedsExpertsOverAllRanks) {
+  EXPECT_THAT(layout_problems({"placement.policy=hecate"}, 2), IsEmpty());
+  EXPECT_THAT(layout_problems({"placement.policy=owners", "parallel.ep=1"}, 2), IsEmpty());
+  EXPECT_THAT(layout_problems({"placement.policy=hecate", "parallel.ep=1"}, 2),
+              ElementsAre("--set placement.policy: placement.policy (hecate) needs experts over "
+                          "all ranks, not over parallel.ep (1) of them; set parallel.ep to auto, "
+                          "or placement.policy to owners"));
+}
+
 TEST(ConfigLayout, IsCheckedWithEverythingElse) {
   EXPECT_THAT(layout_problems({"parallel.ep=3", "optim.lr=fast"}, 4),
               ElementsAre(StartsWith("tiny.yaml:5:3: train.global_batch_size (8) must"),

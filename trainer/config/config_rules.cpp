@@ -110,6 +110,13 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                "); set it to ",
                list_divisors(world_size),
                ", or to auto for all ranks");
+  rules.relate(config.placement.policy == PlacementConfig::kOwners || ep == world_size,
+               "placement.policy (",
+               config.placement.policy,
+               ") needs experts over all ranks, not over parallel.ep (",
+               ep,
+               ") of them; set parallel.ep to auto, or placement.policy to ",
+               PlacementConfig::kOwners);
 }
 
 void check_device_groups(const TrainConfig& config, Rules& rules) {

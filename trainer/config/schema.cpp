@@ -346,6 +346,11 @@ void describe(Section router, RouterOptions& o) {
              RealRule{.min = 0, .below = 1},
              "the router's input is multiplied by random numbers from 1 - jitter_eps to 1 + "
              "jitter_eps in training");
+  router.key("forced_skew",
+             o.forced_skew,
+             at_least(0),
+             "for measurements of placement: experts are drawn at random in training, whatever the "
+             "router scores, the n-th with probability 1 / n^forced_skew; 0 = the router decides");
   router.key("capacity_factor",
              o.capacity_factor,
              at_least(0),
@@ -389,6 +394,29 @@ void describe(Section parallel, ParallelOptions& o) {
       one_of<Type>({"model", "bfloat16"}, {Type(), Type(DType::kBFloat16)}),
       "type in which tokens, and their gradients, travel to experts and back: as the model "
       "computes, or rounded to bfloat16, half the bytes of float32");
+}
+
+void describe(Section placement, PlacementConfig& o) {
+  std::vector<std::string> policies;
+  for (const PolicyEntry& entry : placement_policies()) {
+    policies.emplace_back(entry.name);
+  }
+  placement.key("policy",
+                o.policy,
+                one_of(policies),
+                "where experts are computed, besides at their owners, so that no rank waits for "
+                "another (docs/placement.md); owners moves no expert");
+  placement.key("extra_slots",
+                o.extra_slots,
+                integer(0, kMaxCount),
+                "replicas of experts that a rank may hold for one layer at a time; fastermoe and "
+                "replicate_all know no limit, eplb and laer fill as many slots again as the rank "
+                "owns experts");
+  placement.key("rematerialize",
+                o.rematerialize,
+                flag(),
+                "whether replicas are freed after forward and brought again for backward: two "
+                "layers' replicas in memory instead of all layers', for one more gather");
 }
 
 void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {
@@ -503,6 +531,7 @@ std::vector<ConfigKey> list_keys(TrainConfig& config) {
   describe(Section("parts", keys), config.model.settings, config.parts);
   describe(Section("router", keys), config.router);
   describe(Section("parallel", keys), config.parallel);
+  describe(Section("placement", keys), config.placement);
   describe(Section("optim", keys), config.optim, config.schedule);
   describe(Section("data", keys), config.data);
   describe(Section("train", keys), config.train, config.parts);

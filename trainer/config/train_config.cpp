@@ -110,4 +110,14 @@ std::vector<ConfigEntry> list_entries(const TrainConfig& config) {
   return entries;
 }
 
+PlacementOptions PlacementConfig::options() const {
+  PlacementOptions options;
+  for (const PolicyEntry& entry : placement_policies()) {
+    if (entry.name == policy && policy != kOwners) {
+      options = {&entry, static_cast<int>(extra_slots)};
+    }
+  }
+  return options;
+}
+
 }  // namespace enodia

@@ -14,6 +14,7 @@
 #include "models/model_options.h"
 #include "optim/optim_options.h"
 #include "parallel/dense_sharding.h"
+#include "parallel/placement/placement_options.h"
 #include "trainer/data/data_source.h"
 #include "trainer/data/sample_order.h"
 
@@ -59,6 +60,17 @@ struct ParallelOptions {
 
   /// How many groups of tp ranks there are.
   int64_t groups(int64_t world_size) const { return std::max<int64_t>(world_size / tp, 1); }
+};
+
+/// Where experts are computed besides at home.
+struct PlacementConfig {
+  std::string policy = kOwners;  ///< a name of placement_policies()
+  int64_t extra_slots = 2;       ///< of a rank for one layer at a time
+  bool rematerialize = true;     ///< replicas are brought again for backward
+
+  static constexpr const char* kOwners = "owners";
+  /// For a Decoder.
+  PlacementOptions options() const;
 };
 
 struct DataOptions {
@@ -112,6 +124,7 @@ struct TrainConfig {
   ModelOptions model;  ///< vocab_size 0 = the tokenizer's of the training data
   RouterOptions router;
   ParallelOptions parallel;
+  PlacementConfig placement;
   OptimOptions optim;
   ScheduleOptions schedule;  ///< written in the section `optim`
   DataOptions data;

@@ -95,6 +95,7 @@ Json StepRecord::to_json() const {
                {"peak_tflops", peak_tflops},
                {"mfu", mfu()},
                {"imbalance", {{"expert", imbalance.expert}, {"rank", imbalance.rank}}},
+               {"replicas", losses.load.replicas},
                {"time_ms", times.to_json()},
                {"bytes", bytes_sent(communication)},
                {"memory_bytes", memory.to_json()}};
@@ -129,6 +130,10 @@ std::string StepRecord::to_line(int64_t num_steps) const {
       100.0 * mfu(),
       imbalance_of(losses.load).expert);
   line += notable_load(summarize(losses.load));
+  if (losses.load.replicas > 0) {
+    line += printed(
+        " | ranks %.2f | replicas %.1f", imbalance_of(losses.load).rank, losses.load.replicas);
+  }
   if (losses.load.dropped > 0) {
     line += " | dropped " + std::to_string(losses.load.dropped);
   }

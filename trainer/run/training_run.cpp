@@ -14,6 +14,7 @@
 #include "models/memory/tensor_memory.h"
 #include "trainer/run/compute_peak.h"
 #include "trainer/run/progress_mode.h"
+#include "trainer/state/placement_state.h"
 
 namespace enodia {
 namespace {
@@ -72,10 +73,14 @@ TrainingRun::TrainingRun(Communicator& world,
               parts.losses.at(config.train.loss)(config.model),
               {.zero1 = config.parallel.zero1,
                .bucket_bytes = communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket},
-              {.dispatch_dtype = config.parallel.dispatch_dtype, .placement = {}}),
+              {config.parallel.dispatch_dtype, config.placement.options()}),
       optimizer(config.optim, decoder.registry()),
-      engine(
-          decoder, mesh, {static_cast<uint64_t>(config.run.seed), config.train.recompute}, &trace),
+      engine(decoder,
+             mesh,
+             {static_cast<uint64_t>(config.run.seed),
+              config.train.recompute,
+              !config.placement.rematerialize},
+             &trace),
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
@@ -170,15 +175,21 @@ void TrainingRun::save(int64_t step) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "save"; });
   board.enter(RunSection::kSave, step);
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
-  save_state(
-      mesh.control(),
-      folder,
-      decoder.registry(),
-      progress,
-      data.identity(),
-      {mesh.layout().dp, mesh.layout().tp, mesh.layout().ep},
-      {{"config.yaml", to_yaml(config)}, {"tokenizer.model", data.first().tokenizer->blob()}},
-      {.reached = [this](std::string_view) { board.beat(); }});
+  std::vector<Attachment> attachments{{"config.yaml", to_yaml(config)},
+                                      {"tokenizer.model", data.first().tokenizer->blob()}};
+  const PlacementOptions placement = config.placement.options();
+  if (placement.policy != nullptr && decoder.planner() != nullptr) {
+    attachments.push_back(
+        {kPlacementFile, placement_state(*decoder.planner(), placement, mesh.world_size())});
+  }
+  save_state(mesh.control(),
+             folder,
+             decoder.registry(),
+             progress,
+             data.identity(),
+             {mesh.layout().dp, mesh.layout().tp, mesh.layout().ep},
+             attachments,
+             {.reached = [this](std::string_view) { board.beat(); }});
   if (mesh.rank() == 0) {
     try {
       for (const std::string& warning : remove_old(folder, config.checkpoint.keep)) {

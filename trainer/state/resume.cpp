@@ -13,6 +13,7 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "trainer/config/differences.h"
+#include "trainer/state/placement_state.h"
 #include "trainer/state/stored_model.h"
 
 namespace enodia {
@@ -149,6 +150,27 @@ TrainingProgress load_checkpoint(const fs::path& path,
   return progress;
 }
 
+/// Where the placement policy stood, if it is the same on as many ranks. Throws SharedError.
+void resume_placement(const fs::path& path,
+                      const ProcessMesh& mesh,
+                      const TrainConfig& config,
+                      Decoder& decoder) {
+  const PlacementOptions options = config.placement.options();
+  if (options.policy == nullptr || decoder.planner() == nullptr) {
+    return;
+  }
+  bool restored = false;
+  run_together(mesh.control(), [&] {
+    restored =
+        restore_placement(Checkpoint::open(path), options, mesh.world_size(), *decoder.planner());
+  });
+  if (!restored && mesh.rank() == 0) {
+    log_info("placement.policy " + config.placement.policy +
+             " starts without history: the checkpoint has none of such a policy on " +
+             std::to_string(mesh.world_size()) + " ranks");
+  }
+}
+
 /// What this rank has read for itself that other ranks have too.
 std::string hash_of_masters(const DenseTable& table) {
   Hasher hasher;
@@ -206,6 +228,7 @@ int64_t resume_or_initialize(const ProcessMesh& mesh,
   while (const std::optional<fs::path> path = choose_checkpoint(mesh, folder, below)) {
     try {
       const TrainingProgress progress = load_checkpoint(*path, mesh, config, data, decoder);
+      resume_placement(*path, mesh, config, decoder);
       optimizer.set_steps(progress.optimizer_steps);
       decoder.commit_step();
       return progress.step;

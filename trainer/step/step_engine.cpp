@@ -207,7 +207,7 @@ void StepEngine::run(const StepSchedule& schedule,
       call_phase(call, states[call.micro_batch]);
     }
     if (fetching[i].release) {
-      decoder_.blocks()[call.block]->release_fetched();
+      decoder_.blocks()[call.block]->release_fetched(states[call.micro_batch]);
     }
     if (reduction != nullptr && call.direction == Direction::kBackward &&
         i == last_calls[call.block]) {

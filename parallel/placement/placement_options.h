@@ -1,0 +1,13 @@
+#pragma once
+
+#include "parallel/placement/policy.h"
+
+namespace enodia {
+
+/// Who decides where experts are computed, and what it may use.
+struct PlacementOptions {
+  const PolicyEntry* policy = nullptr;  ///< null: experts are computed at their homes
+  int extra_slots = 0;                  ///< of a rank for one layer, beside the experts it owns
+};
+
+}  // namespace enodia
