@@ -86,6 +86,7 @@ TEST(ConfigErrors, UnknownSectionsAreGuessed) {
             "tiny.yaml:8:1: unknown section 'learning_rate'; did you mean 'optim.lr'?");
   EXPECT_EQ(told("zebra: 3"),
             "tiny.yaml:8:1: unknown section 'zebra'; sections are run, model, router, parallel, "
+            "placement, "
             "optim, data, train, checkpoint, trace");
 }
 

@@ -156,7 +156,7 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"router.device_loss_coef=0.5", "router.device_groups=2", "model.num_experts=0"},
       {"parallel.dp=3"},
       {"parallel.ep=3"},
-      {"parallel.ep=1", "placement.policy=enodia"},
+      {"placement.policy=enodia", "parallel.ep=1"},
   };
   std::vector<std::vector<std::string>> documented;
   for (const KeyRule& rule : list_rules()) {

@@ -93,11 +93,11 @@ TEST(ConfigYaml, EmptyTextNamesTheRequiredKeys) {
 
 TEST(ConfigYaml, TopLevelIsAMapping) {
   for (const char* text : {"- train\n- data\n", "just text\n", "[1, 2]\n", "42\n"}) {
-    EXPECT_THAT(
-        problems_of(text),
-        ElementsAre("tiny.yaml:1:1: the top level must be a mapping of sections (run, "
-                    "model, router, parallel, optim, data, train, checkpoint, trace), not a list "
-                    "or a single value"))
+    EXPECT_THAT(problems_of(text),
+                ElementsAre("tiny.yaml:1:1: the top level must be a mapping of sections (run, "
+                            "model, router, parallel, placement, optim, data, train, checkpoint, "
+                            "trace), not a list "
+                            "or a single value"))
         << text;
   }
 }
