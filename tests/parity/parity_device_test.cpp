@@ -26,7 +26,7 @@ DeviceRun run_on_device(const ParityCase& parity_case,
                         int ignored_wait = 0) {
   const int world_size = parity_case.layout.world_size;
   DeviceRun run{std::vector<std::vector<ParityStep>>(world_size), std::vector<int>(world_size), {}};
-  run_loopback(world_size, [&](Communicator& world) {
+  const auto body = [&](Communicator& world) {
     const auto waits =
         std::make_shared<StreamWaits>(world.rank() == rank_that_ignores ? ignored_wait : 0);
     DoubleQueue queue;
@@ -40,7 +40,8 @@ DeviceRun run_on_device(const ParityCase& parity_case,
     run.steps[world.rank()] =
         run_parity_case(world, parity_case, parity_case.layout, type, decorate, machine);
     run.waits[world.rank()] = waits->count();
-  });
+  };
+  run_loopback(world_size, body, parity_case.layout.nodes);
   run.races = DeviceDouble::instance().take_races();
   return run;
 }
@@ -84,6 +85,7 @@ TEST_P(ParityOnDevice, ReadsOnceForEachMoeLayerAndMicroBatch) {
 }
 
 // A queue that does not wait for another where a communication needs it is found, whichever it is.
+// Without replicas: a later gather on the same queue covers for the waits of an earlier one.
 TEST(ParityOnDeviceWaits, AreAllNeeded) {
   for (const char* name : {"W2Ep2Zero1TiedWithBiases", "W2Tp2Ep2"}) {
     const std::vector<ParityCase> cases = parity_cases();
@@ -106,6 +108,11 @@ TEST(ParityOnDeviceWaits, AreAllNeeded) {
 INSTANTIATE_TEST_SUITE_P(Layouts,
                          ParityOnDevice,
                          testing::ValuesIn(parity_cases()),
+                         [](const auto& test) { return test.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Plans,
+                         ParityOnDevice,
+                         testing::ValuesIn(placement_cases()),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace
