@@ -514,13 +514,16 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(check_send, check_collect, check_transposes, check_quotas, check_wire),
     [](const auto& test) { return kCheckNames[test.index]; });
 
-/// Two ranks with an expert each and one token for each of them; rank 0 spoils what it planned
+enum class Spoilers { kRank0, kAll };
+
+/// Two ranks with an expert each and one token for each of them, which spoil what they planned
 /// with.
-void plan_from(const std::function<void(ExchangedCounts&, ExpertPlan&)>& spoil) {
+void plan_from(const std::function<void(ExchangedCounts&, ExpertPlan&)>& spoil,
+               Spoilers spoilers = Spoilers::kRank0) {
   run_loopback(2, [&](Communicator& group) {
     ExchangedCounts counts = exchange_counts(group, std::vector<int64_t>{1, 1}, 7);
     ExpertPlan plan = even_plan(static_placement(1, 2, 2, 2)[0].homes, counts.totals());
-    if (group.rank() == 0) {
+    if (group.rank() == 0 || spoilers == Spoilers::kAll) {
       spoil(counts, plan);
     }
     const at::Tensor ids = at::zeros({2, 1}, at::kInt);
@@ -538,12 +541,18 @@ TEST(TokenDispatcher, RefusesRanksThatPlanFromDifferentCounts) {
                   "ranks (0 and 1|1 and 0) have different plans, or counts of tokens.*")));
 }
 
+TEST(TokenDispatcher, RefusesRanksWithDifferentPlans) {
+  const auto larger_quota = [](ExchangedCounts&, ExpertPlan& plan) { plan.quota[0] = 3; };
+  EXPECT_THAT([&] { plan_from(larger_quota, Spoilers::kRank0); },
+              ThrowsMessage<CommError>(testing::HasSubstr("have different plans")));
+}
+
 TEST(TokenDispatcher, RefusesCopiesBeyondTheQuota) {
   const auto too_few = [](ExchangedCounts&, ExpertPlan& plan) { plan.quota[1] = 0; };
-  EXPECT_THAT([&] { plan_from(too_few); },
+  EXPECT_THAT([&] { plan_from(too_few, Spoilers::kAll); },
               ThrowsMessage<CommError>(MatchesRegex("there are more copies of expert 1 than.*")));
   const auto too_many = [](ExchangedCounts&, ExpertPlan& plan) { plan.quota[0] = 3; };
-  EXPECT_THAT([&] { plan_from(too_many); },
+  EXPECT_THAT([&] { plan_from(too_many, Spoilers::kAll); },
               ThrowsMessage<CommError>(
                   MatchesRegex("rank 0 is to compute 3 token copies of expert 0, but.*")));
 }
