@@ -61,7 +61,7 @@ TEST_F(WatchdogDeathTest, LeavesAloneWhatLivesAndWhatIsNotWatched) {
   EXPECT_EXIT(live(), ::testing::ExitedWithCode(0), "");
 }
 
-TEST(StackCapture, SaysWhereAnotherThreadIs) {
+std::vector<std::string> where_a_sleeping_thread_is(milliseconds patience) {
   std::atomic<StackCapture*> capture = nullptr;
   std::atomic<bool> done = false;
   std::thread thread([&] {
@@ -74,10 +74,18 @@ TEST(StackCapture, SaysWhereAnotherThreadIs) {
   while (capture == nullptr) {
     std::this_thread::yield();
   }
-  const std::vector<std::string> names = capture.load()->take(seconds(60));
+  std::vector<std::string> names = capture.load()->take(patience);
   done = true;
   thread.join();
-  EXPECT_THAT(names, ::testing::Not(::testing::IsEmpty()));
+  return names;
+}
+
+TEST(StackCapture, SaysWhereAnotherThreadIs) {
+  std::vector<std::string> names;
+  // ThreadSanitizer loses a signal that arrives before the thread has come to its sleep.
+  for (int attempt = 0; attempt < 30 && names.empty(); ++attempt) {
+    names = where_a_sleeping_thread_is(seconds(2));
+  }
   EXPECT_THAT(names, ::testing::Contains(::testing::HasSubstr("collectives_test")));
 }
 
