@@ -1,0 +1,87 @@
+#include "parallel/placement/policies/rule_policy.h"
+
+#include <limits>
+#include <utility>
+
+#include "parallel/placement/saved_numbers.h"
+
+namespace enodia {
+namespace {
+
+class RulePolicy : public PlacementPolicy {
+ public:
+  RulePolicy(const PolicySetup& setup, Rule rule, PlansFrom from)
+      : setup_(setup),
+        rule_(rule),
+        from_(from),
+        last_(setup.num_layers) {}
+
+  Replicas predict(int layer) const override {
+    if (from_ == PlansFrom::kExactCounts || last_[layer].empty()) {
+      return Replicas(setup_.num_experts);
+    }
+    const LayerCounts known = last(layer);
+    return rule_(input(layer), known, known).replicas;
+  }
+
+  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
+    const bool has_history = !last_[layer].empty();
+    const Rule rule = from_ == PlansFrom::kExactCounts || has_history ? rule_ : &plan_owners;
+    LayerPlan plan = rule(input(layer), has_history ? last(layer) : counts, counts);
+    plan.predicted = predicted;
+    return plan;
+  }
+
+  void observe(int layer, const LayerCounts& counts) override {
+    last_[layer].assign(counts.tokens.begin(), counts.tokens.end());
+  }
+
+  std::vector<int64_t> save() const override {
+    std::vector<int64_t> saved;
+    for (const std::vector<int32_t>& counts : last_) {
+      saved.push_back(std::ssize(counts));
+      saved.insert(saved.end(), counts.begin(), counts.end());
+    }
+    return saved;
+  }
+
+  bool restore(std::span<const int64_t> saved) override {
+    SavedNumbers numbers(saved);
+    const int64_t all = int64_t{setup_.topology.num_ranks()} * setup_.num_experts;
+    std::vector<std::vector<int32_t>> last(last_.size());
+    for (std::vector<int32_t>& counts : last) {
+      const int64_t size = numbers.next(0, all);
+      for (int64_t i = 0; i < size && !numbers.failed(); ++i) {
+        counts.push_back(
+            static_cast<int32_t>(numbers.next(0, std::numeric_limits<int32_t>::max())));
+      }
+      numbers.require(size == 0 || size == all);
+    }
+    if (!numbers.complete()) {
+      return false;
+    }
+    last_ = std::move(last);
+    return true;
+  }
+
+ private:
+  RuleInput input(int layer) const {
+    return {setup_.topology, setup_.owners[layer], setup_.extra_slots};
+  }
+  LayerCounts last(int layer) const { return {setup_.num_experts, last_[layer]}; }
+
+  PolicySetup setup_;
+  Rule rule_;
+  PlansFrom from_;
+  std::vector<std::vector<int32_t>> last_;  // [layers] counts, empty = none yet
+};
+
+}  // namespace
+
+std::unique_ptr<PlacementPolicy> make_rule_policy(const PolicySetup& setup,
+                                                  Rule rule,
+                                                  PlansFrom from) {
+  return std::make_unique<RulePolicy>(setup, rule, from);
+}
+
+}  // namespace enodia
