@@ -25,6 +25,85 @@ void check_replicas(const LayerPlan& plan,
                " are not ascending ranks besides its owner");
 }
 
+using Owners = std::vector<std::vector<int32_t>>;  // [layers][experts]
+
+std::vector<int64_t> experts_owned(const Owners& owners, int num_ranks) {
+  std::vector<int64_t> owned(num_ranks, 0);
+  for (const std::vector<int32_t>& of_layer : owners) {
+    for (const int32_t owner : of_layer) {
+      ++owned[owner];
+    }
+  }
+  return owned;
+}
+
+/// How many experts of all layers a rank may own: its share, rounded up, or what it began with.
+class OwnerLimit {
+ public:
+  OwnerLimit(const Owners& first, int num_ranks) : limit_(experts_owned(first, num_ranks)) {
+    const int64_t experts = std::accumulate(limit_.begin(), limit_.end(), int64_t{0});
+    for (int64_t& most : limit_) {
+      most = std::max(most, (experts + num_ranks - 1) / num_ranks);
+    }
+  }
+  void check(const Owners& owners) const {
+    const std::vector<int64_t> owned = experts_owned(owners, static_cast<int>(limit_.size()));
+    for (size_t rank = 0; rank < limit_.size(); ++rank) {
+      ENODIA_CHECK(owned[rank] <= limit_[rank],
+                   "rank ",
+                   rank,
+                   " owns ",
+                   owned[rank],
+                   " experts of all layers, more than ",
+                   limit_[rank]);
+    }
+  }
+
+ private:
+  std::vector<int64_t> limit_;  // [ranks]
+};
+
+int64_t count_moves(const std::vector<int32_t>& before, const LayerPlan& plan) {
+  int64_t moves = 0;
+  for (size_t expert = 0; expert < before.size(); ++expert) {
+    moves += before[expert] != plan.owners[expert] ? 1 : 0;
+  }
+  return moves;
+}
+
+/// Sums over plans.
+class Tally {
+ public:
+  void add(const LayerPlan& plan, const PlanScore& score, int64_t moves) {
+    imbalances_.push_back(score.imbalance);
+    tokens_ += score.tokens;
+    inter_node_ += score.inter_node;
+    transfers_ += plan.transfers + moves * kReplicasAMove;
+    moves_ += moves;
+  }
+
+  ReplaySummary summary() {
+    ReplaySummary summary;
+    if (imbalances_.empty()) {
+      return summary;
+    }
+    std::sort(imbalances_.begin(), imbalances_.end());
+    const auto plans = static_cast<double>(imbalances_.size());
+    summary.plans = std::ssize(imbalances_);
+    summary.mean_imbalance = std::accumulate(imbalances_.begin(), imbalances_.end(), 0.0) / plans;
+    summary.p95_imbalance = imbalances_[imbalances_.size() * 95 / 100];
+    summary.inter_node =
+        static_cast<double>(inter_node_) / static_cast<double>(std::max<int64_t>(tokens_, 1));
+    summary.transfers = static_cast<double>(transfers_) / plans;
+    summary.owner_moves = static_cast<double>(moves_) / plans;
+    return summary;
+  }
+
+ private:
+  std::vector<double> imbalances_;
+  int64_t tokens_ = 0, inter_node_ = 0, transfers_ = 0, moves_ = 0;
+};
+
 }  // namespace
 
 void check_plan(const LayerPlan& plan, const LayerCounts& counts, const Topology& topology) {
@@ -55,17 +134,11 @@ ReplaySummary replay(const RoutingTrace& trace,
                      int extra_slots,
                      const OnPlan& on_plan) {
   ENODIA_CHECK_EQ(trace.num_ranks(), topology.num_ranks(), "ranks of the trace and the topology");
+  Owners owners = block_owners(trace.num_layers(), trace.num_experts(), trace.num_ranks());
+  const OwnerLimit limit(owners, trace.num_ranks());
   const auto planner =
-      policy.make({topology,
-                   trace.num_layers(),
-                   trace.num_experts(),
-                   extra_slots,
-                   block_owners(trace.num_layers(), trace.num_experts(), trace.num_ranks())});
-  ReplaySummary summary;
-  std::vector<double> imbalances;
-  int64_t tokens = 0;
-  int64_t inter_node = 0;
-  int64_t transfers = 0;
+      policy.make({topology, trace.num_layers(), trace.num_experts(), extra_slots, owners});
+  Tally tally;
   for (int sample = 0; sample < trace.num_samples(); ++sample) {
     for (int layer = 0; layer < trace.num_layers(); ++layer) {
       const LayerCounts counts = trace.at(sample, layer);
@@ -76,26 +149,13 @@ ReplaySummary replay(const RoutingTrace& trace,
         on_plan(sample, layer, plan);
       }
       if (sample > 0) {
-        const PlanScore score = score_plan(plan, counts, topology);
-        imbalances.push_back(score.imbalance);
-        tokens += score.tokens;
-        inter_node += score.inter_node;
-        transfers += plan.transfers;
+        tally.add(plan, score_plan(plan, counts, topology), count_moves(owners[layer], plan));
       }
+      owners[layer] = plan.owners;
     }
+    limit.check(owners);
   }
-  if (imbalances.empty()) {
-    return summary;
-  }
-  std::sort(imbalances.begin(), imbalances.end());
-  const auto plans = static_cast<double>(imbalances.size());
-  summary.plans = std::ssize(imbalances);
-  summary.mean_imbalance = std::accumulate(imbalances.begin(), imbalances.end(), 0.0) / plans;
-  summary.p95_imbalance = imbalances[imbalances.size() * 95 / 100];
-  summary.inter_node =
-      static_cast<double>(inter_node) / static_cast<double>(std::max<int64_t>(tokens, 1));
-  summary.transfers = static_cast<double>(transfers) / plans;
-  return summary;
+  return tally.summary();
 }
 
 std::string to_json_line(int sample, int layer, const LayerPlan& plan) {

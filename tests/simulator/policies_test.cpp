@@ -1,4 +1,6 @@
 // Worked examples of the published policies.
+#include "simulator/policies/policies.h"
+
 #include <map>
 #include <numeric>
 #include <vector>
@@ -126,6 +128,61 @@ TEST_F(Rules, LaerHasACopyInEachNodeWhereTheyFit) {
   }
   EXPECT_EQ(score_plan(plan, {4, tokens_}, topology_).inter_node, 0);
   EXPECT_EQ(plan.transfers, 8) << "every slot is filled anew";
+}
+
+// Eight slots, of which 4000 of 6400 tokens are worth five, the others one each: the first expert's
+// four copies beside its owner's fill the slots in order, one of them its owner's own.
+TEST_F(Rules, SymiGivesCopiesByShareInOrder) {
+  const LayerPlan plan = this->plan(plan_symi, 1, {1000, 200, 200, 200});
+  EXPECT_THAT(plan.replicas, ElementsAre(ElementsAre(1, 2, 3), IsEmpty(), IsEmpty(), IsEmpty()));
+  EXPECT_THAT(plan.quotas[0], ElementsAre(1600, 800, 800, 800)) << "evenly over five copies";
+  EXPECT_EQ(plan.transfers, 3);
+}
+
+/// A policy of one layer with four experts on two ranks, two owned by each, and what it plans from
+/// the micro-batch after some.
+class OneLayer : public ::testing::Test {
+ protected:
+  void see(PlacementPolicy& policy, const std::vector<int32_t>& tokens, int times = 1) {
+    for (int i = 0; i < times; ++i) {
+      policy.observe(0, {4, tokens});
+    }
+  }
+  LayerPlan plan(PlacementPolicy& policy, const std::vector<int32_t>& tokens) {
+    return policy.resolve(0, {4, tokens}, policy.predict(0));
+  }
+
+  const PolicySetup setup_{Topology::uniform(1, 2), 1, 4, 1, block_owners(1, 4, 2)};
+  const std::vector<int32_t> one_has_both_{50, 40, 1, 2, 50, 40, 1, 2};
+};
+
+// 100, 80, 2 and 4 tokens: the two most loaded experts part, the third goes to where the second is
+// last, and the tenth micro-batch is what it takes.
+TEST_F(OneLayer, SmartMoeMovesOwnersEveryTenMicroBatches) {
+  const auto policy = make_smartmoe_policy(setup_);
+  see(*policy, one_has_both_, 9);
+  EXPECT_THAT(plan(*policy, one_has_both_).owners, ElementsAre(0, 0, 1, 1));
+  see(*policy, one_has_both_);
+  const LayerPlan moved = plan(*policy, one_has_both_);
+  EXPECT_THAT(moved.owners, ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(moved.replicas, Each(IsEmpty()));
+  see(*policy, one_has_both_, 10);
+  EXPECT_EQ(plan(*policy, one_has_both_).owners, moved.owners) << "it would be no better";
+}
+
+// A copy of the first expert levels 186 tokens to 130 and 56; a second replica finds no slot.
+TEST_F(OneLayer, FlexMoeExpandsWhatIsMostLoadedACopyAndKeepsIt) {
+  const auto policy = make_flexmoe_policy(setup_);
+  EXPECT_THAT(plan(*policy, one_has_both_).replicas, Each(IsEmpty()));
+  see(*policy, one_has_both_);
+  const Replicas expanded = plan(*policy, one_has_both_).replicas;
+  EXPECT_THAT(expanded, ElementsAre(ElementsAre(1), IsEmpty(), IsEmpty(), IsEmpty()));
+  see(*policy, {1, 1, 1, 1, 1, 1, 1, 1});
+  EXPECT_EQ(plan(*policy, one_has_both_).replicas, expanded);
+  see(*policy, {1, 50, 1, 1, 1, 50, 1, 1});
+  EXPECT_THAT(plan(*policy, one_has_both_).replicas,
+              ElementsAre(IsEmpty(), ElementsAre(1), IsEmpty(), IsEmpty()))
+      << "the slot goes to who needs it more";
 }
 
 }  // namespace

@@ -6,12 +6,15 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 
 #include "common/error.h"
 #include "tests/simulator/generated_trace.h"
+
+#include "simulator/replay_policies.h"
 
 namespace enodia {
 namespace {
@@ -20,7 +23,7 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 const PolicyEntry& policy_called(std::string_view name) {
-  const auto policies = placement_policies();
+  const auto policies = replay_policies();
   return *std::find_if(
       policies.begin(), policies.end(), [&](const PolicyEntry& e) { return e.name == name; });
 }
@@ -44,7 +47,8 @@ std::vector<Shape> shapes() {
           {{.ranks = 8, .experts = 3}, 2, 0},
           {{.ranks = 1, .experts = 5}, 1, 2},
           {{.ranks = 4, .experts = 6}, 2, 0},  // uneven, and no room but at home
-          {{.ranks = 5, .experts = 1, .decay = 0.0}, 5, 3}};
+          {{.ranks = 5, .experts = 1, .decay = 0.0}, 5, 3},
+          {{.samples = 24, .ranks = 4, .tokens = 300}, 2, 1}};  // long enough for owners to move
 }
 
 /// What a policy says, a line for each plan.
@@ -202,8 +206,7 @@ TEST_P(Policies, ReadNoMoreThanTheySay) {
 
 INSTANTIATE_TEST_SUITE_P(All,
                          Policies,
-                         ::testing::ValuesIn(placement_policies().begin(),
-                                             placement_policies().end()),
+                         ::testing::ValuesIn(replay_policies().begin(), replay_policies().end()),
                          [](const auto& test) { return std::string(test.param.name); });
 
 int64_t patches_of(const LayerPlan& plan) {
@@ -257,13 +260,75 @@ TEST(EnodiaPolicy, BalancesWhatEmulatedRoutersDo) {
   EXPECT_LT(enodia.p95_imbalance, 1.15);
   EXPECT_LT(enodia.inter_node, 0.12);
   EXPECT_LT(enodia.transfers, 26);
-  for (const PolicyEntry& rival : placement_policies()) {
+  for (const PolicyEntry& rival : replay_policies()) {
     const ReplaySummary theirs = summary(rival.name);
     const bool as_good = theirs.mean_imbalance <= enodia.mean_imbalance &&
                          theirs.inter_node <= enodia.inter_node &&
                          theirs.transfers <= enodia.transfers;
     EXPECT_EQ(as_good, rival.name == "enodia") << rival.name;
   }
+}
+
+// Replicas stay inside the slots of a rank; the older policies with slots of their own are known.
+TEST(ReplayPolicies, KeepToTheSlotsOfARank) {
+  for (const std::string_view name : {"smartmoe", "flexmoe", "symi"}) {
+    for (const Shape& shape : shapes()) {
+      const RoutingTrace trace = generate_trace(shape.trace);
+      const Topology topology = Topology::uniform(shape.nodes, trace.num_ranks() / shape.nodes);
+      replay(
+          trace, policy_called(name), topology, shape.slots, [&](int, int, const LayerPlan& plan) {
+            std::vector<int> used(trace.num_ranks(), 0);
+            for (const std::vector<int32_t>& ranks : plan.replicas) {
+              for (const int32_t rank : ranks) {
+                EXPECT_LE(++used[rank], shape.slots) << name;
+              }
+            }
+          });
+    }
+  }
+}
+
+/// Owners of the second micro-batch on, by hand.
+class MovingPolicy : public PlacementPolicy {
+ public:
+  explicit MovingPolicy(std::vector<int32_t> then) : owners_{0, 0, 1, 1}, then_(std::move(then)) {}
+  Replicas predict(int) const override { return Replicas(4); }
+  LayerPlan resolve(int, const LayerCounts& counts, const Replicas& predicted) override {
+    LayerPlan plan{owners_, predicted, predicted, {}};
+    for (const int64_t tokens : counts.totals()) {
+      plan.quotas.push_back({tokens});
+    }
+    return plan;
+  }
+  void observe(int, const LayerCounts&) override { owners_ = then_; }
+  std::vector<int64_t> save() const override { return {}; }
+  bool restore(std::span<const int64_t>) override { return true; }
+
+ private:
+  std::vector<int32_t> owners_, then_;
+};
+
+template <int last_owner>
+std::unique_ptr<PlacementPolicy> make_moving(const PolicySetup&) {
+  return std::make_unique<MovingPolicy>(std::vector<int32_t>{1, 0, 0, last_owner});
+}
+
+// Two of four experts move before the second of three micro-batches: one move a plan.
+TEST(Replay, ChargesAMoveAsSevenReplicas) {
+  const RoutingTrace trace(3, 1, 2, 4, std::vector<int32_t>(24, 5));
+  const ReplaySummary summary =
+      replay(trace, {"moving", "", "", make_moving<1>}, Topology::uniform(1, 2), 0);
+  EXPECT_EQ(summary.owner_moves, 1.0);
+  EXPECT_EQ(summary.transfers, 7.0);
+}
+
+TEST(Replay, RefusesARankThatOwnsMoreThanItsShare) {
+  const RoutingTrace trace(3, 1, 2, 4, std::vector<int32_t>(24, 5));
+  EXPECT_THAT(
+      [&] {
+        replay(trace, {"moving", "", "", make_moving<0>}, Topology::uniform(1, 2), 0);
+      },
+      ThrowsMessage<UsageError>(HasSubstr("rank 0 owns 3 experts of all layers, more than 2")));
 }
 
 TEST(CheckPlan, NamesWhatIsWrong) {

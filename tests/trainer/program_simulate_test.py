@@ -5,7 +5,7 @@ import random
 import struct
 import unittest
 
-from program_testing import ProgramTest
+from program_testing import TINY, ProgramTest
 
 
 def write_trace(path, samples, layers, ranks, experts, seed=1):
@@ -63,9 +63,15 @@ class Simulate(ProgramTest):
         command = ["simulate", "--trace", "trace.safetensors", "--nodes", "2", "--ranks-per-node", "2"]
         said = json.loads(self.succeed(*command, "--json").out)
         self.assertIn("owners", [row["policy"] for row in said])
+        self.assertTrue({"smartmoe", "flexmoe", "symi"} < {row["policy"] for row in said})
         table = self.succeed(*command).out.splitlines()
         self.assertEqual(len(table), len(said) + 1)
         self.assertEqual(said, json.loads(self.succeed(*command, "--json").out))
+
+    def test_policies_of_replay_alone_are_refused_in_training(self):
+        for policy in ("smartmoe", "flexmoe", "symi"):
+            self.refuse(2, ["placement.policy", policy, "owners"], "train", TINY,
+                        "--set", f"placement.policy={policy}")
 
     def test_mistakes_are_told(self):
         write_trace(self.folder / "trace.safetensors", 2, 1, 4, 8)

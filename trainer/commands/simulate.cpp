@@ -9,6 +9,7 @@
 #include "trainer/commands/commands.h"
 
 #include "simulator/replay.h"
+#include "simulator/replay_policies.h"
 
 namespace enodia {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 std::vector<const PolicyEntry*> chosen_policies(const std::string& wanted) {
   std::vector<const PolicyEntry*> chosen;
   std::string known;
-  for (const PolicyEntry& entry : placement_policies()) {
+  for (const PolicyEntry& entry : replay_policies()) {
     known.append(known.empty() ? "" : ", ").append(entry.name);
     if (wanted == "all" || wanted == entry.name) {
       chosen.push_back(&entry);
@@ -45,6 +46,7 @@ Json to_json(const PolicyEntry& policy, const ReplaySummary& summary) {
           {"p95_imbalance", summary.p95_imbalance},
           {"inter_node", summary.inter_node},
           {"replicas", summary.transfers},
+          {"owner_moves", summary.owner_moves},
           {"plans", summary.plans}};
 }
 
