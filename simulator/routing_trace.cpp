@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "checkpoint/safetensors/safetensors_header.h"
+#include "checkpoint/safetensors/safetensors_writer.h"
 #include "common/check.h"
 #include "common/error.h"
 #include "common/file.h"
@@ -69,6 +70,13 @@ RoutingTrace::RoutingTrace(
                   int64_t{samples} * layers * ranks * experts,
                   "elements of the counts");
   ENODIA_CHECK(std::none_of(counts_.begin(), counts_.end(), [](int32_t n) { return n < 0; }));
+}
+
+void RoutingTrace::write(const std::filesystem::path& path) const {
+  SafetensorsWriter file(
+      path, {{"counts", DType::kInt32, {samples_, layers_, ranks_, experts_}}}, {});
+  file.write(std::as_bytes(std::span(counts_)));
+  file.finish();
 }
 
 LayerCounts RoutingTrace::at(int sample, int layer) const {

@@ -17,6 +17,9 @@ class RoutingTrace {
   /// `counts` has the elements of the shape, none negative. Throws UsageError.
   RoutingTrace(int samples, int layers, int ranks, int experts, std::vector<int32_t> counts);
 
+  /// Writes such a file. Throws FileError.
+  void write(const std::filesystem::path& path) const;
+
   int num_samples() const { return samples_; }
   int num_layers() const { return layers_; }
   int num_ranks() const { return ranks_; }

@@ -201,13 +201,15 @@ void add_inspect(CLI::App& app, CommandLine& line) {
 void add_simulate(CLI::App& app, CommandLine& line) {
   SimulateArguments& arguments = line.simulate;
   CLI::App* command = app.add_subcommand(
-      "simulate", "Replay recorded routing under placement policies and compare their plans");
-  command
-      ->add_option(
-          "--trace",
-          arguments.trace,
-          "safetensors file with the int32 tensor counts [samples, layers, ranks, experts]")
-      ->required();
+      "simulate", "Replay routing under placement policies and compare their plans");
+  CLI::Option* trace = command->add_option(
+      "--trace",
+      arguments.trace,
+      "safetensors file with the int32 tensor counts [samples, layers, ranks, experts]");
+  command->add_option("--preset", arguments.preset, "Routing that is made up, in place of --trace")
+      ->excludes(trace);
+  command->add_option(
+      "--write-trace", arguments.write_trace, "Write what is replayed, as --trace reads it");
   command->add_option("--policy", arguments.policy, "A policy, or all")->capture_default_str();
   command->add_option("--nodes", arguments.nodes, "Nodes of the cluster")
       ->check(count_from(1))

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "parallel/placement/policy.h"
-#include "tests/simulator/generated_trace.h"
 
+#include "simulator/generated_trace.h"
 #include <time.h>
 
 namespace enodia {

@@ -12,8 +12,8 @@
 #include <gmock/gmock.h>
 
 #include "common/error.h"
-#include "tests/simulator/generated_trace.h"
 
+#include "simulator/generated_trace.h"
 #include "simulator/replay_policies.h"
 
 namespace enodia {

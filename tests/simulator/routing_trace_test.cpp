@@ -51,6 +51,15 @@ TEST_F(RoutingTraceTest, IsRead) {
   EXPECT_THAT(trace.at(0, 0).totals(), ElementsAre(5, 7, 9));
 }
 
+TEST_F(RoutingTraceTest, IsWrittenAsItIsRead) {
+  const std::string path = ::testing::TempDir() + "/written.safetensors";
+  RoutingTrace(2, 1, 2, 3, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}).write(path);
+  const RoutingTrace trace = RoutingTrace::read(path);
+  EXPECT_EQ(trace.num_samples(), 2);
+  EXPECT_EQ(trace.num_ranks(), 2);
+  EXPECT_THAT(trace.at(1, 0).tokens, ElementsAre(7, 8, 9, 10, 11, 12));
+}
+
 TEST_F(RoutingTraceTest, IsRefusedWithASentence) {
   refuse(R"({"loads":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}})", {1}, "no tensor counts");
   refuse(R"({"counts":{"dtype":"F32","shape":[1,1,1,1],"data_offsets":[0,4]}})",

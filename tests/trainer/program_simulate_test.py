@@ -7,6 +7,8 @@ import unittest
 
 from program_testing import TINY, ProgramTest
 
+PRESETS = ("uniform", "zipf", "drifting", "bursty", "phase_shift", "hot_nodes")
+
 
 def write_trace(path, samples, layers, ranks, experts, seed=1):
     """A safetensors file; returns the counts as nested lists."""
@@ -73,6 +75,14 @@ class Simulate(ProgramTest):
             self.refuse(2, ["placement.policy", policy, "owners"], "train", TINY,
                         "--set", f"placement.policy={policy}")
 
+    def test_presets_are_replayed_and_written_as_recordings(self):
+        cluster = ["--nodes", "2", "--ranks-per-node", "2", "--json"]
+        for preset in PRESETS:
+            said = self.succeed("simulate", "--preset", preset, *cluster,
+                                "--write-trace", f"{preset}.safetensors").out
+            again = self.succeed("simulate", "--trace", f"{preset}.safetensors", *cluster).out
+            self.assertEqual(said, again)
+
     def test_mistakes_are_told(self):
         write_trace(self.folder / "trace.safetensors", 2, 1, 4, 8)
         command = ["simulate", "--trace", "trace.safetensors", "--nodes", "2"]
@@ -82,6 +92,10 @@ class Simulate(ProgramTest):
                     *command, "--ranks-per-node", "2", "--policy", "best")
         self.refuse(2, ["one policy"], *command, "--ranks-per-node", "2", "--emit-plans", "x.jsonl")
         self.refuse(2, ["--ranks-per-node"], *command)
+        cluster = ["--nodes", "2", "--ranks-per-node", "2"]
+        self.refuse(2, ["no routing to replay", "--trace", "--preset", *PRESETS], "simulate", *cluster)
+        self.refuse(2, ["there is no preset 'calm'", *PRESETS], "simulate", "--preset", "calm", *cluster)
+        self.refuse(2, ["--preset"], *command, "--ranks-per-node", "2", "--preset", "zipf")
         (self.folder / "cut.safetensors").write_bytes(
             (self.folder / "trace.safetensors").read_bytes()[:-4])
         for trace in ("nowhere.safetensors", "docs.jsonl", "cut.safetensors"):

@@ -81,15 +81,18 @@ void logits(Communicator& world,
             const ModelParts& parts);
 
 struct SimulateArguments {
-  std::string trace;           ///< safetensors file, see RoutingTrace
-  std::string policy = "all";  ///< a name of placement_policies(), or all
+  std::string trace;           ///< safetensors file, see RoutingTrace; empty = of preset
+  std::string preset;          ///< a name of trace_presets()
+  std::string write_trace;     ///< safetensors file for what is replayed; empty = none
+  std::string policy = "all";  ///< a name of replay_policies(), or all
   int64_t nodes = 1;           ///< times ranks_per_node = ranks of the trace
   int64_t ranks_per_node = 1;
   int64_t slots = 2;       ///< extra slots of a rank
   std::string emit_plans;  ///< file for the plans, a JSON object a line; empty = none
   bool json = false;
 };
-/// Replays recorded routing under placement policies and prints what their plans come to.
+/// Replays recorded or made-up routing under placement policies and prints what their plans come
+/// to.
 void simulate(const SimulateArguments& arguments);
 
 struct DoctorArguments {

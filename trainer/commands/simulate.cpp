@@ -8,6 +8,7 @@
 #include "common/json.h"
 #include "trainer/commands/commands.h"
 
+#include "simulator/generated_trace.h"
 #include "simulator/replay.h"
 #include "simulator/replay_policies.h"
 
@@ -27,6 +28,29 @@ std::vector<const PolicyEntry*> chosen_policies(const std::string& wanted) {
     throw ConfigError("there is no policy '" + wanted + "'; take all or one of " + known);
   }
   return chosen;
+}
+
+const TracePreset& chosen_preset(const std::string& wanted) {
+  std::string known;
+  for (const TracePreset& preset : trace_presets()) {
+    known.append(known.empty() ? "" : ", ").append(preset.name);
+    if (wanted == preset.name) {
+      return preset;
+    }
+  }
+  throw ConfigError(
+      wanted.empty() ? "there is no routing to replay; name a recording with --trace, or one of " +
+                           known + " with --preset"
+                     : "there is no preset '" + wanted + "'; take one of " + known);
+}
+
+RoutingTrace chosen_trace(const SimulateArguments& arguments) {
+  if (!arguments.trace.empty()) {
+    return RoutingTrace::read(arguments.trace);
+  }
+  return on_cluster(chosen_preset(arguments.preset),
+                    static_cast<int>(arguments.nodes),
+                    static_cast<int>(arguments.ranks_per_node));
 }
 
 Topology topology_of(const SimulateArguments& arguments, const RoutingTrace& trace) {
@@ -66,8 +90,11 @@ void simulate(const SimulateArguments& arguments) {
   if (!arguments.emit_plans.empty() && policies.size() > 1) {
     throw ConfigError("--emit-plans writes the plans of one policy; name it with --policy");
   }
-  const RoutingTrace trace = RoutingTrace::read(arguments.trace);
+  const RoutingTrace trace = chosen_trace(arguments);
   const Topology topology = topology_of(arguments, trace);
+  if (!arguments.write_trace.empty()) {
+    trace.write(arguments.write_trace);
+  }
   std::string plans;
   const OnPlan keep = [&](int sample, int layer, const LayerPlan& plan) {
     plans += to_json_line(sample, layer, plan) + "\n";
