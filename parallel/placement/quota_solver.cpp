@@ -2,159 +2,295 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <iterator>
 #include <numeric>
-#include <tuple>
 
 namespace enodia {
 
+NodeCounts::NodeCounts(int num_nodes, int num_experts)
+    : num_experts_(num_experts),
+      tokens_(static_cast<size_t>(num_nodes) * num_experts, 0),
+      of_expert_(num_experts, 0) {}
+
 NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
-    : num_experts_(counts.num_experts),
-      tokens_(static_cast<size_t>(topology.num_nodes()) * counts.num_experts, 0) {
+    : NodeCounts(topology.num_nodes(), counts.num_experts) {
+  assign(counts, topology);
+}
+
+void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
+  std::fill(tokens_.begin(), tokens_.end(), 0);
   for (int rank = 0; rank < counts.num_ranks(); ++rank) {
-    int64_t* const row = tokens_.data() + topology.node_of(rank) * num_experts_;
-    const int32_t* const of_rank = counts.tokens.data() + rank * num_experts_;
+    int32_t* const row = tokens_.data() + static_cast<size_t>(topology.node_of(rank)) * num_experts_;
+    const int32_t* const of_rank = counts.tokens.data() + static_cast<size_t>(rank) * num_experts_;
     for (int expert = 0; expert < num_experts_; ++expert) {
       row[expert] += of_rank[expert];
     }
   }
-  of_expert_.assign(num_experts_, 0);
+  std::fill(of_expert_.begin(), of_expert_.end(), 0);
   for (int node = 0; node < topology.num_nodes(); ++node) {
+    const int32_t* const row = tokens_.data() + static_cast<size_t>(node) * num_experts_;
     for (int expert = 0; expert < num_experts_; ++expert) {
-      of_expert_[expert] += of(node, expert);
+      of_expert_[expert] += row[expert];
     }
   }
   total_ = std::accumulate(of_expert_.begin(), of_expert_.end(), int64_t{0});
 }
 
-QuotaSolver::QuotaSolver(const Topology& topology,
-                         std::span<const int32_t> owners,
-                         const NodeCounts& counts)
+QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
     : topology_(topology),
-      owners_(owners),
-      counts_(counts) {
-  set_replicas(Replicas(owners.size()));
+      num_experts_(num_experts),
+      slots_(slots) {
+  const size_t hosts = num_experts + static_cast<size_t>(topology.num_ranks()) * slots;
+  const size_t cells = static_cast<size_t>(topology.num_nodes()) * num_experts;
+  rank_of_.resize(hosts);
+  expert_of_.resize(hosts);
+  next_.resize(hosts);
+  quota_.resize(hosts);
+  first_.resize(num_experts);
+  first_in_.resize(cells);
+  sent_to_.resize(cells);
+  held_.resize(cells);
+  load_.resize(topology.num_ranks());
+  used_.resize(topology.num_ranks());
+  owned_.resize(num_experts);
+  first_owned_.resize(topology.num_ranks() + 1);
+  for (int32_t rank = 0; rank < topology.num_ranks(); ++rank) {
+    std::fill_n(rank_of_.begin() + first_slot(rank), slots, rank);
+  }
 }
 
-void QuotaSolver::set_replicas(const Replicas& replicas) {
-  used_.assign(topology_.num_ranks(), 0);
-  first_.assign(1, 0);
-  ranks_.clear();
-  for (size_t expert = 0; expert < owners_.size(); ++expert) {
-    const std::vector<int32_t>& more = replicas[expert];
-    const auto after = std::lower_bound(more.begin(), more.end(), owners_[expert]);
-    ranks_.insert(ranks_.end(), more.begin(), after);
-    ranks_.push_back(owners_[expert]);
-    ranks_.insert(ranks_.end(), after, more.end());
-    first_.push_back(static_cast<int32_t>(ranks_.size()));
-    for (const int32_t rank : more) {
-      ++used_[rank];
+void QuotaSolver::start(std::span<const int32_t> owners,
+                        const NodeCounts& counts,
+                        const Replicas& replicas,
+                        int64_t goal) {
+  owners_ = owners;
+  counts_ = &counts;
+  goal_ = goal;
+  list_owned();
+  place_owners();
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    for (const int32_t rank : replicas[expert]) {
+      place({expert, rank});
     }
   }
+  divide_all();
+  std::get<0>(changes_).clear();
+  std::get<1>(changes_).clear();
 }
 
-void QuotaSolver::add_replica(int expert, int32_t rank) {
-  const auto begin = ranks_.begin();
-  ranks_.insert(std::lower_bound(begin + first_[expert], begin + first_[expert + 1], rank), rank);
-  for (size_t later = expert + 1; later < first_.size(); ++later) {
-    ++first_[later];
+void QuotaSolver::list_owned() {
+  std::fill(first_owned_.begin(), first_owned_.end(), 0);
+  for (const int32_t owner : owners_) {
+    ++first_owned_[owner + 1];
   }
-  ++used_[rank];
-}
-
-bool QuotaSolver::is_in_node(int expert, int node) const {
-  const auto hosts = hosts_of(expert);
-  const auto at = std::lower_bound(hosts.begin(), hosts.end(), topology_.first_rank(node));
-  return at != hosts.end() && *at < topology_.first_rank(node + 1);
-}
-
-bool QuotaSolver::is_on(int expert, int32_t rank) const {
-  const auto hosts = hosts_of(expert);
-  return std::binary_search(hosts.begin(), hosts.end(), rank);
-}
-
-Replicas QuotaSolver::replicas() const {
-  Replicas replicas;
-  for (size_t expert = 0; expert < owners_.size(); ++expert) {
-    const auto hosts = hosts_of(static_cast<int>(expert));
-    std::vector<int32_t>& ranks = replicas.emplace_back();
-    std::copy_if(hosts.begin(), hosts.end(), std::back_inserter(ranks), [&](int32_t rank) {
-      return rank != owners_[expert];
-    });
+  std::partial_sum(first_owned_.begin(), first_owned_.end(), first_owned_.begin());
+  order_.assign(first_owned_.begin(), first_owned_.end() - 1);
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    owned_[order_[owners_[expert]]++] = expert;
   }
-  return replicas;
 }
 
-/// Each cell's tokens on its first host. Experts with one host need no cell: it has all their
-/// tokens.
-void QuotaSolver::make_cells() {
-  cells_.clear();
-  shared_cells_.clear();
-  shared_experts_.clear();
-  cells_of_.assign(owners_.size() * topology_.num_nodes(), -1);
-  quotas_.assign(ranks_.size(), 0);
-  expert_of_.resize(ranks_.size());
-  load_.assign(topology_.num_ranks(), 0);
-  const auto give = [&](int32_t host, int64_t tokens) {
-    quotas_[host] = tokens;
-    load_[ranks_[host]] += tokens;
-  };
-  for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
-    const int32_t first = first_[expert];
-    const int32_t last = first_[expert + 1];
-    std::fill(expert_of_.begin() + first, expert_of_.begin() + last, expert);
-    if (last - first == 1) {
-      give(first, counts_.of_expert(expert));
-      continue;
-    }
-    shared_experts_.push_back(expert);
-    for (int32_t host = first; host < last; ++host) {
-      const int node = topology_.node_of(ranks_[host]);
-      int32_t& cell = cell_of(expert, node);
-      if (cell < 0) {
-        cell = static_cast<int32_t>(cells_.size());
-        cells_.push_back({expert, host, host + 1, counts_.of(node, expert)});
-        give(host, cells_.back().tokens);
-      } else if (cells_[cell].last++ == cells_[cell].first + 1) {
-        shared_cells_.push_back(cell);
+void QuotaSolver::place_owners() {
+  std::fill(first_in_.begin(), first_in_.end(), -1);
+  std::fill(held_.begin(), held_.end(), 0);
+  std::fill(expert_of_.begin() + num_experts_, expert_of_.end(), -1);
+  std::fill(next_.begin(), next_.end(), -1);
+  std::fill(quota_.begin(), quota_.end(), 0);
+  std::fill(used_.begin(), used_.end(), 0);
+  std::fill(load_.begin(), load_.end(), 0);
+  num_replicas_ = 0;
+  inter_node_ = 0;
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    expert_of_[expert] = expert;
+    rank_of_[expert] = owners_[expert];
+    first_[expert] = expert;
+    const int32_t home = topology_.node_of(owners_[expert]);
+    first_in_[cell(home, expert)] = expert;
+    sent_to_[expert] = home;
+  }
+  for (int node = 1; node < topology_.num_nodes(); ++node) {
+    std::copy_n(sent_to_.begin(), num_experts_, sent_to_.begin() + cell(node, 0));
+  }
+}
+
+int32_t QuotaSolver::host_on(int expert, int32_t rank) const {
+  int32_t host = first_in(topology_.node_of(rank), expert);
+  while (host >= 0 && rank_of_[host] < rank) {
+    host = next_[host];
+  }
+  return host >= 0 && rank_of_[host] == rank ? host : -1;
+}
+
+int64_t QuotaSolver::quota(int expert, int32_t rank) const {
+  const int32_t host = host_on(expert, rank);
+  return host < 0 ? 0 : quota_[host];
+}
+
+void QuotaSolver::copy_replicas(Replicas& replicas) const {
+  replicas.resize(num_experts_);
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    replicas[expert].clear();
+    for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+      if (host >= num_experts_) {
+        replicas[expert].push_back(rank_of_[host]);
       }
     }
   }
 }
 
-void QuotaSolver::list_hosts_of_ranks() {
-  first_on_rank_.assign(topology_.num_ranks() + 1, 0);
-  for (const int32_t rank : ranks_) {
-    ++first_on_rank_[rank + 1];
+int32_t QuotaSolver::slowest() const {
+  return static_cast<int32_t>(std::max_element(load_.begin(), load_.end()) - load_.begin());
+}
+
+int32_t QuotaSolver::place(Replica replica) {
+  int32_t host = first_slot(replica.rank);
+  while (expert_of_[host] >= 0) {
+    ++host;
   }
-  std::partial_sum(first_on_rank_.begin(), first_on_rank_.end(), first_on_rank_.begin());
-  hosts_on_rank_.resize(ranks_.size());
-  order_.assign(first_on_rank_.begin(), first_on_rank_.end() - 1);
-  for (int32_t host = 0; host < std::ssize(ranks_); ++host) {
-    hosts_on_rank_[order_[ranks_[host]]++] = host;
+  set(expert_of_[host], replica.expert);
+  set(used_[replica.rank], used_[replica.rank] + 1);
+  set(num_replicas_, num_replicas_ + 1);
+  link(host);
+  return host;
+}
+
+void QuotaSolver::link(int32_t host) {
+  const int32_t expert = expert_of_[host];
+  int32_t before = -1;
+  int32_t after = first_[expert];
+  while (after >= 0 && rank_of_[after] < rank_of_[host]) {
+    before = after;
+    after = next_[after];
+  }
+  set(next_[host], after);
+  set(before < 0 ? first_[expert] : next_[before], host);
+  if (before < 0 || node_of(before) != node_of(host)) {
+    set(first_in_[cell(node_of(host), expert)], host);
   }
 }
 
-int64_t QuotaSolver::level_two(int32_t one, int32_t other, int64_t tokens) {
-  const int64_t below_one = load_[ranks_[one]] - quotas_[one];
-  const int64_t below_other = load_[ranks_[other]] - quotas_[other];
-  const int64_t quota = std::clamp<int64_t>((tokens + below_other - below_one + 1) / 2, 0, tokens);
-  const int64_t moved = std::abs(quota - quotas_[one]) + std::abs(tokens - quota - quotas_[other]);
-  quotas_[one] = quota;
-  quotas_[other] = tokens - quota;
-  load_[ranks_[one]] = below_one + quota;
-  load_[ranks_[other]] = below_other + tokens - quota;
-  return moved;
+void QuotaSolver::unlink(int32_t host) {
+  const int32_t expert = expert_of_[host];
+  int32_t before = -1;
+  for (int32_t at = first_[expert]; at != host; at = next_[at]) {
+    before = at;
+  }
+  set(before < 0 ? first_[expert] : next_[before], next_[host]);
+  if (first_in(node_of(host), expert) == host) {
+    set(first_in_[cell(node_of(host), expert)], next_in_node(host));
+  }
 }
 
-int64_t QuotaSolver::level(int32_t first, int32_t last, int64_t tokens) {
-  if (last - first == 2) {
-    return level_two(first, first + 1, tokens);
+void QuotaSolver::give(int32_t host, int64_t tokens) {
+  set(quota_[host], quota_[host] + tokens);
+  set(load_[rank_of_[host]], load_[rank_of_[host]] + tokens);
+}
+
+void QuotaSolver::hold(int node, int expert, int64_t more) {
+  const int64_t tokens = counts_->of(node, expert);
+  int64_t& held = held_[cell(node, expert)];
+  set(inter_node_,
+      inter_node_ + std::max<int64_t>(0, tokens - held - more) -
+          std::max<int64_t>(0, tokens - held));
+  set(held, held + more);
+}
+
+/// Each node's tokens on its first host of the expert.
+void QuotaSolver::divide_all() {
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    if (next_[first_[expert]] < 0) {  // the owner alone
+      const int home = node_of(expert);
+      quota_[expert] = counts_->of_expert(expert);
+      load_[rank_of_[expert]] += quota_[expert];
+      held_[cell(home, expert)] = quota_[expert];
+      inter_node_ += quota_[expert] - counts_->of(home, expert);
+      continue;
+    }
+    for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+      const int node = node_of(host);
+      if (first_in(node, expert) == host) {
+        held_[cell(node, expert)] = quota_[host] = counts_->of(node, expert);
+        load_[rank_of_[host]] += quota_[host];
+      }
+    }
   }
-  filling_.clear();
-  for (int32_t host = first; host < last; ++host) {
-    filling_.emplace_back(load_[ranks_[host]] - quotas_[host], host);
+  level_nodes(kRounds);
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    for (int node = 0; next_[first_[expert]] >= 0 && node < topology_.num_nodes(); ++node) {
+      if (!is_in_node(expert, node) && counts_->of(node, expert) > 0) {
+        send(node, expert);
+      }
+    }
   }
+  level_nodes(kRounds);
+}
+
+int32_t QuotaSolver::emptiest_host(int expert) const {
+  int32_t emptiest = first_[expert];
+  for (int32_t host = next_[emptiest]; host >= 0; host = next_[host]) {
+    emptiest = load_[rank_of_[host]] < load_[rank_of_[emptiest]] ? host : emptiest;
+  }
+  return emptiest;
+}
+
+void QuotaSolver::send(int node, int expert) {
+  const int32_t host = emptiest_host(expert);
+  const int64_t tokens = counts_->of(node, expert);
+  set(sent_to_[cell(node, expert)], static_cast<int32_t>(node_of(host)));
+  set(inter_node_, inter_node_ + tokens);
+  hold(node_of(host), expert, tokens);
+  give(host, tokens);
+}
+
+void QuotaSolver::add(Replica replica) {
+  const int node = topology_.node_of(replica.rank);
+  const bool is_new_in_node = !is_in_node(replica.expert, node);
+  const int32_t host = place(replica);
+  if (is_new_in_node) {  // its tokens come back
+    const int64_t tokens = counts_->of(node, replica.expert);
+    const int there = sent_to_[cell(node, replica.expert)];
+    set(inter_node_, inter_node_ - tokens);
+    hold(there, replica.expert, -tokens);
+    level_cell(there, replica.expert);
+    set(held_[cell(node, replica.expert)], tokens);
+    give(host, tokens);
+    level_node(there, kRounds);
+  }
+  level_node(node, kRounds);
+}
+
+void QuotaSolver::remove(Replica replica) {
+  const int node = topology_.node_of(replica.rank);
+  const int expert = replica.expert;
+  const int32_t host = host_on(expert, replica.rank);
+  unlink(host);
+  give(host, -quota_[host]);
+  set(expert_of_[host], -1);
+  set(used_[replica.rank], used_[replica.rank] - 1);
+  set(num_replicas_, num_replicas_ - 1);
+  if (is_in_node(expert, node)) {
+    level_cell(node, expert);
+  } else {
+    set(held_[cell(node, expert)], int64_t{0});
+    for (int from = 0; from < topology_.num_nodes(); ++from) {
+      const int64_t tokens = counts_->of(from, expert);
+      if (from != node && tokens > 0 && !is_in_node(expert, from) &&
+          sent_to_[cell(from, expert)] == node) {
+        set(inter_node_, inter_node_ - tokens);
+        send(from, expert);
+      }
+    }
+    send(node, expert);
+  }
+  level_nodes(kRounds);
+}
+
+bool QuotaSolver::is_above_goal(int node) const {
+  const auto begin = load_.begin() + topology_.first_rank(node);
+  const auto end = load_.begin() + topology_.first_rank(node + 1);
+  return std::any_of(begin, end, [&](int64_t load) { return load > goal_; });
+}
+
+int64_t QuotaSolver::level(int64_t tokens) {
   std::sort(filling_.begin(), filling_.end());
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
   int64_t filled = 1;
@@ -166,150 +302,156 @@ int64_t QuotaSolver::level(int32_t first, int32_t last, int64_t tokens) {
   int64_t moved = 0;
   for (int64_t i = 0; i < std::ssize(filling_); ++i) {
     const auto [below, host] = filling_[i];
-    const int64_t quota = i < filled ? surface - below + (i < rest ? 1 : 0) : 0;
-    moved += std::abs(quota - quotas_[host]);
-    load_[ranks_[host]] += quota - quotas_[host];
-    quotas_[host] = quota;
+    const int64_t more = (i < filled ? surface - below + (i < rest ? 1 : 0) : 0) - quota_[host];
+    if (more != 0) {
+      give(host, more);
+      moved += std::abs(more);
+    }
   }
   return moved;
 }
 
-void QuotaSolver::level_cells(int rounds) {
-  for (int round = 0; round < rounds; ++round) {
-    int64_t moved = 0;
-    for (const int32_t cell : shared_cells_) {
-      moved += level(cells_[cell].first, cells_[cell].last, cells_[cell].tokens);
-    }
-    if (moved <= std::ssize(cells_) / 8) {
-      return;
-    }
+int64_t QuotaSolver::level_cell(int node, int expert) {
+  filling_.clear();
+  for (int32_t host = first_in(node, expert); host >= 0; host = next_in_node(host)) {
+    filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
   }
+  return level(held_[cell(node, expert)]);
 }
 
-void QuotaSolver::send_uncovered() {
-  for (const int32_t expert : shared_experts_) {
-    for (int node = 0; node < topology_.num_nodes(); ++node) {
-      const int64_t tokens = counts_.of(node, expert);
-      if (tokens == 0 || cell_of(expert, node) >= 0) {
+void QuotaSolver::level_node(int node, int rounds) {
+  const int32_t first = first_slot(topology_.first_rank(node));
+  const int32_t last = first_slot(topology_.first_rank(node + 1));
+  for (int64_t moved = goal_; rounds > 0 && moved * 1000 > goal_ && is_above_goal(node); --rounds) {
+    moved = 0;
+    for (int32_t host = first; host < last; ++host) {
+      const int32_t expert = expert_of_[host];
+      if (expert < 0) {
         continue;
       }
-      int32_t emptiest = first_[expert];
-      for (int32_t host = emptiest + 1; host < first_[expert + 1]; ++host) {
-        if (load_[ranks_[host]] < load_[ranks_[emptiest]]) {
-          emptiest = host;
-        }
+      const int32_t first_host = first_in(node, expert);
+      const int32_t second = next_in_node(first_host);
+      // Once for each expert that several ranks share: at its first replica.
+      if (second >= 0 && host == (first_host < num_experts_ ? second : first_host)) {
+        moved += level_cell(node, expert);
       }
-      quotas_[emptiest] += tokens;
-      load_[ranks_[emptiest]] += tokens;
-      cells_[cell_of(expert, topology_.node_of(ranks_[emptiest]))].tokens += tokens;
     }
   }
 }
 
-bool QuotaSolver::relieve_host(int32_t host, int64_t goal) {
-  const int32_t rank = ranks_[host];
+void QuotaSolver::level_nodes(int rounds) {
+  for (int node = 0; node < topology_.num_nodes(); ++node) {
+    level_node(node, rounds);
+  }
+}
+
+bool QuotaSolver::relieve_host(int32_t host, bool only_foreign) {
   const int32_t expert = expert_of_[host];
-  const int node = topology_.node_of(rank);
+  const int32_t rank = rank_of_[host];
+  const int node = node_of(host);
   bool any = false;
-  for (int32_t other = first_[expert]; other < first_[expert + 1]; ++other) {
-    const int there = topology_.node_of(ranks_[other]);
+  for (int32_t other = first_[expert]; other >= 0; other = next_[other]) {
+    const int64_t here =
+        only_foreign ? held_[cell(node, expert)] - counts_->of(node, expert) : quota_[host];
     const int64_t tokens =
-        std::min({load_[rank] - goal, goal - load_[ranks_[other]], quotas_[host]});
-    if (there != node && tokens > 0) {
-      quotas_[host] -= tokens;
-      quotas_[other] += tokens;
-      load_[rank] -= tokens;
-      load_[ranks_[other]] += tokens;
-      cells_[cell_of(expert, node)].tokens -= tokens;
-      cells_[cell_of(expert, there)].tokens += tokens;
+        std::min({load_[rank] - goal_, goal_ - load_[rank_of_[other]], quota_[host], here});
+    if (tokens > 0 && node_of(other) != node) {
+      give(host, -tokens);
+      give(other, tokens);
+      hold(node, expert, -tokens);
+      hold(node_of(other), expert, tokens);
       any = true;
     }
   }
   return any;
 }
 
-/// The fullest ranks first.
-bool QuotaSolver::relieve(int64_t goal) {
-  order_.clear();
-  for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
-    if (load_[rank] > goal) {
-      order_.push_back(rank);
-    }
-  }
-  std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-    return std::tie(load_[b], a) < std::tie(load_[a], b);
-  });
+bool QuotaSolver::relieve_rank(int32_t rank, bool only_foreign) {
   bool any = false;
-  for (const int32_t rank : order_) {
-    for (int32_t i = first_on_rank_[rank]; i < first_on_rank_[rank + 1] && load_[rank] > goal;
-         ++i) {
-      any = relieve_host(hosts_on_rank_[i], goal) || any;
-    }
+  for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1] && load_[rank] > goal_; ++i) {
+    any |= relieve_host(owned_[i], only_foreign);
+  }
+  for (int32_t host = first_slot(rank); host < first_slot(rank + 1) && load_[rank] > goal_;
+       ++host) {
+    any |= expert_of_[host] >= 0 && relieve_host(host, only_foreign);
   }
   return any;
 }
 
-void QuotaSolver::level_across_nodes(int64_t goal) {
-  constexpr int kRounds = 20;
-  for (int round = 0; round < kRounds; ++round) {
+void QuotaSolver::level_across_nodes() {
+  for (int round = 0; round < 2 * kRounds; ++round) {
     int64_t moved = 0;
-    for (const int32_t expert : shared_experts_) {
-      const int32_t first = first_[expert];
-      const int32_t last = first_[expert + 1];
-      const bool is_hot = std::any_of(ranks_.begin() + first,
-                                      ranks_.begin() + last,
-                                      [&](int32_t r) { return load_[r] > goal; });
-      if (is_hot) {
-        moved +=
-            level(first,
-                  last,
-                  std::accumulate(quotas_.begin() + first, quotas_.begin() + last, int64_t{0}));
+    for (int32_t expert = 0; expert < num_experts_; ++expert) {
+      if (next_[first_[expert]] >= 0) {
+        moved += level_expert(expert);
       }
     }
-    if (moved < 8) {
+    if (moved * 1000 <= goal_) {
       return;
     }
   }
 }
 
-void QuotaSolver::measure() {
-  largest_ = *std::max_element(load_.begin(), load_.end());
-  inter_node_ = 0;
-  for (int32_t expert = 0; expert < std::ssize(owners_); ++expert) {
-    if (first_[expert + 1] - first_[expert] == 1) {
-      inter_node_ +=
-          counts_.of_expert(expert) - counts_.of(topology_.node_of(owners_[expert]), expert);
-      continue;
+/// Over all its hosts, whatever the node, if one of them is above the goal.
+int64_t QuotaSolver::level_expert(int expert) {
+  filling_.clear();
+  int64_t tokens = 0;
+  bool is_hot = false;
+  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+    filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
+    tokens += quota_[host];
+    is_hot |= load_[rank_of_[host]] > goal_;
+  }
+  if (!is_hot) {
+    return 0;
+  }
+  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+    hold(node_of(host), expert, -quota_[host]);
+  }
+  const int64_t moved = level(tokens);
+  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+    hold(node_of(host), expert, quota_[host]);
+  }
+  return moved;
+}
+
+void QuotaSolver::relieve() {
+  constexpr int kPasses = 4;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    order_.clear();
+    for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
+      if (load_[rank] > goal_) {
+        order_.push_back(rank);
+      }
     }
-    room_.assign(topology_.num_nodes(), 0);
-    for (int32_t host = first_[expert]; host < first_[expert + 1]; ++host) {
-      room_[topology_.node_of(ranks_[host])] += quotas_[host];
+    std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+      return std::tie(load_[b], a) < std::tie(load_[a], b);
+    });
+    bool any = false;
+    for (const bool only_foreign : {true, false}) {
+      for (const int32_t rank : order_) {
+        any |= relieve_rank(rank, only_foreign);
+      }
     }
-    for (int node = 0; node < topology_.num_nodes(); ++node) {
-      inter_node_ += std::max<int64_t>(0, counts_.of(node, expert) - room_[node]);
+    if (!any) {
+      break;
     }
+    level_nodes(kRounds / 2);
+  }
+  if (load_[slowest()] > goal_ + goal_ / 100) {
+    level_across_nodes();
   }
 }
 
-void QuotaSolver::solve(int64_t goal) {
-  constexpr int kRounds = 12;
-  constexpr int kPasses = 4;
-  make_cells();
-  level_cells(kRounds);
-  send_uncovered();
-  level_cells(kRounds);
-  largest_ = *std::max_element(load_.begin(), load_.end());
-  if (largest_ > goal) {
-    list_hosts_of_ranks();
-    for (int pass = 0; pass < kPasses && relieve(goal); ++pass) {
-      level_cells(kRounds / 2);
+void QuotaSolver::take_back(const Mark& mark) {
+  const auto undo = [](auto& changes, size_t left) {
+    while (changes.size() > left) {
+      *changes.back().where = changes.back().before;
+      changes.pop_back();
     }
-    largest_ = *std::max_element(load_.begin(), load_.end());
-    if (largest_ > goal + goal / 100) {
-      level_across_nodes(goal);
-    }
-  }
-  measure();
+  };
+  undo(std::get<0>(changes_), mark.first);
+  undo(std::get<1>(changes_), mark.second);
 }
 
 }  // namespace enodia

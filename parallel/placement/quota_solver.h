@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <span>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "parallel/placement/layer_plan.h"
@@ -11,102 +13,179 @@ namespace enodia {
 /// Token copies of each expert on each node, [nodes, experts].
 class NodeCounts {
  public:
+  /// Of no tokens.
+  NodeCounts(int num_nodes, int num_experts);
   NodeCounts(const LayerCounts& counts, const Topology& topology);
+  /// Other counts in the same memory.
+  void assign(const LayerCounts& counts, const Topology& topology);
+
   int num_nodes() const { return static_cast<int>(tokens_.size()) / num_experts_; }
   int num_experts() const { return num_experts_; }
   int64_t of(int node, int expert) const { return tokens_[node * num_experts_ + expert]; }
+  /// [experts] of a node.
+  std::span<const int32_t> of_node(int node) const {
+    return std::span(tokens_).subspan(static_cast<size_t>(node) * num_experts_, num_experts_);
+  }
   /// Of an expert on all nodes.
   int64_t of_expert(int expert) const { return of_expert_[expert]; }
   int64_t total() const { return total_; }
 
  private:
   int num_experts_;
-  std::vector<int64_t> tokens_, of_expert_;
+  std::vector<int32_t> tokens_;
+  std::vector<int64_t> of_expert_;
   int64_t total_ = 0;
 };
 
-/// Divides the tokens of each expert over the ranks that hold it: those of a node inside it where
-/// it can, so that no rank has more than a goal where that can be. Levels one expert after the
-/// other (water-filling, coordinate descent on the sum of squares) until nothing moves. Integers;
-/// ties go to the smaller id. Local.
+/// A replica: an expert on a rank.
+struct Replica {
+  int32_t expert = -1;  ///< -1: none
+  int32_t rank = -1;
+};
+
+/// Divides the tokens of each expert over the ranks that hold it, as well as replicas that come and
+/// go one by one allow: tokens stay inside their node where the expert is there, and are levelled
+/// over its ranks there (water-filling, expert after expert, coordinate descent on the sum of
+/// squares); of other nodes they go to the node whose rank is emptiest. relieve() then moves tokens
+/// of ranks above the goal to other nodes. What follows a start() can be taken back, so that trying
+/// a replica costs what it changes. Integers; ties go to the smaller id. No allocation once it has
+/// grown. Local.
 class QuotaSolver {
  public:
-  /// Borrows all; without replicas. solve() before anything is asked.
-  QuotaSolver(const Topology& topology, std::span<const int32_t> owners, const NodeCounts& counts);
+  /// At most `slots` replicas on a rank. Borrows the topology.
+  QuotaSolver(const Topology& topology, int num_experts, int slots);
 
-  void set_replicas(const Replicas& replicas);
-  void add_replica(int expert, int32_t rank);
-  /// Tokens stay in their node unless a rank would have more than `goal`.
-  void solve(int64_t goal);
+  /// Borrows owners and counts until the next start. `goal`: tokens of a rank that are few enough.
+  void start(std::span<const int32_t> owners,
+             const NodeCounts& counts,
+             const Replicas& replicas,
+             int64_t goal);
+  /// The rank has a free slot, and does not hold the expert.
+  void add(Replica replica);
+  void remove(Replica replica);
+  /// Nothing but take_back() may follow.
+  void relieve();
 
-  /// Ranks that hold an expert, ascending, the owner among them.
-  std::span<const int32_t> hosts_of(int expert) const {
-    return std::span(ranks_).subspan(first_[expert], first_[expert + 1] - first_[expert]);
-  }
-  /// Tokens of each of them.
-  std::span<const int64_t> quotas_of(int expert) const {
-    return std::span(quotas_).subspan(first_[expert], first_[expert + 1] - first_[expert]);
-  }
-  bool is_in_node(int expert, int node) const;
-  bool is_on(int expert, int32_t rank) const;
+  /// Where take_back() returns to.
+  using Mark = std::pair<size_t, size_t>;
+  Mark mark() const { return {std::get<0>(changes_).size(), std::get<1>(changes_).size()}; }
+  void take_back(const Mark& mark);
+
+  bool is_in_node(int expert, int node) const { return first_in(node, expert) >= 0; }
+  bool is_on(int expert, int32_t rank) const { return host_on(expert, rank) >= 0; }
+  bool has_free_slot(int32_t rank) const { return used_[rank] < slots_; }
+  /// The replicas, ascending, in the memory of another set.
+  void copy_replicas(Replicas& replicas) const;
+  int slots() const { return slots_; }
   int num_ranks() const { return topology_.num_ranks(); }
-  int32_t owner_of(int expert) const { return owners_[expert]; }
-  /// Replicas on a rank.
-  int used_slots(int rank) const { return used_[rank]; }
-  int num_replicas() const { return static_cast<int>(ranks_.size() - owners_.size()); }
-  int64_t load(int rank) const { return load_[rank]; }
-  int64_t largest_load() const { return largest_; }
+  int num_replicas() const { return static_cast<int>(num_replicas_); }
+  /// Tokens of an expert that a rank computes.
+  int64_t quota(int expert, int32_t rank) const;
+  int64_t load(int32_t rank) const { return load_[rank]; }
+  int64_t goal() const { return goal_; }
+  const NodeCounts& counts() const { return *counts_; }
+  /// The rank with the most tokens.
+  int32_t slowest() const;
   /// Tokens that cross nodes.
   int64_t inter_node() const { return inter_node_; }
-  Replicas replicas() const;
+  /// Each replica of a rank with its tokens, in the order of its slots: use(replica, tokens).
+  template <typename Use>
+  void each_replica(int32_t rank, Use use) const {
+    for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
+      if (expert_of_[host] >= 0) {
+        use(Replica{expert_of_[host], rank}, quota_[host]);
+      }
+    }
+  }
+  /// Each rank that holds an expert with its tokens, ascending: use(rank, tokens).
+  template <typename Use>
+  void each_host(int expert, Use use) const {
+    for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+      use(rank_of_[host], quota_[host]);
+    }
+  }
+  /// The experts of a rank, owned ones first: use(expert, tokens).
+  template <typename Use>
+  void each_expert(int32_t rank, Use use) const {
+    for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
+      use(owned_[i], quota_[owned_[i]]);
+    }
+    each_replica(rank, [&](Replica replica, int64_t tokens) { use(replica.expert, tokens); });
+  }
 
  private:
-  /// The hosts of an expert in one node, and the tokens that they share.
-  struct Cell {
-    int32_t expert;
-    int32_t first, last;  // hosts
-    int64_t tokens;
+  // A host is an expert on a rank: its owner is host number `expert`, replicas are hosts
+  // experts + rank * slots + slot.
+  template <typename T>
+  struct Change {
+    T* where;
+    T before;
   };
-
-  int32_t& cell_of(int expert, int node) {
-    return cells_of_[static_cast<size_t>(expert) * topology_.num_nodes() + node];
+  template <typename T>
+  void set(T& where, T value) {
+    std::get<std::vector<Change<T>>>(changes_).push_back({&where, where});
+    where = value;
   }
-  void make_cells();
-  void list_hosts_of_ranks();
-  /// Levels the tokens of the hosts [first, last) of one expert; returns how many moved.
-  int64_t level(int32_t first, int32_t last, int64_t tokens);
-  int64_t level_two(int32_t one, int32_t other, int64_t tokens);
-  void level_cells(int rounds);
-  /// Tokens of nodes that do not hold their expert, each to the emptiest host.
-  void send_uncovered();
-  /// Moves tokens from ranks above the goal to other nodes; whether any moved.
-  bool relieve(int64_t goal);
-  bool relieve_host(int32_t host, int64_t goal);
-  /// Levels experts on ranks above the goal over all their hosts, whatever the node.
-  void level_across_nodes(int64_t goal);
-  void measure();
+
+  int32_t first_slot(int32_t rank) const { return num_experts_ + rank * slots_; }
+  size_t cell(int node, int expert) const {
+    return static_cast<size_t>(node) * num_experts_ + expert;
+  }
+  int32_t first_in(int node, int expert) const { return first_in_[cell(node, expert)]; }
+  int node_of(int32_t host) const { return topology_.node_of(rank_of_[host]); }
+  int32_t next_in_node(int32_t host) const {
+    const int32_t next = next_[host];
+    return next >= 0 && node_of(next) == node_of(host) ? next : -1;
+  }
+  int32_t host_on(int expert, int32_t rank) const;
+  void list_owned();
+  void place_owners();
+  /// Returns its host, without tokens.
+  int32_t place(Replica replica);
+  void link(int32_t host);
+  void unlink(int32_t host);
+  void divide_all();
+  void give(int32_t host, int64_t tokens);
+  /// More tokens of an expert for the hosts of a node; inter_node_ follows.
+  void hold(int node, int expert, int64_t more);
+  /// The tokens that a node has for an expert that is not there go to the emptiest of its hosts.
+  void send(int node, int expert);
+  int32_t emptiest_host(int expert) const;
+  /// Levels tokens over the hosts that `filling_` names; returns how many moved.
+  int64_t level(int64_t tokens);
+  int64_t level_cell(int node, int expert);
+  int64_t level_expert(int expert);
+  /// Until no rank of the node is above the goal, or nothing moves.
+  void level_node(int node, int rounds);
+  void level_nodes(int rounds);
+  void level_across_nodes();
+  /// Tokens of other nodes first: they cross anyway.
+  bool relieve_rank(int32_t rank, bool only_foreign);
+  bool relieve_host(int32_t host, bool only_foreign);
+  bool is_above_goal(int node) const;
+
+  static constexpr int kRounds = 12;
 
   const Topology& topology_;
+  int num_experts_;
+  int slots_;
   std::span<const int32_t> owners_;
-  const NodeCounts& counts_;
-  // Hosts: expert by expert, ascending by rank.
-  std::vector<int32_t> first_;   // [experts + 1]
-  std::vector<int32_t> ranks_;   // [hosts]
-  std::vector<int64_t> quotas_;  // [hosts]
-  std::vector<int> used_;        // [ranks] replicas
-  // Of solve(), kept for their memory.
-  std::vector<Cell> cells_;
-  std::vector<int32_t> cells_of_;        // [experts, nodes], -1 = not held there
-  std::vector<int32_t> shared_cells_;    // of several hosts
-  std::vector<int32_t> shared_experts_;  // on several ranks
-  std::vector<int32_t> expert_of_;       // [hosts]
-  std::vector<int32_t> first_on_rank_;   // [ranks + 1]
-  std::vector<int32_t> hosts_on_rank_;   // [hosts]
-  std::vector<int64_t> load_;            // [ranks]
+  const NodeCounts* counts_ = nullptr;
+  int64_t goal_ = 0;
+  std::vector<int32_t> first_owned_, owned_;  // [ranks + 1]; experts by owner
+  std::vector<int32_t> rank_of_, expert_of_;  // [hosts]; -1 = a free slot
+  std::vector<int32_t> first_;                // [experts] hosts of an expert, ascending by rank
+  std::vector<int32_t> next_;                 // [hosts]
+  std::vector<int32_t> first_in_;             // [nodes, experts]
+  std::vector<int32_t> sent_to_;              // [nodes, experts] node, -1 = is there
+  std::vector<int64_t> held_;                 // [nodes, experts] tokens of the hosts in a node
+  std::vector<int64_t> quota_;                // [hosts]
+  std::vector<int64_t> load_;                 // [ranks]
+  std::vector<int32_t> used_;                 // [ranks] slots
+  int64_t num_replicas_ = 0, inter_node_ = 0;
+  std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
+  std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;
-  std::vector<int64_t> room_;
-  std::vector<std::pair<int64_t, int32_t>> filling_;
-  int64_t largest_ = 0, inter_node_ = 0;
 };
 
 }  // namespace enodia

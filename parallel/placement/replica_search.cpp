@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <limits>
-#include <optional>
 #include <queue>
 #include <tuple>
 
@@ -143,99 +142,31 @@ class Construction {
   std::priority_queue<Parcel> parcels_;
 };
 
-/// A node that lacks an expert, by the tokens that it has for it.
-struct Gap {
-  int64_t tokens;
-  int expert;
-  int node;
-};
+constexpr int kGapsTried = 8;
+constexpr int kPlacesTried = 3;
+// A step costs time by the number of experts.
+constexpr int64_t kFewestTries = 8;
+constexpr int64_t kTriedExperts = 3200;
 
-std::vector<Gap> gaps_of(const QuotaSolver& solved, const NodeCounts& counts, int64_t least) {
-  std::vector<Gap> gaps;
-  for (int expert = 0; expert < counts.num_experts(); ++expert) {
-    for (int node = 0; node < counts.num_nodes(); ++node) {
-      if (counts.of(node, expert) > least && !solved.is_in_node(expert, node)) {
-        gaps.push_back({counts.of(node, expert), expert, node});
-      }
-    }
-  }
-  std::stable_sort(
-      gaps.begin(), gaps.end(), [](const Gap& a, const Gap& b) { return a.tokens > b.tokens; });
-  return gaps;
+
+// In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
+// full.
+constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 1200, 9000};
+constexpr std::array kLimits{1003, 1020, 1050, 1100};
+
+double for_each_token(int64_t cost, const NodeCounts& counts) {
+  return static_cast<double>(cost) / static_cast<double>(std::max<int64_t>(counts.total(), 1));
 }
 
 /// The emptiest rank of a node with a free slot, -1 for none.
-int32_t free_rank(const Topology& topology, const QuotaSolver& solved, int node, int slots) {
+int32_t free_rank(const Topology& topology, const QuotaSolver& solver, int node) {
   int32_t best = -1;
   for (int32_t rank = topology.first_rank(node); rank < topology.first_rank(node + 1); ++rank) {
-    if (solved.used_slots(rank) < slots && (best < 0 || solved.load(rank) < solved.load(best))) {
+    if (solver.has_free_slot(rank) && (best < 0 || solver.load(rank) < solver.load(best))) {
       best = rank;
     }
   }
   return best;
-}
-
-/// The replicas of a node that compute least, as (tokens, expert, rank).
-std::vector<std::tuple<int64_t, int, int32_t>> least_used(const Topology& topology,
-                                                          const QuotaSolver& solved,
-                                                          int node,
-                                                          int experts) {
-  std::vector<std::tuple<int64_t, int, int32_t>> used;
-  for (int expert = 0; expert < experts; ++expert) {
-    const auto hosts = solved.hosts_of(expert);
-    for (size_t i = 0; i < hosts.size(); ++i) {
-      if (topology.node_of(hosts[i]) == node && hosts[i] != solved.owner_of(expert)) {
-        used.emplace_back(solved.quotas_of(expert)[i], expert, hosts[i]);
-      }
-    }
-  }
-  std::sort(used.begin(), used.end());
-  return used;
-}
-
-/// Neighbors of a solved plan: a replica more where a node has many tokens for an expert that it
-/// lacks, in a free slot or in the place of one that computes little; and one that computes little
-/// less.
-std::vector<Replicas> moves_of(const Topology& topology,
-                               const QuotaSolver& solved,
-                               int slots,
-                               const NodeCounts& counts,
-                               const Replicas& replicas,
-                               int64_t mean) {
-  constexpr int kGapsTried = 8;
-  constexpr int kPlacesTried = 3;
-  std::vector<Replicas> moves;
-  const auto without = [&](Replicas from, int expert, int32_t rank) {
-    std::erase(from[expert], rank);
-    return from;
-  };
-  const auto with = [&](Replicas to, int expert, int32_t rank) {
-    std::vector<int32_t>& ranks = to[expert];
-    ranks.insert(std::upper_bound(ranks.begin(), ranks.end(), rank), rank);
-    return to;
-  };
-  int tried = 0;
-  for (const Gap& gap : gaps_of(solved, counts, mean / 100)) {
-    if (tried++ == kGapsTried) {
-      break;
-    }
-    const int32_t rank = free_rank(topology, solved, gap.node, slots);
-    if (rank >= 0) {
-      moves.push_back(with(replicas, gap.expert, rank));
-    }
-    const auto used = least_used(topology, solved, gap.node, counts.num_experts());
-    for (size_t i = 0; i < used.size() && i < kPlacesTried; ++i) {
-      const auto [tokens, expert, place] = used[i];
-      moves.push_back(with(without(replicas, expert, place), gap.expert, place));
-    }
-  }
-  for (int node = 0; node < topology.num_nodes(); ++node) {
-    const auto used = least_used(topology, solved, node, counts.num_experts());
-    for (size_t i = 0; i < used.size() && i < kPlacesTried; ++i) {
-      moves.push_back(without(replicas, std::get<1>(used[i]), std::get<2>(used[i])));
-    }
-  }
-  return moves;
 }
 
 }  // namespace
@@ -244,120 +175,208 @@ int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topolo
   return counts.total() * prices.goal / (int64_t{1000} * topology.num_ranks()) + 1;
 }
 
-int64_t cost_of(const PlanPrices& prices, const QuotaSolver& solved, int64_t goal, int64_t tokens) {
-  const int64_t ranks = solved.num_ranks();
-  return prices.straggling * std::max<int64_t>(0, solved.largest_load() - goal) * ranks +
-         prices.inter_node * solved.inter_node() +
-         prices.replica * solved.num_replicas() * tokens / 1000;
+int64_t cost_of(const PlanPrices& prices, const QuotaSolver& relieved) {
+  const int64_t excess = relieved.load(relieved.slowest()) - relieved.goal();
+  return prices.straggling * std::max<int64_t>(0, excess) * relieved.num_ranks() +
+         prices.inter_node * relieved.inter_node() +
+         prices.replica * relieved.num_replicas() * relieved.counts().total() / 1000;
 }
 
-namespace {
+/// Nodes that have many tokens for an expert that they lack, as a replica on the first rank.
+void ReplicaSearch::list_gaps() {
+  const NodeCounts& counts = solver_.counts();
+  // Of fewer tokens than a replica costs.
+  const int64_t least = prices_.replica * counts.total() / (1000 * prices_.inter_node) / 2;
+  gaps_.clear();
+  for (int node = 0; node < topology_.num_nodes(); ++node) {
+    const std::span<const int32_t> tokens = counts.of_node(node);
+    for (int expert = 0; expert < counts.num_experts(); ++expert) {
+      if (tokens[expert] > least && !solver_.is_in_node(expert, node)) {
+        gaps_.push_back({tokens[expert], {expert, topology_.first_rank(node)}});
+      }
+    }
+  }
+  const auto more = [](const auto& a, const auto& b) {
+    return std::tie(b.first, a.second.expert, a.second.rank) <
+           std::tie(a.first, b.second.expert, b.second.rank);
+  };
+  const size_t tried = std::min<size_t>(gaps_.size(), kGapsTried);
+  std::partial_sort(gaps_.begin(), gaps_.begin() + tried, gaps_.end(), more);
+  gaps_.resize(tried);
+}
 
-// In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
-// full.
-constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 1200, 9000};
-constexpr std::array kLimits{1003, 1020, 1050, 1100};
-constexpr int kNoLimitOfSteps = std::numeric_limits<int>::max();
+/// The replicas of a node that compute least.
+void ReplicaSearch::list_least_used(int node) {
+  least_used_.clear();
+  for (int32_t rank = topology_.first_rank(node); rank < topology_.first_rank(node + 1); ++rank) {
+    solver_.each_replica(rank, [&](Replica replica, int64_t tokens) {
+      least_used_.emplace_back(tokens, replica);
+    });
+  }
+  const size_t tried = std::min<size_t>(least_used_.size(), kPlacesTried);
+  std::partial_sort(least_used_.begin(),
+                    least_used_.begin() + tried,
+                    least_used_.end(),
+                    [](const auto& a, const auto& b) {
+                      return std::tie(a.first, a.second.expert, a.second.rank) <
+                             std::tie(b.first, b.second.expert, b.second.rank);
+                    });
+  least_used_.resize(tried);
+}
 
-}  // namespace
+/// Steps from a plan before it is relieved: replicas of ranks above the goal move to others of
+/// their node, or change places with theirs.
+void ReplicaSearch::list_exchanges() {
+  for (int32_t full = 0; full < topology_.num_ranks(); ++full) {
+    if (solver_.load(full) <= solver_.goal()) {
+      continue;
+    }
+    const int node = topology_.node_of(full);
+    for (int32_t rank = topology_.first_rank(node); rank < topology_.first_rank(node + 1); ++rank) {
+      solver_.each_replica(full, [&](Replica moved, int64_t) {
+        const Replica there{moved.expert, rank};
+        steps_.push_back({{moved}, {there}});
+        solver_.each_replica(rank, [&](Replica other, int64_t) {
+          steps_.push_back({{moved, other}, {there, Replica{other.expert, full}}});
+        });
+      });
+    }
+  }
+}
 
-/// The best plan so far, and what trying another takes.
-struct ReplicaSearch::Try {
-  Try(const ReplicaSearch& search, const NodeCounts& of)
-      : counts(of),
-        goal(goal_of(search.prices_, of, search.topology_)),
-        mean(std::max<int64_t>(of.total() / search.topology_.num_ranks(), 1)),
-        prices(search.prices_),
-        solver(search.topology_, search.owners_, of) {}
+/// Steps from a relieved plan: a replica more where a node has many tokens for an expert that it
+/// lacks, in a free slot or in the place of one that computes little; one that computes little
+/// less.
+void ReplicaSearch::list_steps() {
+  list_gaps();
+  for (const auto& [tokens, gap] : gaps_) {
+    const int node = topology_.node_of(gap.rank);
+    const int32_t rank = free_rank(topology_, solver_, node);
+    if (rank >= 0) {
+      steps_.push_back({{}, {Replica{gap.expert, rank}}});
+    }
+    list_least_used(node);
+    for (const auto& [used, replica] : least_used_) {
+      steps_.push_back({{replica}, {Replica{gap.expert, replica.rank}}});
+    }
+  }
+  for (int node = 0; node < topology_.num_nodes(); ++node) {
+    list_least_used(node);
+    for (const auto& [used, replica] : least_used_) {
+      steps_.push_back({{replica}, {}});
+    }
+  }
+}
 
-  bool improves(const Replicas& tried) {
-    solver.set_replicas(tried);
-    solver.solve(goal);
-    const int64_t tried_cost = cost_of(prices, solver, goal, counts.total());
-    if (tried_cost >= cost) {
+/// Whether it is still there to be taken after others were.
+bool ReplicaSearch::can(const Step& step) const {
+  for (int i = 0; i < 2; ++i) {
+    const Replica& gone = step.gone[i];
+    const Replica& come = step.come[i];
+    const bool has_slot = come.expert < 0 || solver_.has_free_slot(come.rank) ||
+                          step.gone[0].rank == come.rank || step.gone[1].rank == come.rank;
+    if ((gone.expert >= 0 && !solver_.is_on(gone.expert, gone.rank)) || !has_slot ||
+        (come.expert >= 0 && solver_.is_on(come.expert, come.rank))) {
       return false;
     }
-    replicas = tried;
-    cost = tried_cost;
-    return true;
   }
-  double cost_of_token() const {
-    return static_cast<double>(cost) / static_cast<double>(std::max<int64_t>(counts.total(), 1));
+  return true;
+}
+
+void ReplicaSearch::take(const Step& step) {
+  for (const Replica& gone : step.gone) {
+    if (gone.expert >= 0) {
+      solver_.remove(gone);
+    }
   }
+  for (const Replica& come : step.come) {
+    if (come.expert >= 0) {
+      solver_.add(come);
+    }
+  }
+}
 
-  const NodeCounts& counts;
-  int64_t goal, mean;
-  const PlanPrices& prices;
-  QuotaSolver solver;
-  Replicas replicas;
-  int64_t cost = std::numeric_limits<int64_t>::max();
-  int threshold = 0, limit = 0;  // of the construction that it comes from
-};
+int64_t ReplicaSearch::tries() const {
+  return std::max<int64_t>(kFewestTries, kTriedExperts / std::ssize(owners_));
+}
 
-void ReplicaSearch::construct(Try& best, int threshold, int limit) const {
-  if (threshold < 0 || threshold >= std::ssize(kThresholds) || limit < 0 ||
-      limit >= std::ssize(kLimits)) {
+int64_t ReplicaSearch::relieved_cost() {
+  solver_.relieve();
+  return cost_of(prices_, solver_);
+}
+
+int64_t ReplicaSearch::climb(int64_t tries) {
+  QuotaSolver::Mark base = solver_.mark();
+  int64_t cost = 0;
+  for (bool improved = true; improved && tries >= 0;) {
+    improved = false;
+    steps_.clear();
+    list_exchanges();
+    cost = relieved_cost();
+    list_steps();
+    solver_.take_back(base);
+    for (int64_t left = std::ssize(steps_); left > 0 && tries-- > 0; --left) {
+      const Step& step = steps_[last_.tried++ % std::ssize(steps_)];
+      if (!can(step)) {
+        continue;
+      }
+      take(step);
+      const QuotaSolver::Mark taken = solver_.mark();
+      const int64_t tried = relieved_cost();
+      if (tried < cost) {
+        improved = true;
+        cost = tried;
+        base = taken;
+      }
+      solver_.take_back(base);
+    }
+  }
+  return cost;
+}
+
+void ReplicaSearch::search(const NodeCounts& counts) {
+  const int64_t goal = goal_of(prices_, counts, topology_);
+  const int64_t mean = std::max<int64_t>(counts.total() / topology_.num_ranks(), 1);
+  int64_t least = std::numeric_limits<int64_t>::max();
+  Replicas best(owners_.size());
+  for (const int threshold : kThresholds) {
+    for (const int limit : kLimits) {
+      Replicas replicas = Construction(topology_, owners_, solver_.slots(), counts)
+                              .run(std::max<int64_t>(1, mean * threshold / 1000),
+                                   mean * limit / 1000 + 1);
+      solver_.start(owners_, counts, replicas, goal);
+      solver_.relieve();
+      const int64_t cost = cost_of(prices_, solver_);
+      if (cost < least) {
+        least = cost;
+        best = std::move(replicas);
+      }
+    }
+  }
+  solver_.start(owners_, counts, best, goal);
+  last_.tried = 0;
+  last_.cost = for_each_token(climb(16 * tries()), counts);
+  solver_.copy_replicas(last_.replicas);
+}
+
+void ReplicaSearch::search_near(const NodeCounts& counts) {
+  constexpr double kMuchMore = 1.15;
+  if (last_.cost < 0) {
+    search(counts);
     return;
   }
-  Construction construction(topology_, owners_, slots_, best.counts);
-  if (best.improves(
-          construction.run(std::max<int64_t>(1, best.mean * kThresholds[threshold] / 1000),
-                           best.mean * kLimits[limit] / 1000 + 1))) {
-    best.threshold = threshold;
-    best.limit = limit;
+  solver_.start(owners_, counts, last_.replicas, goal_of(prices_, counts, topology_));
+  const double cost = for_each_token(climb(tries()), counts);
+  if (cost > kMuchMore * last_.cost) {
+    search(counts);
+    return;
   }
-}
-
-void ReplicaSearch::climb(Try& best, int steps) const {
-  for (bool improved = true; improved && steps > 0;) {
-    improved = false;
-    best.solver.set_replicas(best.replicas);
-    best.solver.solve(best.goal);
-    const std::vector<Replicas> moves =
-        moves_of(topology_, best.solver, slots_, best.counts, best.replicas, best.mean);
-    for (size_t i = 0; i < moves.size() && !improved && steps-- > 0; ++i) {
-      improved = best.improves(moves[i]);
-    }
-  }
-}
-
-const Replicas& ReplicaSearch::keep(Try& best) {
-  last_ = {best.replicas, best.threshold, best.limit, best.cost_of_token()};
-  return last_.replicas;
-}
-
-const Replicas& ReplicaSearch::search(const NodeCounts& counts) {
-  Try best(*this, counts);
-  for (int threshold = 0; threshold < std::ssize(kThresholds); ++threshold) {
-    for (int limit = 0; limit < std::ssize(kLimits); ++limit) {
-      construct(best, threshold, limit);
-    }
-  }
-  climb(best, kNoLimitOfSteps);
-  return keep(best);
-}
-
-const Replicas& ReplicaSearch::search_near(const NodeCounts& counts) {
-  constexpr int kSteps = 24;
-  constexpr double kMuchMore = 1.25;
-  if (last_.threshold < 0) {
-    return search(counts);
-  }
-  Try best(*this, counts);
-  best.threshold = last_.threshold;
-  best.limit = last_.limit;
-  best.improves(last_.replicas);
-  for (const int step : {0, -1, 1}) {
-    construct(best, last_.threshold + step, last_.limit);
-  }
-  construct(best, last_.threshold, last_.limit - 1);
-  construct(best, last_.threshold, last_.limit + 1);
-  climb(best, kSteps);
-  return best.cost_of_token() > kMuchMore * last_.cost ? search(counts) : keep(best);
+  last_.cost = cost;
+  solver_.copy_replicas(last_.replicas);
 }
 
 void ReplicaSearch::save(std::vector<int64_t>& saved) const {
-  saved.insert(saved.end(), {last_.threshold, last_.limit, std::bit_cast<int64_t>(last_.cost)});
+  saved.insert(saved.end(), {std::bit_cast<int64_t>(last_.cost), last_.tried});
   for (const std::vector<int32_t>& ranks : last_.replicas) {
     saved.push_back(std::ssize(ranks));
     saved.insert(saved.end(), ranks.begin(), ranks.end());
@@ -366,11 +385,10 @@ void ReplicaSearch::save(std::vector<int64_t>& saved) const {
 
 ReplicaSearch::Found ReplicaSearch::read(SavedNumbers& saved) const {
   Found found;
-  found.threshold = static_cast<int>(saved.next(-1, std::ssize(kThresholds) - 1));
-  found.limit = static_cast<int>(saved.next(-1, std::ssize(kLimits) - 1));
   found.cost = std::bit_cast<double>(
       saved.next(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()));
-  saved.require(found.cost >= 0);  // a number
+  found.tried = saved.next(0, std::numeric_limits<int64_t>::max() / 2);
+  saved.require(found.cost >= 0 || found.cost == -1);  // a number
   std::vector<int> used(topology_.num_ranks(), 0);
   for (const int32_t owner : owners_) {
     std::vector<int32_t>& ranks = found.replicas.emplace_back();
@@ -378,7 +396,7 @@ ReplicaSearch::Found ReplicaSearch::read(SavedNumbers& saved) const {
     for (int64_t left = saved.next(0, topology_.num_ranks()); left > 0 && !saved.failed(); --left) {
       ranks.push_back(static_cast<int32_t>(saved.next(least, topology_.num_ranks() - 1)));
       least = ranks.back() + 1;
-      saved.require(ranks.back() != owner && ++used[ranks.back()] <= slots_);
+      saved.require(ranks.back() != owner && ++used[ranks.back()] <= solver_.slots());
     }
   }
   return found;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -15,14 +16,15 @@ struct PlanPrices {
   int64_t straggling =
       1500;  ///< of a token that the slowest rank has beyond the goal, for each rank
   int64_t inter_node = 500;  ///< of a token that crosses nodes
-  int64_t replica = 2300;    ///< of a replica, for each thousand tokens of the layer
+  int64_t replica = 1900;    ///< of a replica, for each thousand tokens of the layer
   /// Tokens of a rank that are as good as the mean, in thousandths of it.
-  int64_t goal = 1006;
+  int64_t goal = 1008;
 };
 
 /// The tokens of a rank that a plan should stay below.
 int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topology& topology);
-int64_t cost_of(const PlanPrices& prices, const QuotaSolver& solved, int64_t goal, int64_t tokens);
+/// Of what relieve() has come to.
+int64_t cost_of(const PlanPrices& prices, const QuotaSolver& relieved);
 
 /// Looks for replicas of one layer that make a plan cheap: constructions, each of which brings
 /// experts to nodes that have many tokens for them and what overloaded ranks have too much to
@@ -31,27 +33,27 @@ int64_t cost_of(const PlanPrices& prices, const QuotaSolver& solved, int64_t goa
 /// in order. Local.
 class ReplicaSearch {
  public:
-  /// At most `slots` replicas on a rank. Borrows topology and owners.
+  /// Borrows all; layers may share a solver, which says how many slots a rank has.
   ReplicaSearch(const Topology& topology,
                 std::span<const int32_t> owners,
-                int slots,
-                const PlanPrices& prices)
+                const PlanPrices& prices,
+                QuotaSolver& solver)
       : topology_(topology),
         owners_(owners),
-        slots_(slots),
         prices_(prices),
+        solver_(solver),
         last_{.replicas = Replicas(owners.size())} {}
 
   /// From nothing: all constructions, and steps until none pays.
-  const Replicas& search(const NodeCounts& counts);
-  /// Near what was found last: those replicas, constructions like the best one, and few steps.
-  /// Searches from nothing when that has become much more expensive, and the first time.
-  const Replicas& search_near(const NodeCounts& counts);
+  void search(const NodeCounts& counts);
+  /// Near what was found last: a few steps from there. Searches from nothing when that has become
+  /// much more expensive, and the first time.
+  void search_near(const NodeCounts& counts);
   /// What a search has come to, and starts near the next time.
   struct Found {
     Replicas replicas;
-    int threshold = -1, limit = -1;  ///< of the construction that it comes from; -1: none yet
-    double cost = 0;                 ///< for each token
+    double cost = -1;   ///< for each token; negative: none yet
+    int64_t tried = 0;  ///< steps: the next search begins behind them
   };
   const Found& found() const { return last_; }
   void go_on_from(Found found) { last_ = std::move(found); }
@@ -60,16 +62,30 @@ class ReplicaSearch {
   Found read(SavedNumbers& saved) const;
 
  private:
-  struct Try;
-  void construct(Try& best, int threshold, int limit) const;
-  void climb(Try& best, int steps) const;
-  const Replicas& keep(Try& best);
+  /// Replicas that go, and others that come.
+  struct Step {
+    std::array<Replica, 2> gone, come;
+  };
+  void construct(const NodeCounts& counts);
+  /// From replicas that the solver has started with; returns the cost.
+  int64_t climb(int64_t tries);
+  void list_exchanges();
+  void list_steps();
+  void list_gaps();
+  void list_least_used(int node);
+  bool can(const Step& step) const;
+  void take(const Step& step);
+  int64_t tries() const;
+  int64_t relieved_cost();
 
   const Topology& topology_;
   std::span<const int32_t> owners_;
-  int slots_;
   PlanPrices prices_;
+  QuotaSolver& solver_;
   Found last_;
+  // Of climb(), kept for their memory.
+  std::vector<Step> steps_;
+  std::vector<std::pair<int64_t, Replica>> gaps_, least_used_;
 };
 
 }  // namespace enodia

@@ -14,9 +14,12 @@ constexpr int kPatches = 4;
 
 class EnodiaPolicy : public PlacementPolicy {
  public:
-  explicit EnodiaPolicy(const PolicySetup& setup) : setup_(setup) {
+  explicit EnodiaPolicy(const PolicySetup& setup)
+      : setup_(setup),
+        solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
+        counts_(setup_.topology.num_nodes(), setup_.num_experts) {
     for (const std::vector<int32_t>& owners : setup_.owners) {
-      searches_.emplace_back(setup_.topology, owners, setup_.extra_slots, prices_);
+      searches_.emplace_back(setup_.topology, owners, prices_, solver_);
     }
   }
 
@@ -24,30 +27,31 @@ class EnodiaPolicy : public PlacementPolicy {
 
   LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
     const std::vector<int32_t>& owners = setup_.owners[layer];
-    const NodeCounts exact(counts, setup_.topology);
-    const int64_t goal = goal_of(prices_, exact, setup_.topology);
+    counts_.assign(counts, setup_.topology);
+    const int64_t goal = goal_of(prices_, counts_, setup_.topology);
     ++plans_;
-    QuotaSolver solver(setup_.topology, owners, exact);
-    solver.set_replicas(predicted);
-    solver.solve(goal);
-    for (int patch = 0; patch < kPatches && add_patch(solver, exact, goal); ++patch) {
-    }
-    if (solver.largest_load() > goal + goal * kFailed / 1000 &&
+    solver_.start(owners, counts_, predicted, goal);
+    patch();
+    if (solver_.load(solver_.slowest()) > goal + goal * kFailed / 1000 &&
         exact_plans_ * 1000 < plans_ * kExactPlans) {
-      const int64_t cost = cost_of(prices_, solver, goal, exact.total());
-      QuotaSolver anew(setup_.topology, owners, exact);
-      anew.set_replicas(searches_[layer].search(exact));
-      anew.solve(goal);
-      if (cost_of(prices_, anew, goal, exact.total()) + exact.total() * kWorthIt < cost) {
+      const int64_t cost = cost_of(prices_, solver_);
+      solver_.copy_replicas(patched_);
+      ReplicaSearch anew(setup_.topology, owners, prices_, solver_);
+      anew.search(counts_);
+      solver_.relieve();
+      if (cost_of(prices_, solver_) + counts_.total() * kWorthIt < cost) {
         ++exact_plans_;
-        return to_plan(owners, anew, predicted);
+      } else {
+        solver_.start(owners, counts_, patched_, goal);
+        solver_.relieve();
       }
     }
-    return to_plan(owners, solver, predicted);
+    return to_plan(owners, predicted);
   }
 
   void observe(int layer, const LayerCounts& counts) override {
-    searches_[layer].search_near(NodeCounts(counts, setup_.topology));
+    counts_.assign(counts, setup_.topology);
+    searches_[layer].search_near(counts_);
   }
 
   std::vector<int64_t> save() const override {
@@ -85,100 +89,108 @@ class EnodiaPolicy : public PlacementPolicy {
   static constexpr int64_t kWorthIt = 50;        // of a token, for each token: a plan made anew
   static constexpr int64_t kLateCoverage = 250;  // of the mean: tokens that an expert is sent for
 
-  /// One more replica for the slowest rank, or for a node with many tokens for an expert that it
-  /// lacks. False when none is worth it.
-  bool add_patch(QuotaSolver& solver, const NodeCounts& exact, int64_t goal) const {
-    if (solver.largest_load() <= goal + goal / 50 && solver.inter_node() == 0) {
-      return false;
+  /// Relieved, with replicas more where they are worth it.
+  void patch() {
+    for (int patches = 0; patches < kPatches; ++patches) {
+      const QuotaSolver::Mark base = solver_.mark();
+      solver_.relieve();
+      const Replica more = missing();
+      if (more.expert < 0) {
+        return;
+      }
+      solver_.take_back(base);
+      solver_.add(more);
     }
-    const int64_t mean = exact.total() / setup_.topology.num_ranks();
-    return relieve(solver, goal, mean) || cover(solver, exact, goal, mean);
+    solver_.relieve();
   }
 
-  bool relieve(QuotaSolver& solver, int64_t goal, int64_t mean) const {
-    int32_t slowest = 0;
-    for (int32_t rank = 1; rank < setup_.topology.num_ranks(); ++rank) {
-      slowest = solver.load(rank) > solver.load(slowest) ? rank : slowest;
+  /// The replica that a relieved plan lacks most: for the slowest rank, or for a node with many
+  /// tokens for an expert that is not there. None when it is good enough.
+  Replica missing() const {
+    const int64_t goal = solver_.goal();
+    const int32_t slowest = solver_.slowest();
+    if (solver_.load(slowest) <= goal + goal / 50 && solver_.inter_node() == 0) {
+      return {};
     }
-    const int64_t excess = solver.load(slowest) - goal;
-    auto best = std::tuple(int64_t{0}, 0, int32_t{-1});  // value, expert, rank
-    for (int expert = 0; expert < setup_.num_experts; ++expert) {
-      const int64_t tokens = tokens_on(solver, expert, slowest);
+    const int64_t mean = counts_.total() / setup_.topology.num_ranks();
+    const Replica relief = relief_of(slowest, mean);
+    return relief.expert >= 0 ? relief : coverage(mean);
+  }
+
+  Replica relief_of(int32_t slowest, int64_t mean) const {
+    const int64_t excess = solver_.load(slowest) - solver_.goal();
+    Replica best;
+    int64_t most = mean;  // a hundredth of the mean, in percent
+    if (excess <= 0) {
+      return best;
+    }
+    solver_.each_expert(slowest, [&](int expert, int64_t tokens) {
       for (int32_t rank = 0; tokens > 0 && rank < setup_.topology.num_ranks(); ++rank) {
-        if (solver.used_slots(rank) >= setup_.extra_slots || solver.is_on(expert, rank)) {
+        const int64_t room = std::min({tokens, excess, solver_.goal() - solver_.load(rank)});
+        if (105 * room <= most || !solver_.has_free_slot(rank) || solver_.is_on(expert, rank)) {
           continue;
         }
         // A replica in a node that lacks the expert serves that node, too.
         const int node = setup_.topology.node_of(rank);
         const int64_t percent = node == setup_.topology.node_of(slowest) ? 100
-                                : solver.is_in_node(expert, node)        ? 90
+                                : solver_.is_in_node(expert, node)       ? 90
                                                                          : 105;
-        const int64_t value = percent * std::min({tokens, excess, goal - solver.load(rank)});
-        if (value > std::get<0>(best)) {
-          best = {value, expert, rank};
+        if (percent * room > most) {
+          most = percent * room;
+          best = {expert, rank};
         }
       }
-    }
-    if (std::get<0>(best) <= mean) {  // a hundredth of the mean
-      return false;
-    }
-    solver.add_replica(std::get<1>(best), std::get<2>(best));
-    solver.solve(goal);
-    return true;
+    });
+    return best;
   }
 
-  bool cover(QuotaSolver& solver, const NodeCounts& exact, int64_t goal, int64_t mean) const {
-    auto best = std::tuple(mean * kLateCoverage / 1000, 0, int32_t{-1});
-    for (int expert = 0; expert < setup_.num_experts; ++expert) {
-      for (int node = 0; node < setup_.topology.num_nodes(); ++node) {
-        if (exact.of(node, expert) > std::get<0>(best) && !solver.is_in_node(expert, node)) {
-          const int32_t rank = emptiest_free(solver, node);
+  Replica coverage(int64_t mean) const {
+    Replica best;
+    int64_t most = mean * kLateCoverage / 1000;
+    for (int node = 0; node < setup_.topology.num_nodes(); ++node) {
+      const std::span<const int32_t> tokens = counts_.of_node(node);
+      for (int expert = 0; expert < setup_.num_experts; ++expert) {
+        if (tokens[expert] > most && !solver_.is_in_node(expert, node)) {
+          const int32_t rank = emptiest_free(node);
           if (rank >= 0) {
-            best = {exact.of(node, expert), expert, rank};
+            most = tokens[expert];
+            best = {expert, rank};
           }
         }
       }
     }
-    if (std::get<2>(best) < 0) {
-      return false;
-    }
-    solver.add_replica(std::get<1>(best), std::get<2>(best));
-    solver.solve(goal);
-    return true;
+    return best;
   }
 
-  int32_t emptiest_free(const QuotaSolver& solver, int node) const {
+  int32_t emptiest_free(int node) const {
     int32_t best = -1;
     for (int32_t rank = setup_.topology.first_rank(node);
          rank < setup_.topology.first_rank(node + 1);
          ++rank) {
-      if (solver.used_slots(rank) < setup_.extra_slots &&
-          (best < 0 || solver.load(rank) < solver.load(best))) {
+      if (solver_.has_free_slot(rank) && (best < 0 || solver_.load(rank) < solver_.load(best))) {
         best = rank;
       }
     }
     return best;
   }
 
-  static int64_t tokens_on(const QuotaSolver& solver, int expert, int32_t rank) {
-    const auto hosts = solver.hosts_of(expert);
-    const auto at = std::find(hosts.begin(), hosts.end(), rank);
-    return at == hosts.end() ? 0 : solver.quotas_of(expert)[at - hosts.begin()];
-  }
-
-  static LayerPlan to_plan(const std::vector<int32_t>& owners,
-                           const QuotaSolver& solver,
-                           const Replicas& predicted) {
+  LayerPlan to_plan(const std::vector<int32_t>& owners, const Replicas& predicted) const {
     LayerPlan plan;
     plan.owners = owners;
     plan.predicted = predicted;
-    plan.replicas = solver.replicas();
+    solver_.copy_replicas(plan.replicas);
+    plan.quotas.resize(owners.size());
     for (size_t expert = 0; expert < owners.size(); ++expert) {
-      std::vector<int64_t>& quotas = plan.quotas.emplace_back();
-      quotas.push_back(tokens_on(solver, static_cast<int>(expert), owners[expert]));
-      for (const int32_t rank : plan.replicas[expert]) {
-        quotas.push_back(tokens_on(solver, static_cast<int>(expert), rank));
-      }
+      std::vector<int64_t>& quotas = plan.quotas[expert];
+      quotas.reserve(plan.replicas[expert].size() + 1);
+      quotas.push_back(0);
+      solver_.each_host(static_cast<int>(expert), [&](int32_t rank, int64_t tokens) {
+        if (rank == owners[expert]) {
+          quotas[0] = tokens;
+        } else {
+          quotas.push_back(tokens);
+        }
+      });
     }
     plan.transfers = count_transfers(plan);
     return plan;
@@ -186,6 +198,9 @@ class EnodiaPolicy : public PlacementPolicy {
 
   PolicySetup setup_;
   PlanPrices prices_;
+  QuotaSolver solver_;
+  NodeCounts counts_;
+  Replicas patched_;
   std::vector<ReplicaSearch> searches_;  // [layers]
   int64_t plans_ = 0, exact_plans_ = 0;
 };
