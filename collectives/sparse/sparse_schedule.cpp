@@ -260,8 +260,11 @@ SparseSchedule choose_schedule(const ChunkPlaces& places,
     return direct_schedule(places);
   }
   const int64_t piece = std::max<int64_t>(1, rule.piece_bytes / element_bytes);
-  return is_wide ? relay_schedule(places, nodes, piece, rule.relay_fan_out)
-                 : node_multicast_schedule(places, nodes, piece);
+  if (!is_wide) {
+    return node_multicast_schedule(places, nodes, piece);
+  }
+  const bool fills_chain = places.elements / piece >= static_cast<int64_t>(fan_out);
+  return relay_schedule(places, nodes, piece, fills_chain ? 1 : 2);
 }
 
 }  // namespace enodia

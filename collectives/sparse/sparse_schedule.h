@@ -64,9 +64,8 @@ SparseSchedule transposed(const SparseSchedule& schedule);
 /// Where one schedule begins to pay more than another; docs/performance.md has the measurements.
 struct ScheduleRule {
   int64_t small_chunk_bytes = int64_t{32} << 10;  ///< below, a round costs more than a crossing
-  int64_t piece_bytes = int64_t{1} << 20;
-  int wide_fan_out = 3;   ///< a chunk that goes to more other nodes travels as a tree
-  int relay_fan_out = 2;  ///< of that tree
+  int64_t piece_bytes = int64_t{256} << 10;
+  int wide_fan_out = 3;  ///< a chunk that goes to more other nodes is relayed
 };
 
 /// Directly where no chunk would save a crossing between nodes, or chunks are small; as a tree

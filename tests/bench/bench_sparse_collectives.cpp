@@ -3,15 +3,16 @@
 // as published prototypes do, and FSEP's restore, in which every rank owns a share of each expert
 // and an all-to-all rebuilds what is wanted. Start with mpirun on any ranks:
 //
-//   bench_sparse_collectives [--experts E] [--mb M] [--replicas R] [--nodes N] [--piece KIB]
+//   bench_sparse_collectives [--experts E] [--owners O] [--mb M] [--replicas R] [--nodes N]
+//   [--piece KIB]
 //                            [--fan-out F] [--rounds K] [--thread] [--json]
 //
-// Every rank owns E experts of M MB and each is wanted on R ranks besides, on those that follow its
-// owner. N cuts the ranks into so many nodes of equal size (0 = the real ones). Prints for each way
-// the median and the quartiles of K rounds: the time of the slowest rank, the algorithm bandwidth
-// (bytes that arrive at holders on the fullest rank, over the time), the bus bandwidth (bytes that
-// must leave or enter the busiest node if each expert crosses to each node once, over the time; on
-// one node those of the busiest rank), and what did cross.
+// Each of the first O ranks (0 = all) owns E experts of M MB and each is wanted on R ranks besides,
+// on those that follow its owner. N cuts the ranks into so many nodes of equal size (0 = the real
+// ones). Prints for each way the median and the quartiles of K rounds: the time of the slowest
+// rank, the algorithm bandwidth (bytes that arrive at holders on the fullest rank, over the time),
+// the bus bandwidth (bytes that must leave or enter the busiest node if each expert crosses to each
+// node once, over the time; on one node those of the busiest rank), and what did cross.
 
 #include <algorithm>
 #include <chrono>
@@ -34,7 +35,7 @@ namespace enodia {
 namespace {
 
 struct Options {
-  int experts = 2, replicas = 3, nodes = 0, fan_out = 2, rounds = 9;
+  int experts = 2, owners = 0, replicas = 3, nodes = 0, fan_out = 2, rounds = 9;
   double megabytes = 1.0;
   int64_t piece_kib = 1024;
   bool thread = false, json = false;
@@ -44,6 +45,7 @@ Options options_of(int argc, char** argv) {
   Options options;
   const std::map<std::string, std::function<void(const char*)>> values{
       {"--experts", [&](const char* text) { options.experts = std::atoi(text); }},
+      {"--owners", [&](const char* text) { options.owners = std::atoi(text); }},
       {"--mb", [&](const char* text) { options.megabytes = std::atof(text); }},
       {"--replicas", [&](const char* text) { options.replicas = std::atoi(text); }},
       {"--nodes", [&](const char* text) { options.nodes = std::atoi(text); }},
@@ -74,7 +76,7 @@ class Bench {
       nodes_[rank] = rank * options.nodes / world_;
     }
     places_.elements = static_cast<int64_t>(options.megabytes * (1 << 20) / sizeof(float));
-    for (int owner = 0; owner < world_; ++owner) {
+    for (int owner = 0; owner < num_owners(); ++owner) {
       for (int i = 0; i < options.experts; ++i) {
         places_.owners.push_back(owner);
         auto& holders = places_.holders.emplace_back();
@@ -122,6 +124,7 @@ class Bench {
 
  private:
   int num_chunks() const { return static_cast<int>(places_.owners.size()); }
+  int num_owners() const { return options_.owners > 0 ? options_.owners : world_; }
   int num_nodes() const { return *std::max_element(nodes_.begin(), nodes_.end()) + 1; }
   int64_t chunk_bytes() const { return places_.elements * static_cast<int64_t>(sizeof(float)); }
   bool wants(int chunk, int rank) const {
@@ -209,7 +212,7 @@ class Bench {
 
   /// A communicator for each owner and those who want its experts.
   void make_groups() {
-    for (int owner = 0; owner < world_; ++owner) {
+    for (int owner = 0; owner < num_owners(); ++owner) {
       const bool member = owner == rank_ || wants(owner * options_.experts, rank_);
       auto group = communicator_.split(member ? 0 : 1, owner == rank_ ? -1 : rank_);
       groups_.push_back(member ? std::move(group) : nullptr);
