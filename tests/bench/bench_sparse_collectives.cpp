@@ -4,15 +4,15 @@
 // and an all-to-all rebuilds what is wanted. Start with mpirun on any ranks:
 //
 //   bench_sparse_collectives [--experts E] [--owners O] [--mb M] [--replicas R] [--nodes N]
-//   [--piece KIB]
-//                            [--fan-out F] [--rounds K] [--thread] [--json]
+//                            [--piece KIB] [--fan-out F] [--rounds K] [--thread] [--json]
 //
-// Each of the first O ranks (0 = all) owns E experts of M MB and each is wanted on R ranks besides,
-// on those that follow its owner. N cuts the ranks into so many nodes of equal size (0 = the real
-// ones). Prints for each way the median and the quartiles of K rounds: the time of the slowest
-// rank, the algorithm bandwidth (bytes that arrive at holders on the fullest rank, over the time),
-// the bus bandwidth (bytes that must leave or enter the busiest node if each expert crosses to each
-// node once, over the time; on one node those of the busiest rank), and what did cross.
+// Each of the first O ranks (0 = all) owns E experts of M MB, and each is wanted on the R ranks
+// that follow its owner. N cuts the ranks into so many nodes of equal size (0 = the real ones).
+// Prints for each way the median and the quartiles of K rounds: the time of the slowest rank, the
+// algorithm bandwidth (bytes that a rank wants, over the time), the bus bandwidth (bytes that leave
+// the busiest node, or rank of one node, when its owners send each expert once to each other node,
+// over the time: relays may exceed a link's), and how much crosses between nodes. The reduction an
+// expert is an all-reduce of its holders.
 
 #include <algorithm>
 #include <chrono>
@@ -35,9 +35,9 @@ namespace enodia {
 namespace {
 
 struct Options {
-  int experts = 2, owners = 0, replicas = 3, nodes = 0, fan_out = 2, rounds = 9;
+  int experts = 2, owners = 0, replicas = 3, nodes = 0, fan_out = 1, rounds = 9;
   double megabytes = 1.0;
-  int64_t piece_kib = 1024;
+  int64_t piece_kib = 256;
   bool thread = false, json = false;
 };
 
@@ -145,8 +145,8 @@ class Bench {
   }
   int64_t crossing_of_pairs() const { return crossing_of(direct_schedule(places_)); }
 
-  /// What must leave the busiest node when every expert crosses to every node once; on one node,
-  /// the busiest rank.
+  /// What leaves the busiest node when owners send every expert once to each node; on one node, the
+  /// busiest rank.
   int64_t bus_bytes() const {
     std::map<int, int64_t> leaving;
     for (int chunk = 0; chunk < num_chunks(); ++chunk) {

@@ -251,9 +251,10 @@ TEST(SparseSchedule, TheChoiceFollowsItsRule) {
   EXPECT_EQ(rounds({1, 2, 4}, large), 1u) << "nothing crosses twice";
   EXPECT_EQ(rounds({2, 3}, large - 1), 1u) << "small";
   EXPECT_EQ(rounds({2, 3}, large), 2u);
-  EXPECT_EQ(
-      chosen({2, 4, 5, 6}, large),
-      relay_schedule({{0}, {{2, 4, 5, 6}}, large}, nodes, rule.piece_bytes, rule.relay_fan_out));
+  for (const auto& [elements, fan_out] : {std::pair{large, 2}, {4 * rule.piece_bytes, 1}}) {
+    EXPECT_EQ(chosen({2, 4, 5, 6}, elements),
+              relay_schedule({{0}, {{2, 4, 5, 6}}, elements}, nodes, rule.piece_bytes, fan_out));
+  }
 }
 
 TEST(SparseSchedule, NonsenseIsRefused) {

@@ -370,8 +370,7 @@ TEST(ExpertStore, KeepsWeightsWhileALeaseIsOut) {
 /// Every rank holds every expert of a layer, fetched and brought home in stripes of two pieces; on
 /// nodes of two, one and two ranks, as a tree. Gradients are whole numbers: any order sums alike.
 void fetch_everything_in_stripes(Communicator& world, int wide_fan_out) {
-  const ScheduleRule rule{
-      .small_chunk_bytes = 0, .piece_bytes = 128, .wide_fan_out = wide_fan_out, .relay_fan_out = 1};
+  const ScheduleRule rule{.small_chunk_bytes = 0, .piece_bytes = 128, .wide_fan_out = wide_fan_out};
   Model model(world, 5, 6, at::kFloat, rule);
   model.registry.initialize(3, 0.02);
   const auto initial = masters_of_one_rank(6, 3);
