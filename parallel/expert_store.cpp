@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "parallel/placement/slot_count.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -142,6 +143,18 @@ SparseSchedule ExpertStore::schedule_to(int layer, const ExpertPlacement& placem
     }
   }
   return schedule;
+}
+
+void ExpertStore::reserve_slots(const PlacementOptions& options,
+                                int64_t micro_batches,
+                                bool keep_replicas) {
+  if (options.policy != nullptr && options.policy->slots == SlotUse::kUnlimited) {
+    return;
+  }
+  const SlotCount count =
+      count_slots(layers_, options, mesh_.world_size(), mesh_.rank(), micro_batches, keep_replicas);
+  weight_slots_.reserve(count.weights);
+  gradient_slots_.reserve(count.gradients);
 }
 
 void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& placement) {

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "trainer/commands/commands.h"
 #include "trainer/run/drill.h"
+#include "trainer/run/memory_comparison.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
@@ -77,6 +78,12 @@ void train(Communicator& world,
   });
   check_agreement(world, config, *data);
   const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
+  MemoryComparison memory(config, world.world_size());
+  run_together(world, [&] {
+    if (world.rank() == 0) {
+      memory.write();
+    }
+  });
 
   // From here on MPI belongs to the run: its mesh talks to the others, `world` no more.
   TrainingRun run(world, config, std::move(*data), watchdog.board(), *device, parts);
@@ -110,6 +117,7 @@ void train(Communicator& world,
       drill->perform(run.mesh.rank(), step + 1, run.recorder);
     }
     StepRecord record = run.train_step(step);
+    memory.observe(record.memory.tensors);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
       record.valid_loss = run.held_out_loss(record.step, [&](int64_t done, int64_t total) {
         if (speaks) {
@@ -136,6 +144,7 @@ void train(Communicator& world,
     }
   }
   step_trace.finish();
+  memory.finish(run.mesh.control());
   run_together(run.mesh.control(), [&] {
     if (speaks) {
       log->finish();
