@@ -7,6 +7,7 @@
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
 #include "models/model_parts.h"
+#include "parallel/placement/policy.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/stop_signal.h"
@@ -81,16 +82,26 @@ void logits(Communicator& world,
             const ModelParts& parts);
 
 struct SimulateArguments {
-  std::string trace;           ///< safetensors file, see RoutingTrace
-  std::string policy = "all";  ///< a name of placement_policies(), or all
-  int64_t nodes = 1;           ///< times ranks_per_node = ranks of the trace
-  int64_t ranks_per_node = 1;
+  std::string config;                  ///< of forecast(): a YAML file; empty = replay only
+  std::vector<std::string> overrides;  ///< of forecast(): "optim.lr=1e-3"
+  std::string cluster;                 ///< of forecast(): a cluster file
+  std::string trace;                   ///< safetensors file, see RoutingTrace
+  std::string policy = "all";          ///< a name of placement_policies(), or all
+  int64_t nodes = 0;                   ///< times ranks_per_node = ranks of the trace; 0 = not given
+  int64_t ranks_per_node = 0;
   int64_t slots = 2;       ///< extra slots of a rank
   std::string emit_plans;  ///< file for the plans, a JSON object a line; empty = none
   bool json = false;
 };
 /// Replays recorded routing under placement policies and prints what their plans come to.
 void simulate(const SimulateArguments& arguments);
+
+/// Prints what a step of a configuration would take on a cluster, in time and memory, under each
+/// policy; with the trace's routing, or else with the skew of router.forced_skew.
+void forecast(const SimulateArguments& arguments, const PartNames& parts);
+
+/// Those of a name, or all. Throws ConfigError that lists them.
+std::vector<const PolicyEntry*> find_policies(const std::string& wanted);
 
 struct DoctorArguments {
   bool json = false;
