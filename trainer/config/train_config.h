@@ -92,7 +92,11 @@ struct TrainOptions {
   std::string init;                  ///< MODEL whose weights a new run starts from; empty = fresh
   std::string loss = kCrossEntropy;  ///< by name in ModelParts::losses
   Recompute recompute = Recompute::kNone;
+  std::string virtual_compute = kOff;  ///< a cluster file: sleep at its rate in place of computing
+  double time_dilation = 1;            ///< of that sleep
 
+  static constexpr const char* kOff = "off";
+  bool computes() const { return virtual_compute == kOff; }
   void check(Rules& rules) const;
 };
 
