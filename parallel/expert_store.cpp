@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "parallel/placement/slot_count.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -147,6 +148,18 @@ ChunkPlaces ExpertStore::places_of(int layer, const ExpertPlacement& placement) 
 SparseSchedule ExpertStore::schedule_for(const ChunkPlaces& places, at::ScalarType type) const {
   const auto element_bytes = static_cast<int64_t>(c10::elementSize(type));
   return choose_schedule(places, mesh_.replicas().nodes(), element_bytes, rule_);
+}
+
+void ExpertStore::reserve_slots(const PlacementOptions& options,
+                                int64_t micro_batches,
+                                bool keep_replicas) {
+  if (options.policy != nullptr && options.policy->slots == SlotUse::kUnlimited) {
+    return;
+  }
+  const SlotCount count =
+      count_slots(layers_, options, mesh_.world_size(), mesh_.rank(), micro_batches, keep_replicas);
+  weight_slots_.reserve(count.weights);
+  gradient_slots_.reserve(count.gradients);
 }
 
 void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& placement) {

@@ -15,6 +15,7 @@
 #include "parallel/column_table.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
+#include "parallel/placement/placement_options.h"
 #include "parallel/placement/static_placement.h"
 #include "parallel/slot_pool.h"
 
@@ -94,6 +95,11 @@ class ExpertStore {
   /// Homes of a layer's experts among the ranks of an expert-parallel group.
   const ExpertPlacement& placement(int layer) const { return layers_.at(layer).homes; }
   const std::vector<int32_t>& owners(int layer) const { return layers_.at(layer).owners; }
+
+  /// Makes the slots that a step of so many micro-batches may need under `options`, so that no load
+  /// that comes up later asks for more memory. Of a policy without a limit none are made before
+  /// they are needed. Local.
+  void reserve_slots(const PlacementOptions& options, int64_t micro_batches, bool keep_replicas);
 
   /// Starts to bring the replicas of `placement` here that are neither at home nor here already for
   /// this pass, and drops others. What is not at home needs ep = world_size. Collective.
