@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "collectives/buffer.h"
 #include "collectives/queue.h"
@@ -19,6 +21,14 @@ struct Message {
   /// between two ranks. Backends that number exchanges, to notice a rank that has left one out, do
   /// not count them.
   int part = 0;
+};
+
+/// One of several exchanges that follow each other.
+struct ExchangeRound {
+  std::vector<Message> sends, receives;
+  /// Local work on what has arrived; may be empty. By the communication thread, where there is one.
+  std::function<void()> finish = {};
+  int after = -1;  ///< the round that must have been finished before this starts
 };
 
 /// A group of ranks that talk to each other. Backends: mpi, loopback (ranks as threads of one
@@ -41,6 +51,11 @@ class Communicator {
   virtual Work exchange(std::span<const Message> sends,
                         std::span<const Message> receives,
                         const Queue& after = Queue()) = 0;
+
+  /// Exchanges that start in order, each when the round `after` has been finished. All ranks name
+  /// the same number of rounds with the same `after`. The default makes them one by one and blocks
+  /// the host until the last may start, or queues them on `after` when that is a device's.
+  virtual Work exchange_in_rounds(std::vector<ExchangeRound> rounds, const Queue& after = Queue());
 
   /// Combines the buffers of all ranks; every rank gets the same bits. The default is
   /// fixed_order_all_reduce (rank order, float64 never narrowed, bfloat16 summed in float32); nccl

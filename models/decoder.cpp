@@ -60,12 +60,15 @@ Decoder::Decoder(const ModelOptions& options,
                  const ModelParts& parts,
                  LossFunction loss,
                  const DenseSharding& sharding,
-                 const ExpertParallelOptions& expert_parallel)
+                 const ExpertParallelOptions& expert_parallel,
+                 const Emulation& emulation)
     : options_(options),
       bias_update_rate_(router.expert_bias_update_rate),
       mesh_(mesh),
       registry_(mesh.place(), scalar_type(options.dtype), mesh.device().place),
       has_own_loss_(static_cast<bool>(loss)) {
+  ENODIA_CHECK(emulation.compute == nullptr || mesh.layout().tp == 1,
+               "virtual computation leaves out what tensor parallel ranks send each other");
   const std::vector<std::string> names = names_of_experts(options);
   if (!names.empty()) {
     const std::vector<StaticLayer> layers =
@@ -88,13 +91,23 @@ Decoder::Decoder(const ModelOptions& options,
     return registry_.add_dense(
         {{name, options.vocab_size, vocabulary}}, options.hidden_size, {.holders = Holders::kData});
   };
+  const auto add = [&](std::unique_ptr<Block> block, double ForwardFlops::*part) {
+    if (emulation.compute != nullptr) {
+      block = std::make_unique<VirtualBlock>(
+          std::move(block), emulation.compute, [this, part](const SequenceLayout& layout) {
+            return forward_flops(options_, layout).*part;
+          });
+    }
+    blocks_.push_back(std::move(block));
+  };
   // A tied head adds to the embedding, which comes first: its gradients are final with block 0.
   const DenseParameter& embedding = add_vocabulary("model.embed_tokens.weight");
   blocks_.push_back(std::make_unique<EmbeddingBlock>(embedding, vocabulary));
   int moe_layer = 0;
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
     registry_.begin_block();
-    blocks_.push_back(make_attention(options_, layer_name(layer), next_index(), registry_));
+    add(make_attention(options_, layer_name(layer), next_index(), registry_),
+        &ForwardFlops::attention);
     registry_.begin_block();
     if (options.is_moe_layer(layer)) {
       const MoeBlock::Wiring wiring{next_index(),
@@ -104,7 +117,8 @@ Decoder::Decoder(const ModelOptions& options,
                                     &mesh.tokens(),
                                     &mesh.control(),
                                     mesh.device(),
-                                    expert_parallel.dispatch_dtype};
+                                    expert_parallel.dispatch_dtype,
+                                    emulation};
       auto block = std::make_unique<MoeBlock>(
           options_, router, layer_name(layer), wiring, registry_, make_router);
       if (block->expert_bias() != nullptr) {
@@ -112,8 +126,8 @@ Decoder::Decoder(const ModelOptions& options,
       }
       blocks_.push_back(std::move(block));
     } else {
-      blocks_.push_back(
-          std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_));
+      add(std::make_unique<DenseMlpBlock>(options_, layer_name(layer), next_index(), registry_),
+          &ForwardFlops::feed_forward);
     }
   }
   registry_.begin_block();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/block.h"
+#include "models/emulation.h"
 #include "models/model_options.h"
 #include "models/model_parts.h"
 #include "parallel/expert_planner.h"
@@ -27,14 +28,16 @@ class Decoder {
   /// Collective over the mesh. Parameters start at zero: initialize() or load a checkpoint.
   /// `parts` has the attention and the router that the options name (UsageError otherwise); `loss`
   /// is one of its losses, empty for cross-entropy. `sharding` is of the dense parameters. A policy
-  /// of placement needs ep = world_size.
+  /// of placement needs ep = world_size. Virtual computation takes the place of attention,
+  /// feed-forwards and experts, whose parameters stay.
   Decoder(const ModelOptions& options,
           const RouterOptions& router,
           const ProcessMesh& mesh,
           const ModelParts& parts = {},
           LossFunction loss = {},
           const DenseSharding& sharding = {},
-          const ExpertParallelOptions& expert_parallel = {});
+          const ExpertParallelOptions& expert_parallel = {},
+          const Emulation& emulation = {});
   const ModelOptions& options() const { return options_; }
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
   /// The layer, from 0, that a block belongs to; -1 for embedding and head.

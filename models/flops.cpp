@@ -3,8 +3,8 @@
 namespace enodia {
 namespace {
 
-/// A multiplication and an addition, once forward and twice backward (at the input, at the weight).
-constexpr double kFlopsPerProduct = 6.0;
+/// A multiplication and an addition.
+constexpr double kFlopsPerProduct = 2.0;
 
 /// Pairs of a query and a key that it sees.
 double causal_pairs(const SequenceLayout& layout) {
@@ -33,33 +33,67 @@ double attention_weights(const ModelOptions& options) {
          rank * heads * static_cast<double>(options.qk_nope_head_dim + options.v_head_dim) + out;
 }
 
+double expert_weights(const ModelOptions& options) {
+  return 3 * static_cast<double>(options.hidden_size) *
+         static_cast<double>(options.moe_intermediate_size);
+}
+
+/// Of one MoE layer, what every token is multiplied with.
+double common_weights(const ModelOptions& options) {
+  const auto width = static_cast<double>(options.hidden_size);
+  return width * static_cast<double>(options.num_experts) +
+         3 * width * static_cast<double>(options.shared_width()) +
+         (options.shared_expert_gate ? width : 0);
+}
+
+double dense_weights(const ModelOptions& options) {
+  return 3 * static_cast<double>(options.hidden_size) *
+         static_cast<double>(options.intermediate_size);
+}
+
+double head_weights(const ModelOptions& options) {
+  return static_cast<double>(options.hidden_size) * static_cast<double>(options.vocab_size);
+}
+
 }  // namespace
 
 // In double throughout: products of three sizes pass 2^63.
 double active_weights(const ModelOptions& options) {
-  const auto width = static_cast<double>(options.hidden_size);
-  const double attention = attention_weights(options);
-  const double dense = 3 * width * static_cast<double>(options.intermediate_size);
-  const double expert_widths = static_cast<double>(options.num_experts_per_tok) *
-                                   static_cast<double>(options.moe_intermediate_size) +
-                               static_cast<double>(options.shared_width());
-  const double moe = width * static_cast<double>(options.num_experts) + 3 * width * expert_widths +
-                     (options.shared_expert_gate ? width : 0);
-  double weights = width * static_cast<double>(options.vocab_size);
+  const double moe = common_weights(options) +
+                     static_cast<double>(options.num_experts_per_tok) * expert_weights(options);
+  double weights = head_weights(options);
   for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
-    weights += attention + (options.is_moe_layer(layer) ? moe : dense);
+    weights +=
+        attention_weights(options) + (options.is_moe_layer(layer) ? moe : dense_weights(options));
   }
   return weights;
 }
 
-double training_flops(const ModelOptions& options, const SequenceLayout& layout) {
+ForwardFlops forward_flops(const ModelOptions& options, const SequenceLayout& layout) {
+  const auto tokens = static_cast<double>(layout.num_tokens());
   // Two products for each pair and head: with the key, and with the value.
-  const double products_of_pair =
-      static_cast<double>(options.num_attention_heads * (options.key_dim() + options.value_dim())) *
-      static_cast<double>(options.num_hidden_layers);
-  const double products = active_weights(options) * static_cast<double>(layout.num_tokens()) +
-                          products_of_pair * causal_pairs(layout);
-  return kFlopsPerProduct * products;
+  const auto products_of_pair =
+      static_cast<double>(options.num_attention_heads * (options.key_dim() + options.value_dim()));
+  ForwardFlops flops;
+  flops.attention = kFlopsPerProduct *
+                    (attention_weights(options) * tokens + products_of_pair * causal_pairs(layout));
+  flops.feed_forward = kFlopsPerProduct * dense_weights(options) * tokens;
+  flops.every_token = kFlopsPerProduct * common_weights(options) * tokens;
+  flops.token_copy = kFlopsPerProduct * expert_weights(options);
+  flops.head = kFlopsPerProduct * head_weights(options) * tokens;
+  return flops;
+}
+
+double training_flops(const ModelOptions& options, const SequenceLayout& layout) {
+  const ForwardFlops flops = forward_flops(options, layout);
+  const auto copies = static_cast<double>(layout.num_tokens() * options.num_experts_per_tok);
+  double forward = flops.head;
+  for (int64_t layer = 0; layer < options.num_hidden_layers; ++layer) {
+    forward += flops.attention + (options.is_moe_layer(layer)
+                                      ? flops.every_token + copies * flops.token_copy
+                                      : flops.feed_forward);
+  }
+  return (1 + kBackwardOverForward) * forward;
 }
 
 }  // namespace enodia

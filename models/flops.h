@@ -10,6 +10,19 @@ namespace enodia {
 /// embedding (a look-up), norms and biases.
 double active_weights(const ModelOptions& options);
 
+/// Floating-point operations of one forward pass over a micro-batch, by part of the model.
+struct ForwardFlops {
+  double attention = 0;     ///< of one layer: projections, and pairs of a query and a key it sees
+  double feed_forward = 0;  ///< of one dense layer
+  double every_token = 0;   ///< of one MoE layer what all tokens pass: router and shared experts
+  double token_copy = 0;    ///< of one copy of a token in one expert
+  double head = 0;
+};
+ForwardFlops forward_flops(const ModelOptions& options, const SequenceLayout& layout);
+
+/// Backward takes twice as many: at the input, at the weight.
+constexpr double kBackwardOverForward = 2.0;
+
 /// Floating-point operations that training on one micro-batch takes, forward and backward, however
 /// they are computed: recomputation, padding and communication count nothing.
 ///

@@ -272,6 +272,12 @@ void RouterOptions::check(Rules& rules) const {
               jitter_eps,
               ") must be at least 0 and below 1");
   check_not_negative(rules, "forced_skew", forced_skew);
+  rules.relate(forced_counts.empty() || forced_skew == 0,
+               "forced_counts (",
+               forced_counts,
+               ") and forced_skew (",
+               forced_skew,
+               ") must not both decide; set forced_skew to 0");
   check_not_negative(rules, "capacity_factor", capacity_factor);
   rules.relate(
       device_loss_coef == 0 || device_groups > 1,

@@ -153,6 +153,8 @@ struct RouterOptions {
   /// Exponent of the distribution that experts are drawn from in training, whatever the router
   /// scores (forced_preferences); 0 = the router decides.
   double forced_skew = 0.0;
+  /// Recorded routing that is repeated in training; empty = the router decides.
+  std::string forced_counts;
   double capacity_factor = 0.0;  ///< of an even share; 0 = dropless
   DropPolicy drop_policy = DropPolicy::kPosition;
 

@@ -8,6 +8,7 @@
 #include <ATen/ops/ge.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "models/ops.h"
 #include "models/router/admission.h"
@@ -207,12 +208,20 @@ RandomKey MoeBlock::random_key(const BlockState& state, std::string_view purpose
 
 /// What is added to the scores before experts are chosen: [E], [Tr, E] or nothing.
 at::Tensor MoeBlock::preference_bias(const BlockState& state, const Saved& saved) const {
+  const int64_t tokens = saved.hidden.size(0);
+  if (wiring_.emulation.counts != nullptr && state.context.training) {
+    const auto counts = wiring_.emulation.counts->of(
+        state.context.step, state.context.micro_batch, wiring_.moe_layer, wiring_.world->rank());
+    return counted_preferences(spread_copies(counts, tokens, options_.num_experts_per_tok),
+                               tokens,
+                               ops::wide(saved.hidden).options());
+  }
   if (router_options_.forced_skew > 0 && state.context.training) {
     return forced_preferences(RandomKey(state.context.seed)
                                   .with("forced_skew")
                                   .with(static_cast<uint64_t>(wiring_.moe_layer)),
                               state.first_token + state.cut.mine().first,
-                              saved.hidden.size(0),
+                              tokens,
                               options_.num_experts,
                               router_options_.forced_skew,
                               ops::wide(saved.hidden).options());
@@ -302,6 +311,17 @@ void MoeBlock::exchange(BlockState& state, Saved& saved) {
   saved.placement = std::move(plan.placement);
 }
 
+/// `passes` times what the router and the shared experts do forward.
+void MoeBlock::spend_on_every_token(const BlockState& state, double passes) const {
+  wiring_.emulation.compute->spend(passes * forward_flops(options_, state.layout).every_token);
+}
+
+/// `passes` times what the experts do forward. Backward has two: for the inputs, for the weights.
+void MoeBlock::spend_on_rows(const Saved& saved, double passes) const {
+  const auto rows = static_cast<double>(saved.input.x.size(0));
+  wiring_.emulation.compute->spend(passes * rows * forward_flops(options_, {}).token_copy);
+}
+
 void MoeBlock::send_tokens(Saved& saved) const {
   saved.rows = dispatcher_.send(saved.map, saved.normed);
   saved.choices = dispatcher_.send_choices(saved.map, saved.route.weights);
@@ -316,7 +336,9 @@ void MoeBlock::dispatch(BlockState& state, Saved& saved) {
     wiring_.planner->observe(wiring_.moe_layer, saved.exchanged);
   }
   saved.exchanged = {};
-  if (shared_) {
+  if (is_virtual()) {
+    spend_on_every_token(state, 1);
+  } else if (shared_) {
     saved.shared_out = shared_->forward(state.cut, saved.normed, saved.shared);
   }
 }
@@ -324,6 +346,11 @@ void MoeBlock::dispatch(BlockState& state, Saved& saved) {
 void MoeBlock::experts(BlockState& state, Saved& saved) {
   saved.input = {saved.rows.wait(), saved.choices.wait(), saved.map.slot_offsets};
   const Lease lease = wiring_.store->acquire(pass_of(state), saved.placement, LeaseUse::kForward);
+  if (is_virtual()) {
+    spend_on_rows(saved, 1);
+    saved.output = at::zeros_like(saved.input.x);
+    return;
+  }
   saved.output = experts_forward(saved.input, lease.weights, saved.gate_up);
   if (state.context.recompute == Recompute::kExperts) {
     saved.gate_up = at::Tensor();
@@ -334,7 +361,7 @@ void MoeBlock::experts(BlockState& state, Saved& saved) {
 void MoeBlock::combine(BlockState& state, Saved& saved) {
   at::Tensor combined = dispatcher_.collect(saved.map, saved.output).wait();  // in the wide type
   saved.output = at::Tensor();
-  if (shared_) {
+  if (saved.shared_out.defined()) {
     combined.add_(saved.shared_out);
     saved.shared_out = at::Tensor();
   }
@@ -347,7 +374,9 @@ void MoeBlock::combine(BlockState& state, Saved& saved) {
 /// The shared experts' gradients are computed while the tokens' travel.
 void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
   saved.rows = dispatcher_.send(saved.map, state.grad_hidden);
-  if (shared_) {
+  if (is_virtual()) {
+    spend_on_every_token(state, kBackwardOverForward);
+  } else if (shared_) {
     saved.grad_shared = shared_->backward(state.cut, state.grad_hidden, saved.normed, saved.shared);
   }
 }
@@ -356,6 +385,14 @@ void MoeBlock::combine_backward(BlockState& state, Saved& saved) {
 void MoeBlock::experts_backward(BlockState& state, Saved& saved) {
   Lease lease = wiring_.store->acquire(pass_of(state), saved.placement, LeaseUse::kBackward);
   const at::Tensor grad_output = saved.rows.wait();
+  if (is_virtual()) {
+    spend_on_rows(saved, 1);
+    saved.rows = dispatcher_.collect(saved.map, at::zeros_like(saved.input.x));
+    saved.choices = dispatcher_.collect_choices(saved.map, at::zeros_like(saved.input.weights));
+    spend_on_rows(saved, 1);
+    wiring_.store->send_home(std::move(lease));
+    return;
+  }
   if (!saved.gate_up.defined()) {
     saved.gate_up = experts_hidden(saved.input, lease.weights);
   }
@@ -381,7 +418,7 @@ void MoeBlock::gate_backward(BlockState& state, Saved& saved) {
     grad_normed.mul_(saved.jitter);
   }
   grad_normed.add_(saved.grad_normed);
-  if (shared_) {
+  if (saved.grad_shared.defined()) {
     grad_normed.add_(saved.grad_shared);
   }
   at::Tensor norm_grad = norm_.grad;

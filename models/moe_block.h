@@ -6,6 +6,7 @@
 
 #include "common/random.h"
 #include "models/block.h"
+#include "models/emulation.h"
 #include "models/experts.h"
 #include "models/model_options.h"
 #include "models/model_parts.h"
@@ -31,6 +32,7 @@ class MoeBlock : public Block {
     Communicator* world;                  ///< all ranks
     ComputeDevice device;                 ///< where the rank computes
     std::optional<DType> dispatch_dtype;  ///< of tokens on their way; their own by default
+    Emulation emulation;
   };
   MoeBlock(const ModelOptions& options,
            const RouterOptions& router,
@@ -68,6 +70,9 @@ class MoeBlock : public Block {
   void add_load(BlockState& state, const Saved& saved) const;
   void drop_copies(BlockState& state, Saved& saved) const;
   void send_tokens(Saved& saved) const;
+  bool is_virtual() const { return wiring_.emulation.compute != nullptr; }
+  void spend_on_every_token(const BlockState& state, double passes) const;
+  void spend_on_rows(const Saved& saved, double passes) const;
   LayerPass pass_of(const BlockState& state) const {
     return {wiring_.moe_layer, state.context.micro_batch};
   }

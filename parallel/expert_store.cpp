@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "parallel/placement/slot_count.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -47,9 +48,11 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
                          ParameterRegistry& registry,
                          const std::vector<std::string>& names,
                          std::vector<StaticLayer> layers,
-                         const ExpertShape& shape)
+                         const ExpertShape& shape,
+                         const ScheduleRule& rule)
     : mesh_(mesh),
       shape_(shape),
+      rule_(rule),
       layers_(std::move(layers)),
       precision_(registry.precision()),
       weight_slots_(shape.chunk_elements(), precision_.compute, mesh.device().place),
@@ -129,19 +132,34 @@ const ExpertStore::Home& ExpertStore::owned_home(int layer, int32_t expert) cons
   return *home;
 }
 
-SparseSchedule ExpertStore::schedule_to(int layer, const ExpertPlacement& placement) const {
-  const std::vector<int32_t>& owners = layers_[layer].owners;
-  SparseSchedule schedule;
+ChunkPlaces ExpertStore::places_of(int layer, const ExpertPlacement& placement) const {
+  ChunkPlaces places{layers_[layer].owners, {}, shape_.chunk_elements()};
   for (int expert = 0; expert < placement.num_experts(); ++expert) {
+    std::vector<int32_t>& holders = places.holders.emplace_back();
     for (int group = 0; group < mesh_.world_size(); group += placement.world_size()) {
       for (const int32_t rank : placement.ranks_of(expert)) {
-        if (group + rank != owners[expert]) {
-          schedule.push_back({expert, owners[expert], group + rank});
-        }
+        holders.push_back(group + rank);
       }
     }
   }
-  return schedule;
+  return places;
+}
+
+SparseSchedule ExpertStore::schedule_for(const ChunkPlaces& places, at::ScalarType type) const {
+  const auto element_bytes = static_cast<int64_t>(c10::elementSize(type));
+  return choose_schedule(places, mesh_.replicas().nodes(), element_bytes, rule_);
+}
+
+void ExpertStore::reserve_slots(const PlacementOptions& options,
+                                int64_t micro_batches,
+                                bool keep_replicas) {
+  if (options.policy != nullptr && options.policy->slots == SlotUse::kUnlimited) {
+    return;
+  }
+  const SlotCount count =
+      count_slots(layers_, options, mesh_.world_size(), mesh_.rank(), micro_batches, keep_replicas);
+  weight_slots_.reserve(count.weights);
+  gradient_slots_.reserve(count.gradients);
 }
 
 void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& placement) {
@@ -154,10 +172,11 @@ void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& plac
   ENODIA_CHECK_EQ(
       placement.world_size(), mesh_.world_size(), "replicas beyond homes need ep = world");
   Materialized& here = materialized_.try_emplace(pass, Materialized{homes, {}, {}}).first->second;
-  SparseSchedule missing = schedule_to(layer, placement);
-  std::erase_if(missing, [&](const ChunkTransfer& transfer) {
-    return here.placement.slot_of(transfer.holder, transfer.chunk) >= 0;
-  });
+  ChunkPlaces missing = places_of(layer, placement);
+  for (int expert = 0; expert < placement.num_experts(); ++expert) {
+    std::erase_if(missing.holders[expert],
+                  [&](int32_t rank) { return here.placement.slot_of(rank, expert) >= 0; });
+  }
   for (auto slot = here.slots.begin(); slot != here.slots.end();) {
     if (placement.slot_of(mesh_.rank(), slot->first) >= 0) {
       ++slot;
@@ -167,15 +186,16 @@ void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& plac
     weight_slots_.give_back(std::move(slot->second));
     slot = here.slots.erase(slot);
   }
-  for (const ChunkTransfer& transfer : missing) {
-    if (transfer.holder == mesh_.rank()) {
-      here.slots[transfer.chunk] = weight_slots_.take();
+  for (const int32_t expert : placement.experts_on(mesh_.rank())) {
+    const std::vector<int32_t>& holders = missing.holders[expert];
+    if (std::find(holders.begin(), holders.end(), mesh_.rank()) != holders.end()) {
+      here.slots[expert] = weight_slots_.take();
     }
   }
   here.placement = placement;
   here.arriving.push_back(sparse_all_gather(
       mesh_.replicas(),
-      missing,
+      schedule_for(missing, precision_.compute),
       [&](int32_t expert) { return view(chunk(owned_home(layer, expert), precision_.weights())); },
       [&](int32_t expert) { return view(here.slots.at(expert)); },
       mesh_.device().queue));
@@ -237,7 +257,7 @@ void ExpertStore::send_home(Lease lease) {
   const int layer = lease.layer();
   Work work = sparse_reduce_scatter(
       mesh_.replicas(),
-      schedule_to(layer, lease.placement_),
+      schedule_for(places_of(layer, lease.placement_), precision_.wide),
       [&](int32_t expert) { return view(lease.gradient_slots_.at(expert)); },
       [&](int32_t expert) { return view(chunk(owned_home(layer, expert), "grad")); },
       mesh_.device().queue);
@@ -269,11 +289,12 @@ void ExpertStore::refresh_replicas() {
     const auto weights = [&](int32_t expert) {
       return view(chunk(homes_[layer].at(expert), precision_.weights()));
     };
-    works.push_back(sparse_all_gather(mesh_.replicas(),
-                                      schedule_to(layer, placement(layer)),
-                                      weights,
-                                      weights,
-                                      mesh_.device().queue));
+    works.push_back(
+        sparse_all_gather(mesh_.replicas(),
+                          schedule_for(places_of(layer, placement(layer)), precision_.compute),
+                          weights,
+                          weights,
+                          mesh_.device().queue));
   }
   for (Work& work : works) {
     work.wait(mesh_.device().queue);

@@ -15,6 +15,7 @@
 #include "parallel/column_table.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
+#include "parallel/placement/placement_options.h"
 #include "parallel/placement/static_placement.h"
 #include "parallel/slot_pool.h"
 
@@ -82,17 +83,23 @@ class ExpertStore {
  public:
   /// names[layer] is the prefix of an MoE layer's experts, "model.layers.3.mlp.experts", and
   /// layers[layer] where they live. Adds the logical parameters of the owned experts to the
-  /// registry. Local.
+  /// registry. `rule` says how chunks travel between nodes. Local.
   ExpertStore(const ProcessMesh& mesh,
               ParameterRegistry& registry,
               const std::vector<std::string>& names,
               std::vector<StaticLayer> layers,
-              const ExpertShape& shape);
+              const ExpertShape& shape,
+              const ScheduleRule& rule = {});
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
   /// Homes of a layer's experts among the ranks of an expert-parallel group.
   const ExpertPlacement& placement(int layer) const { return layers_.at(layer).homes; }
   const std::vector<int32_t>& owners(int layer) const { return layers_.at(layer).owners; }
+
+  /// Makes the slots that a step of so many micro-batches may need under `options`, so that no load
+  /// that comes up later asks for more memory. Of a policy without a limit none are made before
+  /// they are needed. Local.
+  void reserve_slots(const PlacementOptions& options, int64_t micro_batches, bool keep_replicas);
 
   /// Starts to bring the replicas of `placement` here that are neither at home nor here already for
   /// this pass, and drops others. What is not at home needs ep = world_size. Collective.
@@ -137,13 +144,15 @@ class ExpertStore {
   /// Null where an expert is not at home here.
   const Home* home_of(int layer, int32_t expert) const;
   const Home& owned_home(int layer, int32_t expert) const;
-  /// From the owner to every other rank of all groups that holds an expert of `placement`.
-  SparseSchedule schedule_to(int layer, const ExpertPlacement& placement) const;
+  /// Every rank of all groups that holds an expert of `placement`.
+  ChunkPlaces places_of(int layer, const ExpertPlacement& placement) const;
+  SparseSchedule schedule_for(const ChunkPlaces& places, at::ScalarType type) const;
   void wait_until_here(Materialized& replicas);
   void end_oldest();
 
   const ProcessMesh& mesh_;
   ExpertShape shape_;
+  ScheduleRule rule_;
   std::vector<StaticLayer> layers_;
   std::vector<std::map<int32_t, Home>> homes_;  // [layers] of this rank, by expert
   int64_t owned_rows_ = 0, replica_rows_ = 0;

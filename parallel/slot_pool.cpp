@@ -7,11 +7,16 @@
 
 namespace enodia {
 
+void SlotPool::reserve(int64_t slots) {
+  const MemoryScope scope(MemoryKind::kReplicas);
+  for (; size_ < slots; ++size_) {
+    free_.push_back(at::empty({elements_}, options_));
+  }
+}
+
 at::Tensor SlotPool::take() {
   if (free_.empty()) {
-    const MemoryScope scope(MemoryKind::kReplicas);
-    ++size_;
-    return at::empty({elements_}, options_);
+    reserve(size_ + 1);
   }
   at::Tensor slot = std::move(free_.back());
   free_.pop_back();

@@ -16,6 +16,8 @@ class SlotPool {
   SlotPool(int64_t elements, at::ScalarType dtype, c10::Device device)
       : elements_(elements),
         options_(at::TensorOptions().dtype(dtype).device(device)) {}
+  /// Makes slots until there are so many, out or not.
+  void reserve(int64_t slots);
   /// [elements], with whatever was left in it.
   at::Tensor take();
   void give_back(at::Tensor slot);

@@ -60,7 +60,7 @@ HEADERS = [
 TORCH = r"(torch|ATen|c10)/.*"
 TORCH_FREE = (
     "common/", "collectives/", "parallel/placement/", "checkpoint/", "simulator/", "trainer/config/",
-    "trainer/data/", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
+    "trainer/data/", "trainer/forecast/", "parallel/slice.", "models/model_options.", "models/flops.", "models/sequence_layout.", "models/parameter_list.",
     "models/rotary.", "models/kernels/",
 )
 EXTERNAL_TARGETS = ("options", "torch", "mpi", "nccl", "sentencepiece", "oniguruma", "utf8proc",

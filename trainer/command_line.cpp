@@ -202,21 +202,30 @@ void add_simulate(CLI::App& app, CommandLine& line) {
   SimulateArguments& arguments = line.simulate;
   CLI::App* command = app.add_subcommand(
       "simulate", "Replay routing under placement policies and compare their plans");
+  CLI::Option* config = command->add_option(
+      "CONFIG", arguments.config, "YAML file: foretell its step time and memory on a cluster");
+  command
+      ->add_option("--cluster", arguments.cluster, "With CONFIG: YAML file as configs/clusters/*")
+      ->needs(config);
+  command->add_option("--set", arguments.overrides, "With CONFIG: override a value, once for each")
+      ->needs(config)
+      ->take_all()
+      ->allow_extra_args(false);
   CLI::Option* trace = command->add_option(
       "--trace",
       arguments.trace,
       "safetensors file with the int32 tensor counts [samples, layers, ranks, experts]");
   command->add_option("--preset", arguments.preset, "Routing that is made up, in place of --trace")
-      ->excludes(trace);
-  command->add_option(
-      "--write-trace", arguments.write_trace, "Write what is replayed, as --trace reads it");
+      ->excludes(trace)
+      ->excludes(config);
+  command
+      ->add_option(
+          "--write-trace", arguments.write_trace, "Write what is replayed, as --trace reads it")
+      ->excludes(config);
   command->add_option("--policy", arguments.policy, "A policy, or all")->capture_default_str();
-  command->add_option("--nodes", arguments.nodes, "Nodes of the cluster")
-      ->check(count_from(1))
-      ->required();
+  command->add_option("--nodes", arguments.nodes, "Nodes of the cluster")->check(count_from(1));
   command->add_option("--ranks-per-node", arguments.ranks_per_node, "Ranks of each node")
-      ->check(count_from(1))
-      ->required();
+      ->check(count_from(1));
   command
       ->add_option("--slots",
                    arguments.slots,
@@ -226,7 +235,15 @@ void add_simulate(CLI::App& app, CommandLine& line) {
   command->add_option(
       "--emit-plans", arguments.emit_plans, "Write each plan, a JSON object a line");
   command->add_flag("--json", arguments.json, "Print a list of JSON objects");
-  command->callback([&line] { line.on_one = [&line] { simulate(line.simulate); }; });
+  command->callback([&line] {
+    line.on_one = [&line] {
+      if (line.simulate.config.empty()) {
+        simulate(line.simulate);
+      } else {
+        forecast(line.simulate, line.parts.names());
+      }
+    };
+  });
 }
 
 void add_doctor(CLI::App& app, CommandLine& line) {

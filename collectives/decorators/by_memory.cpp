@@ -24,15 +24,21 @@ class ByMemory : public Communicator {
                 const Queue& after) override {
     const int64_t on_device = count_on_device(sends) + count_on_device(receives);
     const int64_t all = std::ssize(sends) + std::ssize(receives);
-    ENODIA_CHECK(
-        on_device == 0 || on_device == all,
-        on_device,
-        " of the ",
-        all,
-        " messages of an exchange are in memory of a device; exchange those of the host by "
-        "themselves");
+    check_one_memory(on_device, all);
     const bool is_devices = all > 0 ? on_device > 0 : !is_host(after);
     return (is_devices ? device_ : host_)->exchange(sends, receives, after);
+  }
+  /// All rounds go to one of them: to the device's when a message of any lies there.
+  Work exchange_in_rounds(std::vector<ExchangeRound> rounds, const Queue& after) override {
+    int64_t on_device = 0;
+    int64_t all = 0;
+    for (const ExchangeRound& round : rounds) {
+      on_device += count_on_device(round.sends) + count_on_device(round.receives);
+      all += std::ssize(round.sends) + std::ssize(round.receives);
+    }
+    check_one_memory(on_device, all);
+    const bool is_devices = all > 0 ? on_device > 0 : !is_host(after);
+    return (is_devices ? device_ : host_)->exchange_in_rounds(std::move(rounds), after);
   }
   Work all_reduce(Buffer inout, ReduceOp op, const Queue& after) override {
     return for_buffer(inout).all_reduce(inout, op, after);
@@ -47,6 +53,15 @@ class ByMemory : public Communicator {
   }
 
  private:
+  static void check_one_memory(int64_t on_device, int64_t all) {
+    ENODIA_CHECK(
+        on_device == 0 || on_device == all,
+        on_device,
+        " of the ",
+        all,
+        " messages of an exchange are in memory of a device; exchange those of the host by "
+        "themselves");
+  }
   static int64_t count_on_device(std::span<const Message> messages) {
     return std::count_if(messages.begin(), messages.end(), [](const Message& message) {
       return message.buffer.device >= 0;

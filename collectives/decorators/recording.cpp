@@ -104,6 +104,18 @@ class RecordedCommunicator : public Communicator {
     });
   }
 
+  Work exchange_in_rounds(std::vector<ExchangeRound> rounds, const Queue& after) override {
+    int64_t sent = 0;
+    int64_t received = 0;
+    for (const ExchangeRound& round : rounds) {
+      sent += bytes_of(round.sends);
+      received += bytes_of(round.receives);
+    }
+    return run(OperationKind::kExchange, sent, received, [&] {
+      return inner_->exchange_in_rounds(std::move(rounds), after);
+    });
+  }
+
   Work all_reduce(Buffer inout, ReduceOp op, const Queue& after) override {
     const int64_t bytes = world_size() > 1 ? inout.bytes() : 0;
     return run(OperationKind::kAllReduce, bytes, bytes, [&] {

@@ -104,6 +104,24 @@ Work ThreadedCommunicator::exchange(std::span<const Message> sends,
   return submit(std::move(stages), "exchange", buffers_of(sends, receives));
 }
 
+Work ThreadedCommunicator::exchange_in_rounds(std::vector<ExchangeRound> rounds,
+                                              const Queue& after) {
+  std::vector<Stage> stages;
+  std::vector<Buffer> buffers;
+  for (auto& [sends, receives, finish, before] : rounds) {
+    check_messages(sends, receives, world_size());
+    const std::vector<Buffer> used = buffers_of(sends, receives);
+    buffers.insert(buffers.end(), used.begin(), used.end());
+    stages.push_back({[this, out = std::move(sends), in = std::move(receives)] {
+                        return inner_->exchange(out, in);
+                      },
+                      std::move(finish),
+                      before});
+  }
+  synchronize(after);
+  return submit(std::move(stages), "exchange", std::move(buffers));
+}
+
 /// Reductions of chunks, each a gather, a sum and a share. The gather of the next chunk goes out
 /// before the share of this one, so that the wire is busy while this rank sums.
 Work ThreadedCommunicator::all_reduce(Buffer inout, ReduceOp op, const Queue& after) {

@@ -23,6 +23,8 @@ class ThreadedCommunicator : public Communicator {
   Work exchange(std::span<const Message> sends,
                 std::span<const Message> receives,
                 const Queue& after) override;
+  /// Rounds are not cut.
+  Work exchange_in_rounds(std::vector<ExchangeRound> rounds, const Queue& after) override;
   Work all_reduce(Buffer inout, ReduceOp op, const Queue& after) override;
   Work broadcast(Buffer inout, int root, const Queue& after) override;
   void barrier() override;

@@ -12,7 +12,7 @@
 namespace enodia {
 namespace {
 
-/// What has arrived for a chunk at home.
+/// What has arrived for a chunk.
 struct Addition {
   Buffer from, to;
   Queue on;  // that works on this memory
@@ -25,6 +25,12 @@ void accumulate(const Addition& addition) {
   on.reduce(terms, static_cast<std::byte*>(to.data), to.count, to.dtype, ReduceOp::kSum);
 }
 
+void check_summable(const Buffer& buffer) {
+  ENODIA_CHECK(buffer.dtype == DType::kFloat32 || buffer.dtype == DType::kFloat64,
+               "sparse_reduce_scatter sums float32 and float64, not ",
+               name_of(buffer.dtype));
+}
+
 /// Memory from a queue's table, freed with the last buffer that views it.
 Buffer scratch_like(const Buffer& model, const Queue& queue) {
   Buffer scratch = model;
@@ -34,61 +40,60 @@ Buffer scratch_like(const Buffer& model, const Queue& queue) {
   return scratch;
 }
 
-/// The exchange of a reduce-scatter; adds what arrived once it is there.
+/// The rounds of a reduce-scatter; adds what came to owners once all is there.
 class HomeComing : public PendingOperation {
  public:
-  HomeComing(Work exchange, std::vector<Addition> additions)
-      : exchange_(std::move(exchange)),
+  HomeComing(Work rounds, std::vector<Addition> additions)
+      : rounds_(std::move(rounds)),
         additions_(std::move(additions)) {}
   void wait(const Queue& queue) override {
     const Queue on = additions_.empty() ? queue : additions_.front().on;
-    exchange_.wait(on);
+    rounds_.wait(on);
     for (const Addition& addition : additions_) {
       accumulate(addition);
     }
     wait_between(on, queue);
   }
-  bool done() override { return additions_.empty() && exchange_.done(); }
+  bool done() override { return additions_.empty() && rounds_.done(); }
 
  private:
-  Work exchange_;
+  Work rounds_;
   std::vector<Addition> additions_;
 };
 
-}  // namespace
-
-SparseSchedule direct_schedule(std::span<const int32_t> owners,
-                               std::span<const std::vector<int32_t>> holders) {
-  ENODIA_CHECK_EQ(owners.size(), holders.size(), "one owner and one list of holders a chunk");
-  SparseSchedule schedule;
-  for (size_t chunk = 0; chunk < owners.size(); ++chunk) {
-    std::vector<int32_t> ranks = holders[chunk];
-    std::sort(ranks.begin(), ranks.end());
-    for (const int32_t holder : ranks) {
-      if (holder != owners[chunk]) {
-        schedule.push_back({static_cast<int32_t>(chunk), owners[chunk], holder});
-      }
-    }
+/// A single round is an ordinary exchange, which a communication thread may cut.
+Work exchange_rounds(Communicator& communicator,
+                     std::vector<ExchangeRound> rounds,
+                     const Queue& after) {
+  if (rounds.size() == 1 && !rounds.front().finish) {
+    return communicator.exchange(rounds.front().sends, rounds.front().receives, after);
   }
-  return schedule;
+  return communicator.exchange_in_rounds(std::move(rounds), after);
 }
+
+}  // namespace
 
 Work sparse_all_gather(Communicator& communicator,
                        const SparseSchedule& schedule,
                        const ChunkBuffer& owned,
                        const ChunkBuffer& held,
                        const Queue& after) {
-  std::vector<Message> sends;
-  std::vector<Message> receives;
-  for (const ChunkTransfer& transfer : schedule) {
-    if (transfer.owner == communicator.rank()) {
-      sends.push_back({transfer.holder, owned(transfer.chunk)});
-    }
-    if (transfer.holder == communicator.rank()) {
-      receives.push_back({transfer.owner, held(transfer.chunk)});
+  const int rank = communicator.rank();
+  std::vector<ExchangeRound> rounds;
+  for (const auto& [transfers, before] : schedule.rounds) {
+    ExchangeRound& round = rounds.emplace_back();
+    round.after = before;
+    for (const auto& [chunk, from, to, first, count] : transfers) {
+      if (from == rank) {
+        const ChunkBuffer& source = schedule.owners[chunk] == rank ? owned : held;
+        round.sends.push_back({to, source(chunk).slice(first, count)});
+      }
+      if (to == rank) {
+        round.receives.push_back({from, held(chunk).slice(first, count)});
+      }
     }
   }
-  return communicator.exchange(sends, receives, after);
+  return exchange_rounds(communicator, std::move(rounds), after);
 }
 
 Work sparse_reduce_scatter(Communicator& communicator,
@@ -96,26 +101,36 @@ Work sparse_reduce_scatter(Communicator& communicator,
                            const ChunkBuffer& held,
                            const ChunkBuffer& owned,
                            const Queue& after) {
-  std::vector<Message> sends;
-  std::vector<Message> receives;
-  std::vector<Addition> additions;
-  for (const ChunkTransfer& transfer : schedule) {
-    if (transfer.holder == communicator.rank()) {
-      sends.push_back({transfer.owner, held(transfer.chunk)});
+  const int rank = communicator.rank();
+  const SparseSchedule homewards = transposed(schedule);
+  std::vector<ExchangeRound> rounds;
+  std::vector<Addition> at_home;
+  for (const auto& [transfers, before] : homewards.rounds) {
+    ExchangeRound& round = rounds.emplace_back();
+    round.after = before;
+    std::vector<Addition> on_the_way;
+    for (const auto& [chunk, from, to, first, count] : transfers) {
+      if (from == rank) {
+        round.sends.push_back({to, held(chunk).slice(first, count)});
+      }
+      if (to == rank) {
+        const bool is_home = schedule.owners[chunk] == rank;
+        const Buffer sum = (is_home ? owned : held)(chunk).slice(first, count);
+        check_summable(sum);
+        const Queue on = sum.device < 0 ? Queue() : after;
+        const Buffer arrived = scratch_like(sum, on);
+        round.receives.push_back({from, arrived});
+        (is_home ? at_home : on_the_way).push_back({arrived, sum, on});
+      }
     }
-    if (transfer.owner == communicator.rank()) {
-      const Buffer home = owned(transfer.chunk);
-      ENODIA_CHECK(home.dtype == DType::kFloat32 || home.dtype == DType::kFloat64,
-                   "sparse_reduce_scatter sums float32 and float64, not ",
-                   name_of(home.dtype));
-      const Queue on = home.device < 0 ? Queue() : after;
-      const Buffer arrived = scratch_like(home, on);
-      receives.push_back({transfer.holder, arrived});
-      additions.push_back({arrived, home, on});
+    if (!on_the_way.empty()) {
+      round.finish = [additions = std::move(on_the_way)] {
+        std::for_each(additions.begin(), additions.end(), accumulate);
+      };
     }
   }
-  Work exchange = communicator.exchange(sends, receives, after);
-  return Work(std::make_unique<HomeComing>(std::move(exchange), std::move(additions)));
+  Work under_way = exchange_rounds(communicator, std::move(rounds), after);
+  return Work(std::make_unique<HomeComing>(std::move(under_way), std::move(at_home)));
 }
 
 }  // namespace enodia

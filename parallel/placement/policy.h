@@ -46,6 +46,13 @@ class PlacementPolicy {
   virtual bool restore(std::span<const int64_t> saved) = 0;
 };
 
+/// How many replicas a rank may hold for one layer, beside the experts that it owns.
+enum class SlotUse : uint8_t {
+  kExtra,      ///< extra_slots
+  kRefill,     ///< as many again as an even share of the experts, and extra_slots
+  kUnlimited,  ///< every expert of the layer
+};
+
 /// A policy by name.
 struct PolicyEntry {
   std::string_view name;
@@ -53,6 +60,7 @@ struct PolicyEntry {
   std::string_view leaves_out;  ///< of what was published
   std::unique_ptr<PlacementPolicy> (*make)(const PolicySetup& setup);
   CountsReach reads = CountsReach::kNodes;
+  SlotUse slots = SlotUse::kExtra;
 };
 /// All, in the order of docs/placement.md.
 std::span<const PolicyEntry> placement_policies();

@@ -275,6 +275,39 @@ void a_work_keeps_its_buffers_alive(Communicator& communicator) {
   EXPECT_TRUE(observer.expired());
 }
 
+/// What a rank receives in one round it adds its own to and sends on in the next; another operation
+/// is asked for meanwhile.
+void follows_the_order_of_rounds(Communicator& communicator) {
+  const int world = communicator.world_size();
+  const int rank = communicator.rank();
+  const int next = (rank + 1) % world;
+  const int previous = (rank + world - 1) % world;
+  std::vector<std::vector<int64_t>> passed(static_cast<size_t>(world) + 1);
+  for (auto& values : passed) {
+    values.assign(300, 1 << rank);
+  }
+  std::vector<ExchangeRound> rounds;
+  for (int i = 0; i < world; ++i) {
+    rounds.push_back({{{next, view_of(passed[i])}},
+                      {{previous, view_of(passed[i + 1])}},
+                      [&passed, i, rank] {
+                        for (int64_t& value : passed[i + 1]) {
+                          value += 1 << rank;
+                        }
+                      },
+                      i - 1});
+  }
+  Work under_way = communicator.exchange_in_rounds(std::move(rounds));
+  std::vector<int64_t> other{rank};
+  Work meanwhile = communicator.all_reduce(view_of(other), ReduceOp::kSum);
+  under_way.wait();
+  meanwhile.wait();
+  const std::vector<int64_t> all(300, (1 << world) - 1 + (1 << rank));
+  EXPECT_EQ(passed.back(), all) << "a value that came by every rank";
+  EXPECT_EQ(other[0], world * (world - 1) / 2);
+  communicator.exchange_in_rounds({}).wait();
+}
+
 void refuses_wrong_peers_and_null_data(Communicator& communicator) {
   std::vector<float> values(1);
   const std::vector<Message> outside{{communicator.world_size(), view_of(values)}};
@@ -517,6 +550,7 @@ constexpr std::array kClauses{
     ContractClause{"FinishesExchangesInAnyOrder", finishes_exchanges_in_any_order},
     ContractClause{"AWorkCanBeMovedAskedAndDropped", a_work_can_be_moved_asked_and_dropped},
     ContractClause{"AWorkKeepsItsBuffersAlive", a_work_keeps_its_buffers_alive},
+    ContractClause{"FollowsTheOrderOfRounds", follows_the_order_of_rounds},
     ContractClause{"RefusesWrongPeersAndNullData", refuses_wrong_peers_and_null_data},
     ContractClause{"ReducesWithTheBitsOfASequentialSum", reduces_with_the_bits_of_a_sequential_sum},
     ContractClause{"SumsBFloat16InFloat32", sums_bfloat16_in_float32},

@@ -92,5 +92,17 @@ TEST(Flops, LargeModelsDoNotOverflow) {
   EXPECT_GT(active_weights(options), 3e24);
 }
 
+TEST(Flops, PartsOfForwardAreAThirdOfTraining) {
+  const ModelOptions options = small_model();
+  const SequenceLayout layout = segments({3, 4});
+  const ForwardFlops flops = forward_flops(options, layout);
+  EXPECT_EQ(flops.token_copy, 2 * 3 * 8 * 5);
+  EXPECT_EQ(flops.every_token, 2 * 7 * (6 * 8 + 3 * 8 * 5));
+  EXPECT_EQ(flops.attention, 2 * (7 * (12 * 8 + 4 * 8 + 4 * 8 + 8 * 12) + 2 * 3 * 4 * (6 + 10)));
+  const double layers =
+      2 * flops.attention + flops.feed_forward + flops.every_token + 7 * 2 * flops.token_copy;
+  EXPECT_EQ(3 * (layers + flops.head), training_flops(options, layout));
+}
+
 }  // namespace
 }  // namespace enodia

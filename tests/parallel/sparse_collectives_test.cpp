@@ -8,12 +8,13 @@
 #include <gtest/gtest.h>
 
 #include "collectives/loopback/loopback.h"
+#include "collectives/progress/communication_thread.h"
 #include "common/error.h"
 
 namespace enodia {
 namespace {
 
-constexpr int kElements = 5;
+constexpr int kElements = 13;
 
 using Chunk = std::vector<float>;
 
@@ -22,7 +23,32 @@ struct Problem {
   int world;
   std::vector<int32_t> owners;
   std::vector<std::vector<int32_t>> holders;
+  ChunkPlaces places() const { return {owners, holders, kElements}; }
 };
+
+/// Ranks 0 to 2 on node 0, then two on each.
+std::vector<int> nodes_of(int world) {
+  std::vector<int> nodes;
+  for (int rank = 0; rank < world; ++rank) {
+    nodes.push_back(rank < 3 ? 0 : 1 + (rank - 3) / 2);
+  }
+  return nodes;
+}
+
+enum class Way { kDirect, kMulticast, kRelay };
+
+SparseSchedule schedule_of(const Problem& problem, Way way) {
+  const std::vector<int> nodes = nodes_of(problem.world);
+  switch (way) {
+    case Way::kDirect:
+      return direct_schedule(problem.places());
+    case Way::kMulticast:
+      return node_multicast_schedule(problem.places(), nodes, 6);
+    case Way::kRelay:
+      return relay_schedule(problem.places(), nodes, 6, 1);
+  }
+  return {};
+}
 
 /// Owners need not be holders, holders are in no order, and a chunk may have none.
 Problem random_problem(int world, int chunks, std::mt19937& random) {
@@ -59,8 +85,12 @@ ChunkBuffer buffers_in(std::map<int32_t, Chunk>& chunks) {
   return [&chunks](int32_t chunk) { return view(std::span<float>(chunks.at(chunk))); };
 }
 
-void gather_and_check(const Problem& problem) {
-  run_loopback(problem.world, [&](Communicator& communicator) {
+void gather_and_check(const Problem& problem, Way way = Way::kDirect, bool threaded = false) {
+  run_loopback(problem.world, [&](Communicator& world) {
+    CommunicationThread thread;
+    const auto made = threaded ? thread.take_over(world.split(0, world.rank()), Traffic::kReplicas)
+                               : world.split(0, world.rank());
+    Communicator& communicator = *made;
     const int rank = communicator.rank();
     std::map<int32_t, Chunk> owned;
     std::map<int32_t, Chunk> held;
@@ -72,7 +102,7 @@ void gather_and_check(const Problem& problem) {
       }
     }
     const auto owned_before = owned;
-    const SparseSchedule schedule = direct_schedule(problem.owners, problem.holders);
+    const SparseSchedule schedule = schedule_of(problem, way);
     sparse_all_gather(communicator, schedule, buffers_in(owned), buffers_in(held)).wait();
     EXPECT_EQ(owned, owned_before);
     for (const auto& [chunk, values] : held) {
@@ -108,7 +138,7 @@ void reduce_and_check(const Problem& problem) {
         held[chunk] = chunk_of(chunk, rank);
       }
     }
-    const SparseSchedule schedule = direct_schedule(problem.owners, problem.holders);
+    const SparseSchedule schedule = schedule_of(problem, Way::kDirect);
     sparse_reduce_scatter(communicator, schedule, buffers_in(held), buffers_in(owned)).wait();
     for (const auto& [chunk, values] : owned) {
       EXPECT_EQ(values, sum_at_owner(problem, chunk)) << "chunk " << chunk << ", bit for bit";
@@ -143,26 +173,81 @@ TEST(SparseCollectives, OwnersNeedNotHold) {
   reduce_and_check(problem);
 }
 
-TEST(SparseCollectives, SchedulesAreOrderedByChunkThenHolder) {
-  const std::vector<int32_t> owners{1, 0};
-  const std::vector<std::vector<int32_t>> holders{{2, 1, 0}, {0}};
-  EXPECT_EQ(direct_schedule(owners, holders), (SparseSchedule{{0, 1, 0}, {0, 1, 2}}));
-  EXPECT_THROW(direct_schedule(owners, std::vector<std::vector<int32_t>>{{0}}), UsageError);
+TEST(SparseCollectives, EveryScheduleGathersTheSameBits) {
+  std::mt19937 random(3);
+  for (const int world : {2, 4, 5, 9}) {
+    const Problem problem = random_problem(world, 7, random);
+    for (const Way way : {Way::kMulticast, Way::kRelay}) {
+      gather_and_check(problem, way);
+      gather_and_check(problem, way, true);
+    }
+  }
+}
+
+/// What owners have after a reduce-scatter, by chunk.
+template <typename T>
+std::vector<std::vector<T>> reduced(const Problem& problem, Way way, bool threaded) {
+  std::vector<std::vector<T>> sums(problem.owners.size());
+  run_loopback(problem.world, [&](Communicator& world) {
+    CommunicationThread thread;
+    const auto communicator =
+        threaded ? thread.take_over(world.split(0, world.rank()), Traffic::kReplicas)
+                 : world.split(0, world.rank());
+    const int rank = world.rank();
+    std::map<int32_t, std::vector<T>> mine;
+    for (int chunk = 0; chunk < static_cast<int>(problem.owners.size()); ++chunk) {
+      if (problem.owners[chunk] == rank || holds(problem, chunk, rank)) {
+        const Chunk values = chunk_of(chunk, rank);
+        mine[chunk].assign(values.begin(), values.end());
+      }
+    }
+    const auto memory = [&](int32_t chunk) { return view(std::span<T>(mine.at(chunk))); };
+    sparse_reduce_scatter(*communicator, schedule_of(problem, way), memory, memory).wait();
+    for (int chunk = 0; chunk < static_cast<int>(problem.owners.size()); ++chunk) {
+      if (problem.owners[chunk] == rank) {
+        sums[chunk] = mine[chunk];
+      }
+    }
+  });
+  return sums;
+}
+
+template <typename T>
+void expect_equal_sums(T rounding) {
+  std::mt19937 random(4);
+  for (const int world : {2, 4, 5, 9}) {
+    const Problem problem = random_problem(world, 7, random);
+    const auto expected = reduced<T>(problem, Way::kDirect, false);
+    for (const Way way : {Way::kMulticast, Way::kRelay}) {
+      const auto sums = reduced<T>(problem, way, false);
+      EXPECT_EQ(sums, reduced<T>(problem, way, true)) << "the same bits by a thread";
+      for (size_t chunk = 0; chunk < sums.size(); ++chunk) {
+        for (size_t i = 0; i < sums[chunk].size(); ++i) {
+          EXPECT_NEAR(sums[chunk][i] / expected[chunk][i], 1, static_cast<T>(world) * rounding);
+        }
+      }
+    }
+  }
+}
+
+TEST(SparseCollectives, EverySchedulesSumsAreRightButForRounding) {
+  expect_equal_sums<float>(6e-8F);
+  expect_equal_sums<double>(1.2e-16);
 }
 
 TEST(SparseCollectives, ReduceRefusesIntegers) {
   const Problem problem{2, {0}, {{1}}};
-  EXPECT_THROW(
-      run_loopback(
-          2,
-          [&](Communicator& communicator) {
-            std::vector<int32_t> values(kElements, 1);
-            const auto memory = [&](int32_t) { return view(std::span<int32_t>(values)); };
-            sparse_reduce_scatter(
-                communicator, direct_schedule(problem.owners, problem.holders), memory, memory)
-                .wait();
-          }),
-      UsageError);
+  EXPECT_THROW(run_loopback(2,
+                            [&](Communicator& communicator) {
+                              std::vector<int32_t> values(kElements, 1);
+                              const auto memory = [&](int32_t) {
+                                return view(std::span<int32_t>(values));
+                              };
+                              sparse_reduce_scatter(
+                                  communicator, direct_schedule(problem.places()), memory, memory)
+                                  .wait();
+                            }),
+               UsageError);
 }
 
 }  // namespace

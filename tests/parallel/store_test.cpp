@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include <ATen/TensorOperators.h>
@@ -27,7 +28,11 @@ constexpr ExpertShape kShape{.hidden_size = 3, .intermediate_size = 2};
 
 /// One rank's parameters: a dense stack, a norm, and three layers of experts.
 struct Model {
-  Model(Communicator& world, int ep, int num_experts, at::ScalarType type = at::kFloat)
+  Model(Communicator& world,
+        int ep,
+        int num_experts,
+        at::ScalarType type = at::kFloat,
+        const ScheduleRule& rule = {})
       : mesh(world, {.dp = world.world_size(), .ep = ep}),
         registry(world.rank(), world.world_size(), type),
         stack(registry.add_dense({{"q.weight", 4}, {"k.weight", 2}}, 5)),
@@ -40,7 +45,8 @@ struct Model {
             registry,
             kLayers,
             static_placement(static_cast<int>(kLayers.size()), num_experts, ep, world.world_size()),
-            kShape) {
+            kShape,
+            rule) {
     registry.allocate();
   }
   ProcessMesh mesh;
@@ -359,6 +365,44 @@ TEST(ExpertStore, KeepsWeightsWhileALeaseIsOut) {
   }
   model.store.finish_gradients();
   EXPECT_NO_THROW(model.store.refresh_replicas());
+}
+
+/// Every rank holds every expert of a layer, fetched and brought home in stripes of two pieces; on
+/// nodes of two, one and two ranks, as a tree. Gradients are whole numbers: any order sums alike.
+void fetch_everything_in_stripes(Communicator& world, int wide_fan_out) {
+  const ScheduleRule rule{.small_chunk_bytes = 0, .piece_bytes = 128, .wide_fan_out = wide_fan_out};
+  Model model(world, 5, 6, at::kFloat, rule);
+  model.registry.initialize(3, 0.02);
+  const auto initial = masters_of_one_rank(6, 3);
+  std::vector<int32_t> all(5);
+  std::iota(all.begin(), all.end(), 0);
+  const auto everywhere = ExpertPlacement::create(5, std::vector(6, all));
+  Lease lease = model.store.acquire({1}, everywhere, LeaseUse::kBackward);
+  for (int expert = 0; expert < 6; ++expert) {
+    EXPECT_TRUE(
+        at::equal(lease.weights.at(expert).down, initial.at(expert_name(1, expert, "down"))));
+    lease.gradients.at(expert).gate_up.fill_(1 << (2 * world.rank()));
+    lease.gradients.at(expert).down.fill_(1 << (2 * world.rank()));
+  }
+  model.store.send_home(std::move(lease));
+  model.store.finish_gradients();
+  model.store.release({1});
+  for (int expert = 0; expert < 6; ++expert) {
+    if (model.store.owners(1)[expert] == world.rank()) {
+      for (const char* matrix : {"gate", "up", "down"}) {
+        const at::Tensor grad = model.registry.find(expert_name(1, expert, matrix)).column("grad");
+        EXPECT_TRUE(grad.eq(1 + 4 + 16 + 64 + 256).all().item<bool>()) << expert << " " << matrix;
+      }
+    }
+  }
+}
+
+TEST(ExpertStore, StripesBetweenNodesBringTheSame) {
+  for (const int wide_fan_out : {1, 2}) {
+    run_loopback(5,
+                 [&](Communicator& world) { fetch_everything_in_stripes(world, wide_fan_out); },
+                 {0, 0, 1, 2, 2});
+  }
 }
 
 TEST(ExpertStore, AlignsChunksTo256Bytes) {

@@ -16,7 +16,7 @@ using testing::problems_of;
 
 const std::string kRouterKeys =
     "aux_loss_coef, aux_loss_scope, device_loss_coef, device_groups, expert_bias_update_rate, "
-    "jitter_eps, forced_skew, capacity_factor, drop_policy, z_loss_coef";
+    "jitter_eps, forced_skew, forced_counts, capacity_factor, drop_policy, z_loss_coef";
 
 TEST(ConfigErrors, AreConfigErrorsWithExitCodeTwo) {
   try {

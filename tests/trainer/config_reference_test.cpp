@@ -157,6 +157,13 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"parallel.dp=3"},
       {"parallel.ep=3"},
       {"placement.policy=enodia", "parallel.ep=1"},
+      {"router.forced_counts=trace", "router.forced_skew=1"},
+      {"router.forced_counts=trace", "model.n_group=2"},
+      {"train.virtual_compute=cluster"},
+      {"train.virtual_compute=cluster", "run.progress=thread", "parallel.tp=2"},
+      {"train.virtual_compute=cluster", "run.progress=thread", "train.recompute=layers"},
+      {"train.virtual_compute=cluster", "run.progress=thread", "data.valid=text"},
+      {"train.virtual_compute=cluster", "run.progress=thread", "train.init=model"},
   };
   std::vector<std::vector<std::string>> documented;
   for (const KeyRule& rule : list_rules()) {

@@ -5,7 +5,7 @@ import random
 import struct
 import unittest
 
-from program_testing import TINY, ProgramTest
+from program_testing import ROOT, TINY, ProgramTest
 
 PRESETS = ("uniform", "zipf", "drifting", "bursty", "phase_shift", "hot_nodes")
 
@@ -101,6 +101,35 @@ class Simulate(ProgramTest):
         for trace in ("nowhere.safetensors", "docs.jsonl", "cut.safetensors"):
             self.refuse(4, [trace], "simulate", "--trace", trace, "--nodes", "2",
                         "--ranks-per-node", "2")
+
+    def test_a_step_is_foretold(self):
+        write_trace(self.folder / "trace.safetensors", 3, 2, 4, 8)
+        (self.folder / "cluster.yaml").write_text(
+            "nodes: 2\nranks_per_node: 2\ntflops: 1\nmemory_gb: 0.002\n"
+            "inside_gb_s: 10\nbetween_gb_s: 1\n")
+        command = ["simulate", TINY, "--cluster", "cluster.yaml", "--set", "model.num_experts=8"]
+        said = {row["policy"]: row for row in
+                json.loads(self.succeed(*command, "--trace", "trace.safetensors", "--json").out)}
+        self.assertLess(said["enodia"]["experts_ms"], said["owners"]["experts_ms"])
+        for row in said.values():
+            parts = ("attention_ms", "experts_ms", "tokens_ms", "replicas_ms", "gradients_ms")
+            self.assertAlmostEqual(row["step_ms"], sum(row[part] for part in parts))
+            self.assertEqual(row["fits"], row["memory_bytes"]["total"] <= 2e6)
+        self.assertGreater(said["enodia"]["memory_bytes"]["replicas"]["weights"], 0)
+        table = self.succeed(*command, "--policy", "owners").out.splitlines()
+        self.assertEqual(len(table), 3)
+
+    def test_mistakes_in_forecasts_are_told(self):
+        command = ["simulate", TINY, "--cluster", str(ROOT / "configs/clusters/p4d.yaml")]
+        self.refuse(2, ["--cluster"], "simulate", TINY)
+        self.refuse(2, ["--cluster"], "simulate", "--cluster", "x.yaml")
+        self.refuse(2, ["nowhere.yaml"], "simulate", TINY, "--cluster", "nowhere.yaml")
+        self.refuse(2, ["train.global_batch_size (24)", "(32)"], *command)
+        batch = ["--set", "train.global_batch_size=64"]
+        self.refuse(2, ["model.num_experts is 0"], *command, *batch, "--set", "model.num_experts=0")
+        self.refuse(2, ["model.vocab_size is 0"], *command, *batch, "--set", "model.vocab_size=0")
+        write_trace(self.folder / "other.safetensors", 2, 1, 4, 8)
+        self.refuse(2, ["4 ranks", "p4d", "(8)"], *command, *batch, "--trace", "other.safetensors")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "collectives/communicator.h"
 #include "collectives/watch/watchdog.h"
 #include "models/model_parts.h"
+#include "parallel/placement/policy.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/stop_signal.h"
@@ -81,12 +83,15 @@ void logits(Communicator& world,
             const ModelParts& parts);
 
 struct SimulateArguments {
-  std::string trace;           ///< safetensors file, see RoutingTrace; empty = of preset
-  std::string preset;          ///< a name of trace_presets()
-  std::string write_trace;     ///< safetensors file for what is replayed; empty = none
-  std::string policy = "all";  ///< a name of replay_policies(), or all
-  int64_t nodes = 1;           ///< times ranks_per_node = ranks of the trace
-  int64_t ranks_per_node = 1;
+  std::string config;                  ///< of forecast(): a YAML file; empty = replay only
+  std::vector<std::string> overrides;  ///< of forecast(): "optim.lr=1e-3"
+  std::string cluster;                 ///< of forecast(): a cluster file
+  std::string trace;                   ///< safetensors file, see RoutingTrace; empty = of preset
+  std::string preset;                  ///< a name of trace_presets()
+  std::string write_trace;             ///< safetensors file for what is replayed; empty = none
+  std::string policy = "all";          ///< a name of replay_policies(), or all
+  int64_t nodes = 0;                   ///< times ranks_per_node = ranks of the trace; 0 = not given
+  int64_t ranks_per_node = 0;
   int64_t slots = 2;       ///< extra slots of a rank
   std::string emit_plans;  ///< file for the plans, a JSON object a line; empty = none
   bool json = false;
@@ -94,6 +99,14 @@ struct SimulateArguments {
 /// Replays recorded or made-up routing under placement policies and prints what their plans come
 /// to.
 void simulate(const SimulateArguments& arguments);
+
+/// Prints what a step of a configuration would take on a cluster, in time and memory, under each
+/// policy; with the trace's routing, or else with the skew of router.forced_skew.
+void forecast(const SimulateArguments& arguments, const PartNames& parts);
+
+/// Those of a name, or all. Throws ConfigError that lists them.
+std::vector<const PolicyEntry*> find_policies(std::span<const PolicyEntry> policies,
+                                              const std::string& wanted);
 
 struct DoctorArguments {
   bool json = false;

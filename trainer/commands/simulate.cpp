@@ -15,21 +15,6 @@
 namespace enodia {
 namespace {
 
-std::vector<const PolicyEntry*> chosen_policies(const std::string& wanted) {
-  std::vector<const PolicyEntry*> chosen;
-  std::string known;
-  for (const PolicyEntry& entry : replay_policies()) {
-    known.append(known.empty() ? "" : ", ").append(entry.name);
-    if (wanted == "all" || wanted == entry.name) {
-      chosen.push_back(&entry);
-    }
-  }
-  if (chosen.empty()) {
-    throw ConfigError("there is no policy '" + wanted + "'; take all or one of " + known);
-  }
-  return chosen;
-}
-
 const TracePreset& chosen_preset(const std::string& wanted) {
   std::string known;
   for (const TracePreset& preset : trace_presets()) {
@@ -85,8 +70,30 @@ void print(const PolicyEntry& policy, const ReplaySummary& summary) {
 
 }  // namespace
 
+std::vector<const PolicyEntry*> find_policies(std::span<const PolicyEntry> policies,
+                                              const std::string& wanted) {
+  std::vector<const PolicyEntry*> chosen;
+  std::string known;
+  for (const PolicyEntry& entry : policies) {
+    known.append(known.empty() ? "" : ", ").append(entry.name);
+    if (wanted == "all" || wanted == entry.name) {
+      chosen.push_back(&entry);
+    }
+  }
+  if (chosen.empty()) {
+    throw ConfigError("there is no policy '" + wanted + "'; take all or one of " + known);
+  }
+  return chosen;
+}
+
 void simulate(const SimulateArguments& arguments) {
-  const std::vector<const PolicyEntry*> policies = chosen_policies(arguments.policy);
+  if (arguments.nodes == 0 || arguments.ranks_per_node == 0) {
+    throw ConfigError(
+        "a replay needs --trace or --preset, --nodes and --ranks-per-node; a forecast needs a "
+        "CONFIG and --cluster");
+  }
+  const std::vector<const PolicyEntry*> policies =
+      find_policies(replay_policies(), arguments.policy);
   if (!arguments.emit_plans.empty() && policies.size() > 1) {
     throw ConfigError("--emit-plans writes the plans of one policy; name it with --policy");
   }

@@ -9,6 +9,8 @@
 #include "common/log.h"
 #include "trainer/commands/commands.h"
 #include "trainer/run/drill.h"
+#include "trainer/run/memory_comparison.h"
+#include "trainer/run/open_emulation.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/run/run_log.h"
 #include "trainer/run/start.h"
@@ -30,8 +32,12 @@ bool is_due(int64_t step, int64_t interval, int64_t last) {
 
 /// While steps are being skipped nothing is saved but the end of the run: a run that diverges would
 /// replace its last good checkpoints by bad ones. A resumed run has therefore always skipped none.
+/// A run that computes nothing has nothing to save.
 bool must_save(const StepRecord& record, const TrainConfig& config) {
   const int64_t last = config.train.steps;
+  if (!config.train.computes()) {
+    return false;
+  }
   return (is_due(record.step, config.checkpoint.interval, last) || record.losses.stop_wanted) &&
          (record.update.applied || record.step == last);
 }
@@ -70,17 +76,31 @@ void train(Communicator& world,
   const std::unique_ptr<TrainingDevice> device = open_training_device(world, config.run.device);
   std::optional<Drill> drill;
   std::optional<RunData> data;
+  Emulation emulation;
   run_together(world, [&] {
     drill = parse_drill(arguments.drill, world.world_size());
     data.emplace(open_data(config));
     resolve_vocab_size(config, *data);
+    emulation = open_emulation(config, world.world_size());
   });
   check_agreement(world, config, *data);
   const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);
+  MemoryComparison memory(config, world.world_size());
+  run_together(world, [&] {
+    if (world.rank() == 0) {
+      refuse_to_resume_virtually(config);
+      memory.write();
+    }
+  });
 
   // From here on MPI belongs to the run: its mesh talks to the others, `world` no more.
-  TrainingRun run(world, config, std::move(*data), watchdog.board(), *device, parts);
+  TrainingRun run(world, config, std::move(*data), watchdog.board(), *device, parts, emulation);
   const bool speaks = run.mesh.rank() == 0;
+  if (speaks && !config.train.computes()) {
+    log_warning("with train.virtual_compute (" + config.train.virtual_compute +
+                ") ranks sleep in place of computing: losses and weights mean nothing, and no "
+                "checkpoint is saved");
+  }
   const int64_t num_steps = config.train.steps;
   const int64_t first_step = resume_or_initialize(
       run.mesh, run.config, run.data.identity(), run.folder, run.decoder, run.optimizer);
@@ -110,6 +130,7 @@ void train(Communicator& world,
       drill->perform(run.mesh.rank(), step + 1, run.recorder);
     }
     StepRecord record = run.train_step(step);
+    memory.observe(record.memory.tensors);
     if (run.data.valid && is_due(record.step, config.train.eval_interval, num_steps)) {
       record.valid_loss = run.held_out_loss(record.step, [&](int64_t done, int64_t total) {
         if (speaks) {
@@ -130,12 +151,14 @@ void train(Communicator& world,
       save(run, record);
     }
     if (record.losses.stop_wanted && record.step < num_steps) {
-      stopped =
-          (record.update.applied ? "after saving step " : "in a row of skipped steps, after ") +
-          std::to_string(record.step);
+      stopped = (!config.train.computes() ? "with nothing to save, after "
+                 : record.update.applied  ? "after saving step "
+                                          : "in a row of skipped steps, after ") +
+                std::to_string(record.step);
     }
   }
   step_trace.finish();
+  memory.finish(run.mesh.control());
   run_together(run.mesh.control(), [&] {
     if (speaks) {
       log->finish();

@@ -213,6 +213,51 @@ void check_held_out(const TrainConfig& config, Rules& rules) {
                "to 0");
 }
 
+/// Virtual computation gives no numbers, leaves out what happens inside tensor-parallel groups, and
+/// moves no messages while it sleeps.
+void check_virtual_compute(const TrainConfig& config, Rules& rules) {
+  const bool off = config.train.computes();
+  const std::string& file = config.train.virtual_compute;
+  rules.relate(off || config.parallel.tp == 1,
+               "train.virtual_compute (",
+               file,
+               ") must be off with parallel.tp (",
+               config.parallel.tp,
+               "), whose exchanges it leaves out; set parallel.tp to 1");
+  rules.relate(off || config.run.progress == ProgressMode::kThread,
+               "train.virtual_compute (",
+               file,
+               ") needs a thread that moves messages while a rank sleeps, not run.progress (auto); "
+               "set run.progress to thread");
+  rules.relate(off || config.train.recompute == Recompute::kNone,
+               "train.virtual_compute (",
+               file,
+               ") keeps nothing that train.recompute (layers) could make again; set "
+               "train.recompute to none");
+  rules.relate(off || config.data.valid.empty(),
+               "train.virtual_compute (",
+               file,
+               ") gives no loss to evaluate data.valid (",
+               config.data.valid,
+               ") by; leave data.valid out");
+  rules.relate(off || config.train.init.empty(),
+               "train.virtual_compute (",
+               file,
+               ") trains no weights, so that train.init (",
+               config.train.init,
+               ") is of no use; leave train.init out");
+}
+
+void check_forced_counts(const TrainConfig& config, Rules& rules) {
+  const std::string& file = config.router.forced_counts;
+  rules.relate(file.empty() || config.model.n_group == 1,
+               "router.forced_counts (",
+               file,
+               ") cannot be kept where experts come from a few groups; set model.n_group (",
+               config.model.n_group,
+               ") to 1");
+}
+
 /// The sentences of all sections and of the rules between them.
 std::vector<KeyRule> collect(const TrainConfig& config, int world_size, Collect collect) {
   TrainConfig copy = config;
@@ -237,6 +282,8 @@ std::vector<KeyRule> collect(const TrainConfig& config, int world_size, Collect 
     check_schedule(config, rules);
     check_held_out(config, rules);
     check_loss(config, rules);
+    check_virtual_compute(config, rules);
+    check_forced_counts(config, rules);
     check_device_groups(config, rules);
     if (world_size > 0) {
       check_ranks(config, world_size, rules);

@@ -351,6 +351,12 @@ void describe(Section router, RouterOptions& o) {
              at_least(0),
              "for measurements of placement: experts are drawn at random in training, whatever the "
              "router scores, the n-th with probability 1 / n^forced_skew; 0 = the router decides");
+  router.key("forced_counts",
+             o.forced_counts,
+             text_or_empty(),
+             "for measurements of placement: recorded routing (docs/placement.md) whose counts of "
+             "tokens for each expert are repeated in training, whatever the router scores; empty = "
+             "the router decides");
   router.key("capacity_factor",
              o.capacity_factor,
              at_least(0),
@@ -500,6 +506,16 @@ void describe(Section train, TrainOptions& o, const PartNames& parts) {
                               {Recompute::kNone, Recompute::kExperts, Recompute::kLayers}),
             "what is computed again in backward instead of being kept: the hidden products of "
             "experts, or all of a layer but its input and where its tokens went");
+  train.key("virtual_compute",
+            o.virtual_compute,
+            text(),
+            "for measurements of placement: a cluster file, as in configs/clusters, at whose rate "
+            "ranks sleep in place of computing attention, feed-forwards and experts; losses mean "
+            "nothing then, and nothing is saved; off = compute");
+  train.key("time_dilation",
+            o.time_dilation,
+            above(0),
+            "how many times longer virtual computation takes than on that cluster");
   train.key("loss",
             o.loss,
             one_of(parts.losses),

@@ -60,6 +60,8 @@ struct ParallelOptions {
 
   /// How many groups of tp ranks there are.
   int64_t groups(int64_t world_size) const { return std::max<int64_t>(world_size / tp, 1); }
+  /// Over how many ranks the experts of a layer are spread.
+  int64_t expert_ranks(int64_t world_size) const { return ep > 0 ? ep : world_size; }
 };
 
 /// Where experts are computed besides at home.
@@ -90,7 +92,11 @@ struct TrainOptions {
   std::string init;                  ///< MODEL whose weights a new run starts from; empty = fresh
   std::string loss = kCrossEntropy;  ///< by name in ModelParts::losses
   Recompute recompute = Recompute::kNone;
+  std::string virtual_compute = kOff;  ///< a cluster file: sleep at its rate in place of computing
+  double time_dilation = 1;            ///< of that sleep
 
+  static constexpr const char* kOff = "off";
+  bool computes() const { return virtual_compute == kOff; }
   void check(Rules& rules) const;
 };
 
@@ -138,6 +144,11 @@ struct TrainConfig {
 
   /// Where a value came from; of the default when it was written nowhere.
   ValueSource source_of(const std::string& path) const;
+  /// Micro-batches that a rank has in a step.
+  int64_t micro_batches_of_rank(int64_t world_size) const {
+    const int64_t at_once = train.micro_batch_size * parallel.groups(world_size);
+    return std::max<int64_t>(train.global_batch_size / std::max<int64_t>(at_once, 1), 1);
+  }
   /// Sequences in the whole run.
   int64_t run_samples() const { return train.steps * train.global_batch_size; }
 };

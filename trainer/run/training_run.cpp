@@ -34,7 +34,7 @@ Layout layout_of(const TrainConfig& config, int world_size) {
   const ParallelOptions& parallel = config.parallel;
   return {.dp = static_cast<int>(parallel.groups(world_size)),
           .tp = static_cast<int>(parallel.tp),
-          .ep = parallel.ep > 0 ? static_cast<int>(parallel.ep) : world_size,
+          .ep = static_cast<int>(parallel.expert_ranks(world_size)),
           .key_value_heads = config.model.num_key_value_heads};
 }
 
@@ -56,7 +56,8 @@ TrainingRun::TrainingRun(Communicator& world,
                          RunData opened,
                          StatusBoard& status,
                          TrainingDevice& device,
-                         const ModelParts& parts)
+                         const ModelParts& parts,
+                         const Emulation& emulation)
     : config(std::move(resolved)),
       data(std::move(opened)),
       board(status),
@@ -73,7 +74,8 @@ TrainingRun::TrainingRun(Communicator& world,
               parts.losses.at(config.train.loss)(config.model),
               {.zero1 = config.parallel.zero1,
                .bucket_bytes = communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket},
-              {config.parallel.dispatch_dtype, config.placement.options()}),
+              {config.parallel.dispatch_dtype, config.placement.options()},
+              emulation),
       optimizer(config.optim, decoder.registry()),
       engine(decoder,
              mesh,
@@ -84,7 +86,13 @@ TrainingRun::TrainingRun(Communicator& world,
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
-      peak_tflops(enodia::peak_tflops(mesh, config)) {}
+      peak_tflops(enodia::peak_tflops(mesh, config)) {
+  if (decoder.experts() != nullptr) {
+    decoder.experts()->reserve_slots(config.placement.options(),
+                                     config.micro_batches_of_rank(world.world_size()),
+                                     !config.placement.rematerialize);
+  }
+}
 
 std::vector<MicroBatch> TrainingRun::micro_batches_of(int64_t step) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "load data"; });

@@ -34,7 +34,8 @@ struct TrainingRun {
               RunData opened,
               StatusBoard& status,
               TrainingDevice& device,
-              const ModelParts& parts);
+              const ModelParts& parts,
+              const Emulation& emulation = {});
 
   /// The step's logical micro-batches are the same in every layout; accumulation a of data-parallel
   /// group r is

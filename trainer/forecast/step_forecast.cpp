@@ -1,0 +1,281 @@
+#include "trainer/forecast/step_forecast.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "common/error.h"
+#include "models/flops.h"
+#include "parallel/placement/token_split.h"
+#include "trainer/forecast/memory_forecast.h"
+
+namespace enodia {
+namespace {
+
+int64_t num_moe_layers(const ModelOptions& model) {
+  int64_t layers = 0;
+  for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+    layers += model.is_moe_layer(layer) ? 1 : 0;
+  }
+  return layers;
+}
+
+/// Tokens of a micro-batch that a rank has as its own.
+double own_tokens(const TrainConfig& config) {
+  return static_cast<double>(config.train.micro_batch_size * config.train.sequence_length) /
+         static_cast<double>(config.parallel.tp);
+}
+
+/// Sequences of full length.
+SequenceLayout micro_batch_layout(const TrainConfig& config) {
+  return SequenceLayout::from_lengths(
+      std::vector<int64_t>(config.train.micro_batch_size, config.train.sequence_length));
+}
+
+/// Seconds of one micro-batch's forward pass through one layer.
+struct LayerSeconds {
+  double experts = 0;         // of the slowest rank
+  double tokens = 0;          // one way
+  double gather = 0;          // of all replicas
+  double gather_unasked = 0;  // of those that were not predicted
+  double home = 0;            // of the replicas' gradients
+  double imbalance = 1;
+};
+
+/// What plans for a layer come to on a cluster.
+class LayerCost {
+ public:
+  LayerCost(const TrainConfig& config, const Cluster& cluster)
+      : cluster_(cluster),
+        topology_(cluster.topology()),
+        flops_of_copy_(forward_flops(config.model, micro_batch_layout(config)).token_copy),
+        wide_(config.model.dtype == DType::kFloat64 ? 8 : 4) {
+    const DType wire = config.parallel.dispatch_dtype.value_or(config.model.dtype);
+    const auto hidden = static_cast<double>(config.model.hidden_size);
+    bytes_of_copy_ = hidden * static_cast<double>(size_of(wire));
+    weights_of_expert_ = 3 * hidden * static_cast<double>(config.model.moe_intermediate_size);
+    compute_ = static_cast<double>(size_of(config.model.dtype));
+  }
+
+  /// `scale` makes of the trace's copies those of the configuration.
+  LayerSeconds evaluate(const LayerPlan& plan, const LayerCounts& counts, double scale) const {
+    const ExpertPlan used = to_expert_plan(plan, topology_);
+    LayerSeconds seconds;
+    const std::vector<double> rows = rows_of_ranks(used);
+    const double largest = *std::max_element(rows.begin(), rows.end());
+    const double all = std::accumulate(rows.begin(), rows.end(), 0.0);
+    seconds.imbalance = all > 0 ? largest * static_cast<double>(rows.size()) / all : 1.0;
+    seconds.experts = compute_seconds(cluster_, largest * scale * flops_of_copy_);
+    seconds.tokens = exchange_seconds(cluster_, token_exchange(used, counts, scale));
+    seconds.gather = exchange_seconds(cluster_, replica_exchange(plan, /*unasked_only=*/false));
+    seconds.gather_unasked =
+        exchange_seconds(cluster_, replica_exchange(plan, /*unasked_only=*/true));
+    seconds.home = seconds.gather * wide_ / compute_;
+    return seconds;
+  }
+
+ private:
+  std::vector<double> rows_of_ranks(const ExpertPlan& plan) const {
+    std::vector<double> rows(topology_.num_ranks(), 0.0);
+    for (int expert = 0; expert < plan.placement.num_experts(); ++expert) {
+      int replica = plan.placement.first_replica(expert);
+      for (const int32_t rank : plan.placement.ranks_of(expert)) {
+        rows[rank] += static_cast<double>(plan.quota[replica++]);
+      }
+    }
+    return rows;
+  }
+
+  Exchange token_exchange(const ExpertPlan& plan, const LayerCounts& counts, double scale) const {
+    Exchange exchange(topology_.num_ranks());
+    std::vector<int64_t> of_nodes(topology_.num_nodes());
+    std::vector<ReplicaShare> shares;
+    for (int expert = 0; expert < counts.num_experts; ++expert) {
+      const auto hosts = plan.placement.ranks_of(expert);
+      const auto quotas = std::span<const int64_t>(plan.quota)
+                              .subspan(plan.placement.first_replica(expert), hosts.size());
+      std::fill(of_nodes.begin(), of_nodes.end(), 0);
+      for (int rank = 0; rank < topology_.num_ranks(); ++rank) {
+        of_nodes[topology_.node_of(rank)] += counts.of(rank, expert);
+      }
+      for (int rank = 0; rank < topology_.num_ranks(); ++rank) {
+        std::vector<int64_t> of_ranks;
+        const int node = topology_.node_of(rank);
+        for (int near = topology_.first_rank(node); near < topology_.first_rank(node + 1); ++near) {
+          of_ranks.push_back(counts.of(near, expert));
+        }
+        shares.clear();
+        split_tokens(topology_, rank, {hosts, quotas, of_nodes, of_ranks}, shares);
+        for (const ReplicaShare& share : shares) {
+          exchange.add(rank,
+                       hosts[share.replica],
+                       static_cast<double>(share.tokens) * scale * bytes_of_copy_);
+        }
+      }
+    }
+    return exchange;
+  }
+
+  Exchange replica_exchange(const LayerPlan& plan, bool unasked_only) const {
+    Exchange exchange(topology_.num_ranks());
+    for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
+      const std::vector<int32_t>& before = plan.predicted[expert];
+      for (const int32_t rank : plan.replicas[expert]) {
+        if (!unasked_only || !std::binary_search(before.begin(), before.end(), rank)) {
+          exchange.add(plan.owners[expert], rank, weights_of_expert_ * compute_);
+        }
+      }
+    }
+    return exchange;
+  }
+
+  const Cluster& cluster_;
+  Topology topology_;
+  double flops_of_copy_, wide_;
+  double bytes_of_copy_ = 0, weights_of_expert_ = 0, compute_ = 0;
+};
+
+/// Mean token copies of a rank in a micro-batch and layer of the trace.
+double mean_copies(const LayerCounts& counts) {
+  const std::vector<int64_t> totals = counts.totals();
+  const auto all = static_cast<double>(std::accumulate(totals.begin(), totals.end(), int64_t{0}));
+  return all / counts.num_ranks();
+}
+
+void check_trace(const TrainConfig& config, const Cluster& cluster, const RoutingTrace& trace) {
+  if (trace.num_ranks() != cluster.num_ranks()) {
+    throw ConfigError("the routing is of " + std::to_string(trace.num_ranks()) +
+                      " ranks, but the cluster " + cluster.name + " has nodes (" +
+                      std::to_string(cluster.nodes) + ") times ranks_per_node (" +
+                      std::to_string(cluster.ranks_per_node) +
+                      "); take another recording, or change the cluster file");
+  }
+  if (trace.num_experts() != config.model.num_experts) {
+    throw ConfigError("the routing is for " + std::to_string(trace.num_experts()) +
+                      " experts, but model.num_experts is " +
+                      std::to_string(config.model.num_experts) + "; set it to " +
+                      std::to_string(trace.num_experts()));
+  }
+}
+
+/// Adds one micro-batch's forward and backward through an MoE layer. `window` is what hides
+/// communication forward.
+void add_layer(const TrainConfig& config,
+               const LayerSeconds& layer,
+               double window,
+               StepForecast& step) {
+  step.experts += (1 + kBackwardOverForward) * layer.experts;
+  step.tokens += 4 * layer.tokens;
+  const double predicted = std::max(0.0, layer.gather - layer.gather_unasked);
+  const double again = config.placement.rematerialize ? layer.gather : 0.0;
+  step.replicas += std::max(0.0, predicted - window) + layer.gather_unasked +
+                   std::max(0.0, again + layer.home - kBackwardOverForward * window);
+}
+
+/// Seconds of what is alike on every rank: in one MoE layer, and in all of a forward pass.
+struct CommonSeconds {
+  double moe_layer = 0;
+  double all = 0;
+};
+
+CommonSeconds common_seconds(const TrainConfig& config, const Cluster& cluster) {
+  const ModelOptions& model = config.model;
+  const ForwardFlops flops = forward_flops(model, micro_batch_layout(config));
+  const auto share = [&](double of_group) {
+    return compute_seconds(cluster, of_group / static_cast<double>(config.parallel.tp));
+  };
+  CommonSeconds seconds;
+  seconds.moe_layer = share(flops.attention + flops.every_token);
+  const auto moe_layers = static_cast<double>(num_moe_layers(model));
+  const double dense_layers = static_cast<double>(model.num_hidden_layers) - moe_layers;
+  seconds.all = moe_layers * seconds.moe_layer +
+                dense_layers * share(flops.attention + flops.feed_forward) + share(flops.head);
+  return seconds;
+}
+
+}  // namespace
+
+Json StepForecast::to_json() const {
+  return {{"step_ms", 1e3 * total()},
+          {"attention_ms", 1e3 * attention},
+          {"experts_ms", 1e3 * experts},
+          {"tokens_ms", 1e3 * tokens},
+          {"replicas_ms", 1e3 * replicas},
+          {"gradients_ms", 1e3 * gradients},
+          {"imbalance", imbalance}};
+}
+
+StepForecast forecast_step(const TrainConfig& config,
+                           const Cluster& cluster,
+                           const RoutingTrace& trace,
+                           const PolicyEntry& policy) {
+  check_trace(config, cluster, trace);
+  const int64_t moe_layers = num_moe_layers(config.model);
+  const auto planner = policy.make(
+      {cluster.topology(),
+       static_cast<int>(moe_layers),
+       trace.num_experts(),
+       static_cast<int>(config.placement.extra_slots),
+       block_owners(static_cast<int>(moe_layers), trace.num_experts(), trace.num_ranks())});
+  const LayerCost cost(config, cluster);
+  const CommonSeconds common = common_seconds(config, cluster);
+  const double copies = own_tokens(config) * static_cast<double>(config.model.num_experts_per_tok);
+  const int first = trace.num_samples() > 1 ? 1 : 0;
+  StepForecast step;
+  step.imbalance = 0;
+  for (int sample = 0; sample < trace.num_samples(); ++sample) {
+    for (int layer = 0; layer < moe_layers; ++layer) {
+      const LayerCounts counts = trace.at(sample, layer % trace.num_layers());
+      const LayerPlan plan = planner->resolve(layer, counts, planner->predict(layer));
+      planner->observe(layer, counts);
+      if (sample >= first) {
+        const double scale = copies / std::max(1.0, mean_copies(counts));
+        const LayerSeconds seconds = cost.evaluate(plan, counts, scale);
+        add_layer(config, seconds, common.moe_layer, step);
+        step.imbalance += seconds.imbalance;
+      }
+    }
+  }
+  const int samples = trace.num_samples() - first;
+  const auto micro_batches = static_cast<double>(config.micro_batches_of_rank(cluster.num_ranks()));
+  for (double StepForecast::*part :
+       {&StepForecast::experts, &StepForecast::tokens, &StepForecast::replicas}) {
+    step.*part *= micro_batches / samples;
+  }
+  step.imbalance /= static_cast<double>(std::max<int64_t>(samples * moe_layers, 1));
+  step.attention = micro_batches * (1 + kBackwardOverForward) * common.all;
+  const auto dense_bytes =
+      static_cast<double>(forecast_memory(config, cluster.num_ranks()).front().gradients.dense);
+  const double backward = kBackwardOverForward / (1 + kBackwardOverForward) *
+                          (step.attention + step.experts) / micro_batches;
+  step.gradients = std::max(0.0, all_reduce_seconds(cluster, dense_bytes) - backward);
+  return step;
+}
+
+RoutingTrace zipf_trace(const TrainConfig& config, int num_ranks, double exponent) {
+  constexpr int kSamples = 3;
+  const auto experts = static_cast<int>(config.model.num_experts);
+  const auto layers = static_cast<int>(num_moe_layers(config.model));
+  const double copies = own_tokens(config) * static_cast<double>(config.model.num_experts_per_tok);
+  std::vector<double> parts(experts);
+  for (int place = 0; place < experts; ++place) {
+    parts[place] = std::pow(place + 1, -exponent);
+  }
+  const double sum = std::accumulate(parts.begin(), parts.end(), 0.0);
+  std::vector<int32_t> counts;
+  for (int sample = 0; sample < kSamples; ++sample) {
+    for (int layer = 0; layer < layers; ++layer) {
+      for (int rank = 0; rank < num_ranks; ++rank) {
+        for (int expert = 0; expert < experts; ++expert) {
+          const int place = (expert + layer * (experts / 2 + 1)) % experts;
+          counts.push_back(static_cast<int32_t>(std::lround(copies * parts[place] / sum)));
+        }
+      }
+    }
+  }
+  return {kSamples, layers, num_ranks, experts, std::move(counts)};
+}
+
+}  // namespace enodia
