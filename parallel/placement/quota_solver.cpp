@@ -290,7 +290,8 @@ bool QuotaSolver::is_above_goal(int node) const {
   return std::any_of(begin, end, [&](int64_t load) { return load > goal_; });
 }
 
-int64_t QuotaSolver::level(int64_t tokens) {
+template <typename Give>
+int64_t QuotaSolver::level(int64_t tokens, Give give_host) {
   std::sort(filling_.begin(), filling_.end());
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
   int64_t filled = 1;
@@ -304,7 +305,7 @@ int64_t QuotaSolver::level(int64_t tokens) {
     const auto [below, host] = filling_[i];
     const int64_t more = (i < filled ? surface - below + (i < rest ? 1 : 0) : 0) - quota_[host];
     if (more != 0) {
-      give(host, more);
+      give_host(host, more);
       moved += std::abs(more);
     }
   }
@@ -316,7 +317,7 @@ int64_t QuotaSolver::level_cell(int node, int expert) {
   for (int32_t host = first_in(node, expert); host >= 0; host = next_in_node(host)) {
     filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
   }
-  return level(held_[cell(node, expert)]);
+  return level(held_[cell(node, expert)], [&](int32_t host, int64_t more) { give(host, more); });
 }
 
 void QuotaSolver::level_node(int node, int rounds) {
@@ -378,55 +379,55 @@ bool QuotaSolver::relieve_rank(int32_t rank, bool only_foreign) {
   return any;
 }
 
+/// Over all its hosts, whatever the node.
+int64_t QuotaSolver::level_expert(int expert) {
+  filling_.clear();
+  int64_t tokens = 0;
+  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+    filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
+    tokens += quota_[host];
+  }
+  if (filling_.size() < 2) {
+    return 0;
+  }
+  return level(tokens, [&](int32_t host, int64_t more) {
+    give(host, more);
+    hold(node_of(host), expert, more);
+  });
+}
+
+/// Ranks above the goal, the fullest first.
+void QuotaSolver::list_above_goal() {
+  order_.clear();
+  for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
+    if (load_[rank] > goal_) {
+      order_.push_back(rank);
+    }
+  }
+  std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+    return std::tie(load_[b], a) < std::tie(load_[a], b);
+  });
+}
+
+/// Experts of ranks above the goal, until little moves.
 void QuotaSolver::level_across_nodes() {
   for (int round = 0; round < 2 * kRounds; ++round) {
     int64_t moved = 0;
-    for (int32_t expert = 0; expert < num_experts_; ++expert) {
-      if (next_[first_[expert]] >= 0) {
-        moved += level_expert(expert);
+    for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
+      if (load_[rank] > goal_) {
+        each_expert(rank, [&](int expert, int64_t) { moved += level_expert(expert); });
       }
     }
-    if (moved * 1000 <= goal_) {
+    if (moved * 200 <= goal_) {
       return;
     }
   }
 }
 
-/// Over all its hosts, whatever the node, if one of them is above the goal.
-int64_t QuotaSolver::level_expert(int expert) {
-  filling_.clear();
-  int64_t tokens = 0;
-  bool is_hot = false;
-  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
-    filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
-    tokens += quota_[host];
-    is_hot |= load_[rank_of_[host]] > goal_;
-  }
-  if (!is_hot) {
-    return 0;
-  }
-  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
-    hold(node_of(host), expert, -quota_[host]);
-  }
-  const int64_t moved = level(tokens);
-  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
-    hold(node_of(host), expert, quota_[host]);
-  }
-  return moved;
-}
-
 void QuotaSolver::relieve() {
   constexpr int kPasses = 4;
   for (int pass = 0; pass < kPasses; ++pass) {
-    order_.clear();
-    for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
-      if (load_[rank] > goal_) {
-        order_.push_back(rank);
-      }
-    }
-    std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-      return std::tie(load_[b], a) < std::tie(load_[a], b);
-    });
+    list_above_goal();
     bool any = false;
     for (const bool only_foreign : {true, false}) {
       for (const int32_t rank : order_) {

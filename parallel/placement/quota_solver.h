@@ -152,12 +152,14 @@ class QuotaSolver {
   void send(int node, int expert);
   int32_t emptiest_host(int expert) const;
   /// Levels tokens over the hosts that `filling_` names; returns how many moved.
-  int64_t level(int64_t tokens);
+  template <typename Give>
+  int64_t level(int64_t tokens, Give give_host);
   int64_t level_cell(int node, int expert);
   int64_t level_expert(int expert);
   /// Until no rank of the node is above the goal, or nothing moves.
   void level_node(int node, int rounds);
   void level_nodes(int rounds);
+  void list_above_goal();
   void level_across_nodes();
   /// Tokens of other nodes first: they cross anyway.
   bool relieve_rank(int32_t rank, bool only_foreign);

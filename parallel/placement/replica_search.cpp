@@ -1,11 +1,14 @@
 #include "parallel/placement/replica_search.h"
 
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <limits>
 #include <queue>
 #include <tuple>
+
+#include "parallel/placement/missing_replica.h"
 
 namespace enodia {
 namespace {
@@ -146,7 +149,7 @@ constexpr int kGapsTried = 8;
 constexpr int kPlacesTried = 3;
 // A step costs time by the number of experts.
 constexpr int64_t kFewestTries = 8;
-constexpr int64_t kTriedExperts = 3200;
+constexpr int64_t kTriedExperts = 800;
 
 
 // In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
@@ -156,17 +159,6 @@ constexpr std::array kLimits{1003, 1020, 1050, 1100};
 
 double for_each_token(int64_t cost, const NodeCounts& counts) {
   return static_cast<double>(cost) / static_cast<double>(std::max<int64_t>(counts.total(), 1));
-}
-
-/// The emptiest rank of a node with a free slot, -1 for none.
-int32_t free_rank(const Topology& topology, const QuotaSolver& solver, int node) {
-  int32_t best = -1;
-  for (int32_t rank = topology.first_rank(node); rank < topology.first_rank(node + 1); ++rank) {
-    if (solver.has_free_slot(rank) && (best < 0 || solver.load(rank) < solver.load(best))) {
-      best = rank;
-    }
-  }
-  return best;
 }
 
 }  // namespace
@@ -251,7 +243,7 @@ void ReplicaSearch::list_steps() {
   list_gaps();
   for (const auto& [tokens, gap] : gaps_) {
     const int node = topology_.node_of(gap.rank);
-    const int32_t rank = free_rank(topology_, solver_, node);
+    const int32_t rank = emptiest_free_rank(solver_, topology_, node);
     if (rank >= 0) {
       steps_.push_back({{}, {Replica{gap.expert, rank}}});
     }
@@ -305,21 +297,40 @@ int64_t ReplicaSearch::relieved_cost() {
   return cost_of(prices_, solver_);
 }
 
-int64_t ReplicaSearch::climb(int64_t tries) {
+/// Replicas for the slowest rank, while they pay; returns the cost.
+int64_t ReplicaSearch::relieve_slowest(int64_t& tries) {
   QuotaSolver::Mark base = solver_.mark();
-  int64_t cost = 0;
-  for (bool improved = true; improved && tries >= 0;) {
+  int64_t cost = relieved_cost();
+  Replica more = missing_for_slowest(solver_, topology_);
+  solver_.take_back(base);
+  while (more.expert >= 0 && tries-- > 0) {
+    solver_.add(more);
+    const QuotaSolver::Mark added = solver_.mark();
+    const int64_t tried = relieved_cost();
+    more = tried < cost ? missing_for_slowest(solver_, topology_) : Replica();
+    base = tried < cost ? added : base;
+    cost = std::min(cost, tried);
+    solver_.take_back(base);
+  }
+  return cost;
+}
+
+int64_t ReplicaSearch::climb(int64_t tries) {
+  int64_t cost = relieve_slowest(tries);
+  QuotaSolver::Mark base = solver_.mark();
+  for (bool improved = true; improved && tries > 0;) {
     improved = false;
     steps_.clear();
     list_exchanges();
-    cost = relieved_cost();
+    solver_.relieve();
     list_steps();
     solver_.take_back(base);
-    for (int64_t left = std::ssize(steps_); left > 0 && tries-- > 0; --left) {
+    for (int64_t left = std::ssize(steps_); left > 0 && tries > 0; --left) {
       const Step& step = steps_[last_.tried++ % std::ssize(steps_)];
       if (!can(step)) {
         continue;
       }
+      --tries;
       take(step);
       const QuotaSolver::Mark taken = solver_.mark();
       const int64_t tried = relieved_cost();

@@ -69,6 +69,7 @@ class ReplicaSearch {
   void construct(const NodeCounts& counts);
   /// From replicas that the solver has started with; returns the cost.
   int64_t climb(int64_t tries);
+  int64_t relieve_slowest(int64_t& tries);
   void list_exchanges();
   void list_steps();
   void list_gaps();

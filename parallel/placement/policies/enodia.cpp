@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "parallel/placement/missing_replica.h"
 #include "parallel/placement/replica_search.h"
 
 namespace enodia {
@@ -113,65 +114,10 @@ class EnodiaPolicy : public PlacementPolicy {
       return {};
     }
     const int64_t mean = counts_.total() / setup_.topology.num_ranks();
-    const Replica relief = relief_of(slowest, mean);
-    return relief.expert >= 0 ? relief : coverage(mean);
-  }
-
-  Replica relief_of(int32_t slowest, int64_t mean) const {
-    const int64_t excess = solver_.load(slowest) - solver_.goal();
-    Replica best;
-    int64_t most = mean;  // a hundredth of the mean, in percent
-    if (excess <= 0) {
-      return best;
-    }
-    solver_.each_expert(slowest, [&](int expert, int64_t tokens) {
-      for (int32_t rank = 0; tokens > 0 && rank < setup_.topology.num_ranks(); ++rank) {
-        const int64_t room = std::min({tokens, excess, solver_.goal() - solver_.load(rank)});
-        if (105 * room <= most || !solver_.has_free_slot(rank) || solver_.is_on(expert, rank)) {
-          continue;
-        }
-        // A replica in a node that lacks the expert serves that node, too.
-        const int node = setup_.topology.node_of(rank);
-        const int64_t percent = node == setup_.topology.node_of(slowest) ? 100
-                                : solver_.is_in_node(expert, node)       ? 90
-                                                                         : 105;
-        if (percent * room > most) {
-          most = percent * room;
-          best = {expert, rank};
-        }
-      }
-    });
-    return best;
-  }
-
-  Replica coverage(int64_t mean) const {
-    Replica best;
-    int64_t most = mean * kLateCoverage / 1000;
-    for (int node = 0; node < setup_.topology.num_nodes(); ++node) {
-      const std::span<const int32_t> tokens = counts_.of_node(node);
-      for (int expert = 0; expert < setup_.num_experts; ++expert) {
-        if (tokens[expert] > most && !solver_.is_in_node(expert, node)) {
-          const int32_t rank = emptiest_free(node);
-          if (rank >= 0) {
-            most = tokens[expert];
-            best = {expert, rank};
-          }
-        }
-      }
-    }
-    return best;
-  }
-
-  int32_t emptiest_free(int node) const {
-    int32_t best = -1;
-    for (int32_t rank = setup_.topology.first_rank(node);
-         rank < setup_.topology.first_rank(node + 1);
-         ++rank) {
-      if (solver_.has_free_slot(rank) && (best < 0 || solver_.load(rank) < solver_.load(best))) {
-        best = rank;
-      }
-    }
-    return best;
+    const Replica relief = missing_for_slowest(solver_, setup_.topology);
+    return relief.expert >= 0
+               ? relief
+               : missing_in_node(solver_, setup_.topology, mean * kLateCoverage / 1000);
   }
 
   LayerPlan to_plan(const std::vector<int32_t>& owners, const Replicas& predicted) const {
