@@ -47,7 +47,6 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   quota_.resize(hosts);
   first_.resize(num_experts);
   first_in_.resize(cells);
-  sent_to_.resize(cells);
   held_.resize(cells);
   load_.resize(topology.num_ranks());
   used_.resize(topology.num_ranks());
@@ -103,12 +102,7 @@ void QuotaSolver::place_owners() {
     expert_of_[expert] = expert;
     rank_of_[expert] = owners_[expert];
     first_[expert] = expert;
-    const int32_t home = topology_.node_of(owners_[expert]);
-    first_in_[cell(home, expert)] = expert;
-    sent_to_[expert] = home;
-  }
-  for (int node = 1; node < topology_.num_nodes(); ++node) {
-    std::copy_n(sent_to_.begin(), num_experts_, sent_to_.begin() + cell(node, 0));
+    first_in_[cell(topology_.node_of(owners_[expert]), expert)] = expert;
   }
 }
 
@@ -217,7 +211,8 @@ void QuotaSolver::divide_all() {
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     for (int node = 0; next_[first_[expert]] >= 0 && node < topology_.num_nodes(); ++node) {
       if (!is_in_node(expert, node) && counts_->of(node, expert) > 0) {
-        send(node, expert);
+        inter_node_ += counts_->of(node, expert);
+        send(expert, counts_->of(node, expert));
       }
     }
   }
@@ -232,54 +227,53 @@ int32_t QuotaSolver::emptiest_host(int expert) const {
   return emptiest;
 }
 
-void QuotaSolver::send(int node, int expert) {
+void QuotaSolver::send(int expert, int64_t tokens) {
   const int32_t host = emptiest_host(expert);
-  const int64_t tokens = counts_->of(node, expert);
-  set(sent_to_[cell(node, expert)], static_cast<int32_t>(node_of(host)));
-  set(inter_node_, inter_node_ + tokens);
   hold(node_of(host), expert, tokens);
   give(host, tokens);
+}
+
+int64_t QuotaSolver::call_back(int node, int expert) {
+  int64_t called = 0;
+  for (int from = 0; from < topology_.num_nodes(); ++from) {
+    const int64_t missing = counts_->of(node, expert) - called;
+    const int64_t foreign = held_[cell(from, expert)] - counts_->of(from, expert);
+    const int64_t tokens = std::min(missing, foreign);
+    if (from != node && tokens > 0) {
+      hold(from, expert, -tokens);
+      level_cell(from, expert);
+      called += tokens;
+    }
+  }
+  return called;
 }
 
 void QuotaSolver::add(Replica replica) {
   const int node = topology_.node_of(replica.rank);
   const bool is_new_in_node = !is_in_node(replica.expert, node);
   const int32_t host = place(replica);
-  if (is_new_in_node) {  // its tokens come back
-    const int64_t tokens = counts_->of(node, replica.expert);
-    const int there = sent_to_[cell(node, replica.expert)];
-    set(inter_node_, inter_node_ - tokens);
-    hold(there, replica.expert, -tokens);
-    level_cell(there, replica.expert);
-    set(held_[cell(node, replica.expert)], tokens);
+  if (is_new_in_node) {
+    const int64_t tokens = call_back(node, replica.expert);
+    hold(node, replica.expert, tokens);
     give(host, tokens);
-    level_node(there, kRounds);
   }
-  level_node(node, kRounds);
+  level_nodes(kRounds);
 }
 
 void QuotaSolver::remove(Replica replica) {
   const int node = topology_.node_of(replica.rank);
-  const int expert = replica.expert;
-  const int32_t host = host_on(expert, replica.rank);
+  const int32_t host = host_on(replica.expert, replica.rank);
+  const int64_t tokens = quota_[host];
   unlink(host);
-  give(host, -quota_[host]);
+  give(host, -tokens);
   set(expert_of_[host], -1);
   set(used_[replica.rank], used_[replica.rank] - 1);
   set(num_replicas_, num_replicas_ - 1);
-  if (is_in_node(expert, node)) {
-    level_cell(node, expert);
+  if (is_in_node(replica.expert, node)) {
+    level_cell(node, replica.expert);
   } else {
-    set(held_[cell(node, expert)], int64_t{0});
-    for (int from = 0; from < topology_.num_nodes(); ++from) {
-      const int64_t tokens = counts_->of(from, expert);
-      if (from != node && tokens > 0 && !is_in_node(expert, from) &&
-          sent_to_[cell(from, expert)] == node) {
-        set(inter_node_, inter_node_ - tokens);
-        send(from, expert);
-      }
-    }
-    send(node, expert);
+    hold(node, replica.expert, -tokens);
+    send(replica.expert, tokens);
   }
   level_nodes(kRounds);
 }

@@ -63,7 +63,6 @@ class QuotaSolver {
   /// The rank has a free slot, and does not hold the expert.
   void add(Replica replica);
   void remove(Replica replica);
-  /// Nothing but take_back() may follow.
   void relieve();
 
   /// Where take_back() returns to.
@@ -148,8 +147,11 @@ class QuotaSolver {
   void give(int32_t host, int64_t tokens);
   /// More tokens of an expert for the hosts of a node; inter_node_ follows.
   void hold(int node, int expert, int64_t more);
-  /// The tokens that a node has for an expert that is not there go to the emptiest of its hosts.
-  void send(int node, int expert);
+  /// To the emptiest of its hosts.
+  void send(int expert, int64_t tokens);
+  /// What a node sends elsewhere for an expert, from hosts that compute for other nodes; returns
+  /// how many tokens.
+  int64_t call_back(int node, int expert);
   int32_t emptiest_host(int expert) const;
   /// Levels tokens over the hosts that `filling_` names; returns how many moved.
   template <typename Give>
@@ -179,7 +181,6 @@ class QuotaSolver {
   std::vector<int32_t> first_;                // [experts] hosts of an expert, ascending by rank
   std::vector<int32_t> next_;                 // [hosts]
   std::vector<int32_t> first_in_;             // [nodes, experts]
-  std::vector<int32_t> sent_to_;              // [nodes, experts] node, -1 = is there
   std::vector<int64_t> held_;                 // [nodes, experts] tokens of the hosts in a node
   std::vector<int64_t> quota_;                // [hosts]
   std::vector<int64_t> load_;                 // [ranks]

@@ -149,7 +149,7 @@ constexpr int kGapsTried = 8;
 constexpr int kPlacesTried = 3;
 // A step costs time by the number of experts.
 constexpr int64_t kFewestTries = 8;
-constexpr int64_t kTriedExperts = 800;
+constexpr int64_t kTriedExperts = 3200;
 
 
 // In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
@@ -297,49 +297,47 @@ int64_t ReplicaSearch::relieved_cost() {
   return cost_of(prices_, solver_);
 }
 
-/// Replicas for the slowest rank, while they pay; returns the cost.
-int64_t ReplicaSearch::relieve_slowest(int64_t& tries) {
-  QuotaSolver::Mark base = solver_.mark();
-  int64_t cost = relieved_cost();
-  Replica more = missing_for_slowest(solver_, topology_);
-  solver_.take_back(base);
-  while (more.expert >= 0 && tries-- > 0) {
-    solver_.add(more);
-    const QuotaSolver::Mark added = solver_.mark();
-    const int64_t tried = relieved_cost();
-    more = tried < cost ? missing_for_slowest(solver_, topology_) : Replica();
-    base = tried < cost ? added : base;
-    cost = std::min(cost, tried);
-    solver_.take_back(base);
+/// Takes a step from a relieved plan if it pays.
+bool ReplicaSearch::try_step(const Step& step, int64_t& cost) {
+  const QuotaSolver::Mark before = solver_.mark();
+  take(step);
+  const int64_t tried = relieved_cost();
+  if (tried < cost) {
+    cost = tried;
+    return true;
   }
-  return cost;
+  solver_.take_back(before);
+  return false;
 }
 
-int64_t ReplicaSearch::climb(int64_t tries) {
-  int64_t cost = relieve_slowest(tries);
-  QuotaSolver::Mark base = solver_.mark();
-  for (bool improved = true; improved && tries > 0;) {
+int64_t ReplicaSearch::climb(const NodeCounts& counts, const Replicas& replicas, int64_t tries) {
+  const int64_t goal = goal_of(prices_, counts, topology_);
+  solver_.start(owners_, counts, replicas, goal);
+  int64_t cost = 0;
+  for (bool improved = true; improved;) {
     improved = false;
     steps_.clear();
     list_exchanges();
-    solver_.relieve();
+    cost = relieved_cost();
+    for (Replica more = missing_for_slowest(solver_, topology_);
+         more.expert >= 0 && tries-- > 0 && try_step({{}, {more}}, cost);
+         more = missing_for_slowest(solver_, topology_)) {
+      improved = true;
+    }
     list_steps();
-    solver_.take_back(base);
     for (int64_t left = std::ssize(steps_); left > 0 && tries > 0; --left) {
       const Step& step = steps_[last_.tried++ % std::ssize(steps_)];
-      if (!can(step)) {
-        continue;
+      if (can(step)) {
+        --tries;
+        improved |= try_step(step, cost);
       }
-      --tries;
-      take(step);
-      const QuotaSolver::Mark taken = solver_.mark();
-      const int64_t tried = relieved_cost();
-      if (tried < cost) {
-        improved = true;
-        cost = tried;
-        base = taken;
+    }
+    if (improved) {  // what is relieved step by step is not as good as what is relieved once
+      solver_.copy_replicas(climbed_);
+      solver_.start(owners_, counts, climbed_, goal);
+      if (tries <= 0) {
+        return relieved_cost();
       }
-      solver_.take_back(base);
     }
   }
   return cost;
@@ -364,9 +362,8 @@ void ReplicaSearch::search(const NodeCounts& counts) {
       }
     }
   }
-  solver_.start(owners_, counts, best, goal);
   last_.tried = 0;
-  last_.cost = for_each_token(climb(16 * tries()), counts);
+  last_.cost = for_each_token(climb(counts, best, 16 * tries()), counts);
   solver_.copy_replicas(last_.replicas);
 }
 
@@ -376,8 +373,7 @@ void ReplicaSearch::search_near(const NodeCounts& counts) {
     search(counts);
     return;
   }
-  solver_.start(owners_, counts, last_.replicas, goal_of(prices_, counts, topology_));
-  const double cost = for_each_token(climb(tries()), counts);
+  const double cost = for_each_token(climb(counts, last_.replicas, tries()), counts);
   if (cost > kMuchMore * last_.cost) {
     search(counts);
     return;

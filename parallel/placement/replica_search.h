@@ -67,9 +67,9 @@ class ReplicaSearch {
     std::array<Replica, 2> gone, come;
   };
   void construct(const NodeCounts& counts);
-  /// From replicas that the solver has started with; returns the cost.
-  int64_t climb(int64_t tries);
-  int64_t relieve_slowest(int64_t& tries);
+  /// From replicas; returns the cost of those that the solver is left with, relieved.
+  int64_t climb(const NodeCounts& counts, const Replicas& replicas, int64_t tries);
+  bool try_step(const Step& step, int64_t& cost);
   void list_exchanges();
   void list_steps();
   void list_gaps();
@@ -86,6 +86,7 @@ class ReplicaSearch {
   Found last_;
   // Of climb(), kept for their memory.
   std::vector<Step> steps_;
+  Replicas climbed_;
   std::vector<std::pair<int64_t, Replica>> gaps_, least_used_;
 };
 

@@ -39,7 +39,6 @@ class EnodiaPolicy : public PlacementPolicy {
       solver_.copy_replicas(patched_);
       ReplicaSearch anew(setup_.topology, owners, prices_, solver_);
       anew.search(counts_);
-      solver_.relieve();
       if (cost_of(prices_, solver_) + counts_.total() * kWorthIt < cost) {
         ++exact_plans_;
       } else {
@@ -92,17 +91,15 @@ class EnodiaPolicy : public PlacementPolicy {
 
   /// Relieved, with replicas more where they are worth it.
   void patch() {
+    solver_.relieve();
     for (int patches = 0; patches < kPatches; ++patches) {
-      const QuotaSolver::Mark base = solver_.mark();
-      solver_.relieve();
       const Replica more = missing();
       if (more.expert < 0) {
         return;
       }
-      solver_.take_back(base);
       solver_.add(more);
+      solver_.relieve();
     }
-    solver_.relieve();
   }
 
   /// The replica that a relieved plan lacks most: for the slowest rank, or for a node with many
