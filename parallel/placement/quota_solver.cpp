@@ -50,6 +50,7 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   held_.resize(cells);
   load_.resize(topology.num_ranks());
   used_.resize(topology.num_ranks());
+  reached_from_.resize(topology.num_ranks());
   owned_.resize(num_experts);
   first_owned_.resize(topology.num_ranks() + 1);
   for (int32_t rank = 0; rank < topology.num_ranks(); ++rank) {
@@ -188,7 +189,7 @@ void QuotaSolver::hold(int node, int expert, int64_t more) {
   set(held, held + more);
 }
 
-/// Each node's tokens on its first host of the expert.
+/// Each node's tokens over its hosts; then those of nodes that lack the expert.
 void QuotaSolver::divide_all() {
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     if (next_[first_[expert]] < 0) {  // the owner alone
@@ -197,17 +198,18 @@ void QuotaSolver::divide_all() {
       load_[rank_of_[expert]] += quota_[expert];
       held_[cell(home, expert)] = quota_[expert];
       inter_node_ += quota_[expert] - counts_->of(home, expert);
-      continue;
     }
-    for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+  }
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    for (int32_t host = first_[expert]; next_[first_[expert]] >= 0 && host >= 0;
+         host = next_[host]) {
       const int node = node_of(host);
       if (first_in(node, expert) == host) {
-        held_[cell(node, expert)] = quota_[host] = counts_->of(node, expert);
-        load_[rank_of_[host]] += quota_[host];
+        held_[cell(node, expert)] = counts_->of(node, expert);
+        level_cell(node, expert);
       }
     }
   }
-  level_nodes(kRounds);
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     for (int node = 0; next_[first_[expert]] >= 0 && node < topology_.num_nodes(); ++node) {
       if (!is_in_node(expert, node) && counts_->of(node, expert) > 0) {
@@ -216,7 +218,6 @@ void QuotaSolver::divide_all() {
       }
     }
   }
-  level_nodes(kRounds);
 }
 
 int32_t QuotaSolver::emptiest_host(int expert) const {
@@ -257,7 +258,6 @@ void QuotaSolver::add(Replica replica) {
     hold(node, replica.expert, tokens);
     give(host, tokens);
   }
-  level_nodes(kRounds);
 }
 
 void QuotaSolver::remove(Replica replica) {
@@ -275,17 +275,9 @@ void QuotaSolver::remove(Replica replica) {
     hold(node, replica.expert, -tokens);
     send(replica.expert, tokens);
   }
-  level_nodes(kRounds);
 }
 
-bool QuotaSolver::is_above_goal(int node) const {
-  const auto begin = load_.begin() + topology_.first_rank(node);
-  const auto end = load_.begin() + topology_.first_rank(node + 1);
-  return std::any_of(begin, end, [&](int64_t load) { return load > goal_; });
-}
-
-template <typename Give>
-int64_t QuotaSolver::level(int64_t tokens, Give give_host) {
+void QuotaSolver::level(int64_t tokens) {
   std::sort(filling_.begin(), filling_.end());
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
   int64_t filled = 1;
@@ -294,104 +286,126 @@ int64_t QuotaSolver::level(int64_t tokens, Give give_host) {
   }
   const int64_t surface = (tokens + under) / filled;
   const int64_t rest = tokens + under - surface * filled;
-  int64_t moved = 0;
   for (int64_t i = 0; i < std::ssize(filling_); ++i) {
     const auto [below, host] = filling_[i];
     const int64_t more = (i < filled ? surface - below + (i < rest ? 1 : 0) : 0) - quota_[host];
     if (more != 0) {
-      give_host(host, more);
-      moved += std::abs(more);
+      give(host, more);
     }
   }
-  return moved;
 }
 
-int64_t QuotaSolver::level_cell(int node, int expert) {
+void QuotaSolver::level_cell(int node, int expert) {
   filling_.clear();
   for (int32_t host = first_in(node, expert); host >= 0; host = next_in_node(host)) {
     filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
   }
-  return level(held_[cell(node, expert)], [&](int32_t host, int64_t more) { give(host, more); });
+  level(held_[cell(node, expert)]);
 }
 
-void QuotaSolver::level_node(int node, int rounds) {
-  const int32_t first = first_slot(topology_.first_rank(node));
-  const int32_t last = first_slot(topology_.first_rank(node + 1));
-  for (int64_t moved = goal_; rounds > 0 && moved * 1000 > goal_ && is_above_goal(node); --rounds) {
-    moved = 0;
-    for (int32_t host = first; host < last; ++host) {
-      const int32_t expert = expert_of_[host];
-      if (expert < 0) {
-        continue;
+/// What moves from host to host of an expert without more tokens that cross nodes: inside a node,
+/// what is computed there for others, and what the other node sends away.
+int64_t QuotaSolver::free_of_charge(int32_t from, int32_t to) const {
+  const int expert = expert_of_[from];
+  const int here = node_of(from);
+  const int there = node_of(to);
+  if (here == there) {
+    return quota_[from];
+  }
+  const int64_t foreign = held_[cell(here, expert)] - counts_->of(here, expert);
+  const int64_t away = counts_->of(there, expert) - held_[cell(there, expert)];
+  return std::min(quota_[from], std::max({int64_t{0}, foreign, away}));
+}
+
+/// Breadth first, over moves that are free of charge as far as they lead.
+int32_t QuotaSolver::find_room(int32_t rank, int64_t limit) {
+  reached_.clear();
+  later_.clear();
+  ++search_;
+  const auto reach = [&](int32_t host, int32_t to, bool is_free) {
+    Reached& other = reached_from_[rank_of_[to]];
+    if (other.search == search_ && (other.is_free || !is_free)) {
+      return;
+    }
+    const bool is_new = other.search != search_ || is_free;
+    other = {search_, host, to, is_free};
+    if (is_new) {
+      (is_free ? reached_ : later_).push_back(rank_of_[to]);
+    }
+  };
+  reached_from_[rank] = {search_, -1, -1, true};
+  reached_.push_back(rank);
+  for (size_t next = 0; next < reached_.size() || !later_.empty(); ++next) {
+    if (next == reached_.size()) {  // what costs a token more
+      for (const int32_t more : later_) {
+        if (!reached_from_[more].is_free) {
+          reached_from_[more].is_free = true;
+          reached_.push_back(more);
+        }
       }
-      const int32_t first_host = first_in(node, expert);
-      const int32_t second = next_in_node(first_host);
-      // Once for each expert that several ranks share: at its first replica.
-      if (second >= 0 && host == (first_host < num_experts_ ? second : first_host)) {
-        moved += level_cell(node, expert);
+      later_.clear();
+      if (next == reached_.size()) {
+        break;
       }
+    }
+    const int32_t at = reached_[next];
+    if (load_[at] < limit) {
+      return at;
+    }
+    each_host_on(at, [&](int32_t host) {
+      if (quota_[host] == 0) {
+        return;
+      }
+      for (int32_t to = first_[expert_of_[host]]; to >= 0; to = next_[to]) {
+        if (to != host) {
+          reach(host, to, free_of_charge(host, to) > 0);
+        }
+      }
+    });
+  }
+  return -1;
+}
+
+void QuotaSolver::push(int32_t rank, int32_t room, int64_t limit) {
+  int64_t tokens = std::min(load_[rank] - limit, limit - load_[room]);
+  for (int32_t at = room; at != rank; at = rank_of_[reached_from_[at].from]) {
+    const auto& [search, from, to, is_free] = reached_from_[at];
+    const int64_t free = free_of_charge(from, to);
+    tokens = std::min(tokens, free > 0 ? free : quota_[from]);
+  }
+  for (int32_t at = room; at != rank; at = rank_of_[reached_from_[at].from]) {
+    const auto& [search, from, to, is_free] = reached_from_[at];
+    give(from, -tokens);
+    give(to, tokens);
+    if (node_of(from) != node_of(to)) {
+      hold(node_of(from), expert_of_[from], -tokens);
+      hold(node_of(to), expert_of_[to], tokens);
     }
   }
 }
 
-void QuotaSolver::level_nodes(int rounds) {
-  for (int node = 0; node < topology_.num_nodes(); ++node) {
-    level_node(node, rounds);
-  }
-}
-
-bool QuotaSolver::relieve_host(int32_t host, bool only_foreign) {
-  const int32_t expert = expert_of_[host];
-  const int32_t rank = rank_of_[host];
-  const int node = node_of(host);
-  bool any = false;
-  for (int32_t other = first_[expert]; other >= 0; other = next_[other]) {
-    const int64_t here =
-        only_foreign ? held_[cell(node, expert)] - counts_->of(node, expert) : quota_[host];
-    const int64_t tokens =
-        std::min({load_[rank] - goal_, goal_ - load_[rank_of_[other]], quota_[host], here});
-    if (tokens > 0 && node_of(other) != node) {
-      give(host, -tokens);
-      give(other, tokens);
-      hold(node, expert, -tokens);
-      hold(node_of(other), expert, tokens);
-      any = true;
+void QuotaSolver::relieve_rank(int32_t rank) {
+  int64_t limit = goal_;
+  while (load_[rank] > limit) {
+    const int32_t room = find_room(rank, limit);
+    if (room >= 0) {
+      push(rank, room, limit);
+      continue;
     }
+    // Nothing leads out of the ranks that were reached: they cannot have less than their mean.
+    int64_t tokens = 0;
+    for (const int32_t reached : reached_) {
+      tokens += load_[reached];
+    }
+    const int64_t mean = tokens / std::ssize(reached_) + 1;
+    if (mean <= limit) {
+      return;
+    }
+    limit = mean;
   }
-  return any;
 }
 
-bool QuotaSolver::relieve_rank(int32_t rank, bool only_foreign) {
-  bool any = false;
-  for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1] && load_[rank] > goal_; ++i) {
-    any |= relieve_host(owned_[i], only_foreign);
-  }
-  for (int32_t host = first_slot(rank); host < first_slot(rank + 1) && load_[rank] > goal_;
-       ++host) {
-    any |= expert_of_[host] >= 0 && relieve_host(host, only_foreign);
-  }
-  return any;
-}
-
-/// Over all its hosts, whatever the node.
-int64_t QuotaSolver::level_expert(int expert) {
-  filling_.clear();
-  int64_t tokens = 0;
-  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
-    filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
-    tokens += quota_[host];
-  }
-  if (filling_.size() < 2) {
-    return 0;
-  }
-  return level(tokens, [&](int32_t host, int64_t more) {
-    give(host, more);
-    hold(node_of(host), expert, more);
-  });
-}
-
-/// Ranks above the goal, the fullest first.
-void QuotaSolver::list_above_goal() {
+void QuotaSolver::relieve() {
   order_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
     if (load_[rank] > goal_) {
@@ -401,40 +415,8 @@ void QuotaSolver::list_above_goal() {
   std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
     return std::tie(load_[b], a) < std::tie(load_[a], b);
   });
-}
-
-/// Experts of ranks above the goal, until little moves.
-void QuotaSolver::level_across_nodes() {
-  for (int round = 0; round < 2 * kRounds; ++round) {
-    int64_t moved = 0;
-    for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
-      if (load_[rank] > goal_) {
-        each_expert(rank, [&](int expert, int64_t) { moved += level_expert(expert); });
-      }
-    }
-    if (moved * 200 <= goal_) {
-      return;
-    }
-  }
-}
-
-void QuotaSolver::relieve() {
-  constexpr int kPasses = 4;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    list_above_goal();
-    bool any = false;
-    for (const bool only_foreign : {true, false}) {
-      for (const int32_t rank : order_) {
-        any |= relieve_rank(rank, only_foreign);
-      }
-    }
-    if (!any) {
-      break;
-    }
-    level_nodes(kRounds / 2);
-  }
-  if (load_[slowest()] > goal_ + goal_ / 100) {
-    level_across_nodes();
+  for (const int32_t rank : order_) {
+    relieve_rank(rank);
   }
 }
 

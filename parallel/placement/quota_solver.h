@@ -106,10 +106,7 @@ class QuotaSolver {
   /// The experts of a rank, owned ones first: use(expert, tokens).
   template <typename Use>
   void each_expert(int32_t rank, Use use) const {
-    for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
-      use(owned_[i], quota_[owned_[i]]);
-    }
-    each_replica(rank, [&](Replica replica, int64_t tokens) { use(replica.expert, tokens); });
+    each_host_on(rank, [&](int32_t host) { use(expert_of_[host], quota_[host]); });
   }
 
  private:
@@ -136,6 +133,17 @@ class QuotaSolver {
     const int32_t next = next_[host];
     return next >= 0 && node_of(next) == node_of(host) ? next : -1;
   }
+  template <typename Use>
+  void each_host_on(int32_t rank, Use use) const {
+    for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
+      use(owned_[i]);
+    }
+    for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
+      if (expert_of_[host] >= 0) {
+        use(host);
+      }
+    }
+  }
   int32_t host_on(int expert, int32_t rank) const;
   void list_owned();
   void place_owners();
@@ -153,22 +161,22 @@ class QuotaSolver {
   /// how many tokens.
   int64_t call_back(int node, int expert);
   int32_t emptiest_host(int expert) const;
-  /// Levels tokens over the hosts that `filling_` names; returns how many moved.
-  template <typename Give>
-  int64_t level(int64_t tokens, Give give_host);
-  int64_t level_cell(int node, int expert);
-  int64_t level_expert(int expert);
-  /// Until no rank of the node is above the goal, or nothing moves.
-  void level_node(int node, int rounds);
-  void level_nodes(int rounds);
-  void list_above_goal();
-  void level_across_nodes();
-  /// Tokens of other nodes first: they cross anyway.
-  bool relieve_rank(int32_t rank, bool only_foreign);
-  bool relieve_host(int32_t host, bool only_foreign);
-  bool is_above_goal(int node) const;
+  /// Levels tokens over the hosts that `filling_` names.
+  void level(int64_t tokens);
+  void level_cell(int node, int expert);
+  int64_t free_of_charge(int32_t from, int32_t to) const;
+  /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
+  int32_t find_room(int32_t rank, int64_t limit);
+  /// As many as there is room for, the way that find_room() went.
+  void push(int32_t rank, int32_t room, int64_t limit);
+  void relieve_rank(int32_t rank);
 
-  static constexpr int kRounds = 12;
+  /// How a search came to a rank: tokens go from a host to one there.
+  struct Reached {
+    int64_t search = 0;
+    int32_t from = -1, to = -1;
+    bool is_free = false;  ///< no more tokens cross nodes than on the ranks reached before
+  };
 
   const Topology& topology_;
   int num_experts_;
@@ -189,6 +197,10 @@ class QuotaSolver {
   std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
   std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;
+  // Of find_room().
+  int64_t search_ = 0;
+  std::vector<Reached> reached_from_;      // [ranks]
+  std::vector<int32_t> reached_, later_;  // ranks
 };
 
 }  // namespace enodia
