@@ -322,46 +322,55 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit) {
   reached_.clear();
   later_.clear();
   ++search_;
-  const auto reach = [&](int32_t host, int32_t to, bool is_free) {
-    Reached& other = reached_from_[rank_of_[to]];
-    if (other.search == search_ && (other.is_free || !is_free)) {
-      return;
-    }
-    const bool is_new = other.search != search_ || is_free;
-    other = {search_, host, to, is_free};
-    if (is_new) {
-      (is_free ? reached_ : later_).push_back(rank_of_[to]);
-    }
-  };
   reached_from_[rank] = {search_, -1, -1, true};
   reached_.push_back(rank);
-  for (size_t next = 0; next < reached_.size() || !later_.empty(); ++next) {
-    if (next == reached_.size()) {  // what costs a token more
-      for (const int32_t more : later_) {
-        if (!reached_from_[more].is_free) {
-          reached_from_[more].is_free = true;
-          reached_.push_back(more);
-        }
-      }
-      later_.clear();
-      if (next == reached_.size()) {
-        break;
-      }
-    }
-    const int32_t at = reached_[next];
-    if (load_[at] < limit) {
-      return at;
-    }
-    each_host_on(at, [&](int32_t host) {
-      if (quota_[host] == 0) {
-        return;
-      }
-      for (int32_t to = first_[expert_of_[host]]; to >= 0; to = next_[to]) {
-        if (to != host) {
-          reach(host, to, free_of_charge(host, to) > 0);
-        }
+  for (size_t next = 0; next < reached_.size(); ++next) {
+    int32_t room = -1;
+    each_host_on(reached_[next], [&](int32_t host) {
+      if (quota_[host] > 0 && room < 0) {
+        room = reach_from(host, limit);
       }
     });
+    if (room >= 0) {
+      return room;
+    }
+    if (next + 1 < reached_.size()) {
+      continue;
+    }
+    for (const int32_t later : later_) {  // a token more crosses nodes
+      if (!reached_from_[later].is_free) {
+        reached_from_[later].is_free = true;
+        if (load_[later] < limit) {
+          return later;
+        }
+        reached_.push_back(later);
+      }
+    }
+    later_.clear();
+  }
+  return -1;
+}
+
+/// To the ranks of an expert's other hosts; returns one that is below the limit, and free.
+int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
+  for (int32_t to = first_[expert_of_[host]]; to >= 0; to = next_[to]) {
+    const int32_t rank = rank_of_[to];
+    Reached& reached = reached_from_[rank];
+    const bool is_known = reached.search == search_;
+    if (is_known && reached.is_free) {
+      continue;
+    }
+    const bool is_free = free_of_charge(host, to) > 0;
+    if (is_free) {
+      reached = {search_, host, to, true};
+      if (load_[rank] < limit) {
+        return rank;
+      }
+      reached_.push_back(rank);
+    } else if (!is_known) {
+      reached = {search_, host, to, false};
+      later_.push_back(rank);
+    }
   }
   return -1;
 }
@@ -385,7 +394,7 @@ void QuotaSolver::push(int32_t rank, int32_t room, int64_t limit) {
 }
 
 void QuotaSolver::relieve_rank(int32_t rank) {
-  int64_t limit = goal_;
+  int64_t limit = least_[rank];
   while (load_[rank] > limit) {
     const int32_t room = find_room(rank, limit);
     if (room >= 0) {
@@ -402,10 +411,14 @@ void QuotaSolver::relieve_rank(int32_t rank) {
       return;
     }
     limit = mean;
+    for (const int32_t reached : reached_) {
+      least_[reached] = std::max(least_[reached], mean);
+    }
   }
 }
 
 void QuotaSolver::relieve() {
+  least_.assign(topology_.num_ranks(), goal_);
   order_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
     if (load_[rank] > goal_) {

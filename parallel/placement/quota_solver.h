@@ -167,6 +167,7 @@ class QuotaSolver {
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
   int32_t find_room(int32_t rank, int64_t limit);
+  int32_t reach_from(int32_t host, int64_t limit);
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);
   void relieve_rank(int32_t rank);
@@ -197,6 +198,7 @@ class QuotaSolver {
   std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
   std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;
+  std::vector<int64_t> least_;  // [ranks] what relieve() can bring a rank's tokens down to
   // Of find_room().
   int64_t search_ = 0;
   std::vector<Reached> reached_from_;      // [ranks]
