@@ -99,6 +99,8 @@ void QuotaSolver::place_owners() {
   std::fill(load_.begin(), load_.end(), 0);
   num_replicas_ = 0;
   inter_node_ = 0;
+  shared_.clear();
+  sent_.clear();
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     expert_of_[expert] = expert;
     rank_of_[expert] = owners_[expert];
@@ -198,40 +200,37 @@ void QuotaSolver::divide_all() {
       load_[rank_of_[expert]] += quota_[expert];
       held_[cell(home, expert)] = quota_[expert];
       inter_node_ += quota_[expert] - counts_->of(home, expert);
+    } else {
+      shared_.push_back(expert);
     }
   }
-  for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    for (int32_t host = first_[expert]; next_[first_[expert]] >= 0 && host >= 0;
-         host = next_[host]) {
+  for (const int32_t expert : shared_) {
+    int64_t left = counts_->of_expert(expert);
+    for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
       const int node = node_of(host);
       if (first_in(node, expert) == host) {
         held_[cell(node, expert)] = counts_->of(node, expert);
         level_cell(node, expert);
+        left -= held_[cell(node, expert)];
       }
     }
+    sent_.push_back(left);
   }
-  for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    for (int node = 0; next_[first_[expert]] >= 0 && node < topology_.num_nodes(); ++node) {
-      if (!is_in_node(expert, node) && counts_->of(node, expert) > 0) {
-        inter_node_ += counts_->of(node, expert);
-        send(expert, counts_->of(node, expert));
-      }
-    }
+  for (size_t i = 0; i < shared_.size(); ++i) {
+    inter_node_ += sent_[i];
+    send(shared_[i], sent_[i]);
   }
-}
-
-int32_t QuotaSolver::emptiest_host(int expert) const {
-  int32_t emptiest = first_[expert];
-  for (int32_t host = next_[emptiest]; host >= 0; host = next_[host]) {
-    emptiest = load_[rank_of_[host]] < load_[rank_of_[emptiest]] ? host : emptiest;
-  }
-  return emptiest;
 }
 
 void QuotaSolver::send(int expert, int64_t tokens) {
-  const int32_t host = emptiest_host(expert);
-  hold(node_of(host), expert, tokens);
-  give(host, tokens);
+  filling_.clear();
+  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+    filling_.emplace_back(load_[rank_of_[host]], host);
+  }
+  pour(tokens, [&](int32_t host, int64_t more) {
+    hold(node_of(host), expert, more);
+    give(host, more);
+  });
 }
 
 int64_t QuotaSolver::call_back(int node, int expert) {
@@ -277,7 +276,12 @@ void QuotaSolver::remove(Replica replica) {
   }
 }
 
-void QuotaSolver::level(int64_t tokens) {
+template <typename Use>
+void QuotaSolver::pour(int64_t tokens, Use use) {
+  if (filling_.size() == 1) {
+    use(filling_[0].second, tokens);
+    return;
+  }
   std::sort(filling_.begin(), filling_.end());
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
   int64_t filled = 1;
@@ -288,10 +292,7 @@ void QuotaSolver::level(int64_t tokens) {
   const int64_t rest = tokens + under - surface * filled;
   for (int64_t i = 0; i < std::ssize(filling_); ++i) {
     const auto [below, host] = filling_[i];
-    const int64_t more = (i < filled ? surface - below + (i < rest ? 1 : 0) : 0) - quota_[host];
-    if (more != 0) {
-      give(host, more);
-    }
+    use(host, i < filled ? surface - below + (i < rest ? 1 : 0) : 0);
   }
 }
 
@@ -300,7 +301,11 @@ void QuotaSolver::level_cell(int node, int expert) {
   for (int32_t host = first_in(node, expert); host >= 0; host = next_in_node(host)) {
     filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
   }
-  level(held_[cell(node, expert)]);
+  pour(held_[cell(node, expert)], [&](int32_t host, int64_t quota) {
+    if (quota != quota_[host]) {
+      give(host, quota - quota_[host]);
+    }
+  });
 }
 
 /// What moves from host to host of an expert without more tokens that cross nodes: inside a node,
@@ -383,17 +388,36 @@ void QuotaSolver::push(int32_t rank, int32_t room, int64_t limit) {
     tokens = std::min(tokens, free > 0 ? free : quota_[from]);
   }
   for (int32_t at = room; at != rank; at = rank_of_[reached_from_[at].from]) {
-    const auto& [search, from, to, is_free] = reached_from_[at];
-    give(from, -tokens);
-    give(to, tokens);
-    if (node_of(from) != node_of(to)) {
-      hold(node_of(from), expert_of_[from], -tokens);
-      hold(node_of(to), expert_of_[to], tokens);
-    }
+    move(reached_from_[at].from, reached_from_[at].to, tokens);
   }
 }
 
+void QuotaSolver::move(int32_t from, int32_t to, int64_t tokens) {
+  give(from, -tokens);
+  give(to, tokens);
+  if (node_of(from) != node_of(to)) {
+    hold(node_of(from), expert_of_[from], -tokens);
+    hold(node_of(to), expert_of_[from], tokens);
+  }
+}
+
+/// What has room next to it and costs nothing: no search is needed for that.
+void QuotaSolver::relieve_directly(int32_t rank) {
+  each_host_on(rank, [&](int32_t host) {
+    for (int32_t to = first_[expert_of_[host]]; to >= 0 && load_[rank] > goal_; to = next_[to]) {
+      const int64_t room = std::min(load_[rank] - goal_, goal_ - load_[rank_of_[to]]);
+      if (to != host && room > 0) {
+        const int64_t tokens = std::min(room, free_of_charge(host, to));
+        if (tokens > 0) {
+          move(host, to, tokens);
+        }
+      }
+    }
+  });
+}
+
 void QuotaSolver::relieve_rank(int32_t rank) {
+  relieve_directly(rank);
   int64_t limit = least_[rank];
   while (load_[rank] > limit) {
     const int32_t room = find_room(rank, limit);

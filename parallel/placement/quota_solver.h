@@ -155,14 +155,15 @@ class QuotaSolver {
   void give(int32_t host, int64_t tokens);
   /// More tokens of an expert for the hosts of a node; inter_node_ follows.
   void hold(int node, int expert, int64_t more);
-  /// To the emptiest of its hosts.
+  /// More tokens of an expert, from other nodes, to the emptiest of its hosts.
   void send(int expert, int64_t tokens);
   /// What a node sends elsewhere for an expert, from hosts that compute for other nodes; returns
   /// how many tokens.
   int64_t call_back(int node, int expert);
-  int32_t emptiest_host(int expert) const;
-  /// Levels tokens over the hosts that `filling_` names.
-  void level(int64_t tokens);
+  /// Tokens over the hosts of `filling_`, so that those with the fewest are level: use(host,
+  /// tokens) for each.
+  template <typename Use>
+  void pour(int64_t tokens, Use use);
   void level_cell(int node, int expert);
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
@@ -170,6 +171,8 @@ class QuotaSolver {
   int32_t reach_from(int32_t host, int64_t limit);
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);
+  void move(int32_t from, int32_t to, int64_t tokens);
+  void relieve_directly(int32_t rank);
   void relieve_rank(int32_t rank);
 
   /// How a search came to a rank: tokens go from a host to one there.
@@ -198,6 +201,8 @@ class QuotaSolver {
   std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
   std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;
+  std::vector<int32_t> shared_;  // experts on several ranks, of divide_all()
+  std::vector<int64_t> sent_;    // their tokens of nodes that lack them
   std::vector<int64_t> least_;  // [ranks] what relieve() can bring a rank's tokens down to
   // Of find_room().
   int64_t search_ = 0;
