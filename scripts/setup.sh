@@ -19,7 +19,6 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates python3 python3-pip
   libopenmpi-dev openmpi-bin libyaml-cpp-dev libcli11-dev libspdlog-dev nlohmann-json3-dev
   libsentencepiece-dev libonig-dev libutf8proc-dev libxxhash-dev libgtest-dev libgmock-dev
-  python3-scipy
 )
 cache=${ENODIA_CACHE:-$HOME/.cache/enodia}
 libtorch=$cache/libtorch-2.11.0

@@ -22,7 +22,7 @@ try:
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_matrix
 except ImportError:
-    print("placement_oracle: SciPy is missing; python3 -m pip install scipy")
+    print("placement_oracle: SciPy is missing; scripts/setup.sh --transformers installs it")
     sys.exit(77)
 
 NODES, RANKS_PER_NODE, SLOTS = 2, 2, 2

@@ -99,7 +99,8 @@ class Watching(WatchedRun):
     def test_can_be_switched_off(self):
         self.train("off", train__steps=2, run__tensorboard="false")
         self.assertEqual(sorted(path.name for path in (self.folder / "off").iterdir()),
-                         ["checkpoints", "config.yaml", "lock", "metrics.jsonl"])
+                         ["checkpoints", "config.yaml", "lock", "memory_forecast.json",
+                          "metrics.jsonl"])
         self.assertEqual(len(self.metrics("off")), 2)
 
 

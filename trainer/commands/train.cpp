@@ -89,7 +89,7 @@ void train(Communicator& world,
   run_together(world, [&] {
     if (world.rank() == 0) {
       refuse_to_resume_virtually(config);
-      memory.write();
+      memory.announce();
     }
   });
 
@@ -108,6 +108,9 @@ void train(Communicator& world,
   run_together(run.mesh.control(), [&] {
     if (speaks) {
       log.emplace(run.config, first_step, arguments.show);
+      if (first_step > 0 && first_step < num_steps) {
+        memory.write();
+      }
     }
   });
   if (speaks && first_step >= num_steps) {

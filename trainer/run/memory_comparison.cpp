@@ -84,10 +84,18 @@ MemoryComparison::MemoryComparison(const TrainConfig& config, int world_size)
 }
 
 void MemoryComparison::write() const {
+  if (!forecast_.empty()) {
+    write_file_atomically(path_, file_of(forecast_, {}).dump(1) + "\n");
+  }
+}
+
+void MemoryComparison::announce() const {
   if (forecast_.empty()) {
     return;
   }
-  write_file_atomically(path_, file_of(forecast_, {}).dump(1) + "\n");
+  if (!std::filesystem::exists(path_)) {
+    write();
+  }
   const RankMemory& fullest =
       *std::max_element(forecast_.begin(), forecast_.end(), [](const auto& a, const auto& b) {
         return a.total() < b.total();

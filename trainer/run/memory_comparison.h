@@ -17,8 +17,11 @@ class MemoryComparison {
  public:
   MemoryComparison(const TrainConfig& config, int world_size);
 
-  /// Writes the forecast and says what the fullest rank is to take. Called by rank 0 alone. Throws
+  /// Says what the fullest rank is to take, and writes the forecast where the run directory has
+  /// none: nothing of an earlier run is lost if this one is refused. Called by rank 0 alone. Throws
   /// FileError.
+  void announce() const;
+  /// Writes the forecast. Called by rank 0 alone. Throws FileError.
   void write() const;
   /// The peaks of a step on this rank. Local.
   void observe(const MemoryUse& use);
