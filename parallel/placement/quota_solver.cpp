@@ -19,7 +19,8 @@ NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
 void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
   std::fill(tokens_.begin(), tokens_.end(), 0);
   for (int rank = 0; rank < counts.num_ranks(); ++rank) {
-    int32_t* const row = tokens_.data() + static_cast<size_t>(topology.node_of(rank)) * num_experts_;
+    int32_t* const row =
+        tokens_.data() + static_cast<size_t>(topology.node_of(rank)) * num_experts_;
     const int32_t* const of_rank = counts.tokens.data() + static_cast<size_t>(rank) * num_experts_;
     for (int expert = 0; expert < num_experts_; ++expert) {
       row[expert] += of_rank[expert];

@@ -203,10 +203,10 @@ class QuotaSolver {
   std::vector<int32_t> order_;
   std::vector<int32_t> shared_;  // experts on several ranks, of divide_all()
   std::vector<int64_t> sent_;    // their tokens of nodes that lack them
-  std::vector<int64_t> least_;  // [ranks] what relieve() can bring a rank's tokens down to
+  std::vector<int64_t> least_;   // [ranks] what relieve() can bring a rank's tokens down to
   // Of find_room().
   int64_t search_ = 0;
-  std::vector<Reached> reached_from_;      // [ranks]
+  std::vector<Reached> reached_from_;     // [ranks]
   std::vector<int32_t> reached_, later_;  // ranks
 };
 

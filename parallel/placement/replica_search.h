@@ -66,7 +66,6 @@ class ReplicaSearch {
   struct Step {
     std::array<Replica, 2> gone, come;
   };
-  void construct(const NodeCounts& counts);
   /// From replicas; returns the cost of those that the solver is left with, relieved.
   int64_t climb(const NodeCounts& counts, const Replicas& replicas, int64_t tries);
   bool try_step(const Step& step, int64_t& cost);

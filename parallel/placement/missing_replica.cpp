@@ -1,0 +1,58 @@
+#include "parallel/placement/missing_replica.h"
+
+#include <algorithm>
+
+namespace enodia {
+
+Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology) {
+  const int32_t slowest = relieved.slowest();
+  const int64_t excess = relieved.load(slowest) - relieved.goal();
+  const int home = topology.node_of(slowest);
+  Replica best;
+  int64_t most = relieved.counts().total() / topology.num_ranks();  // of the mean, in percent
+  if (excess <= 0) {
+    return best;
+  }
+  relieved.each_expert(slowest, [&](int expert, int64_t tokens) {
+    for (int node = 0; tokens > 0 && node < topology.num_nodes(); ++node) {
+      // In a node that lacks the expert a replica serves that node, too.
+      const int64_t percent = node == home ? 100 : relieved.is_in_node(expert, node) ? 90 : 105;
+      for (int32_t rank = topology.first_rank(node); rank < topology.first_rank(node + 1); ++rank) {
+        const int64_t room = std::min({tokens, excess, relieved.goal() - relieved.load(rank)});
+        if (percent * room > most && relieved.has_free_slot(rank) &&
+            !relieved.is_on(expert, rank)) {
+          most = percent * room;
+          best = {expert, rank};
+        }
+      }
+    }
+  });
+  return best;
+}
+
+Replica missing_in_node(const QuotaSolver& relieved, const Topology& topology, int64_t least) {
+  Replica best;
+  for (int node = 0; node < topology.num_nodes(); ++node) {
+    const std::span<const int32_t> tokens = relieved.counts().of_node(node);
+    const int32_t rank = emptiest_free_rank(relieved, topology, node);
+    for (int expert = 0; rank >= 0 && expert < std::ssize(tokens); ++expert) {
+      if (tokens[expert] > least && !relieved.is_in_node(expert, node)) {
+        least = tokens[expert];
+        best = {expert, rank};
+      }
+    }
+  }
+  return best;
+}
+
+int32_t emptiest_free_rank(const QuotaSolver& solver, const Topology& topology, int node) {
+  int32_t best = -1;
+  for (int32_t rank = topology.first_rank(node); rank < topology.first_rank(node + 1); ++rank) {
+    if (solver.has_free_slot(rank) && (best < 0 || solver.load(rank) < solver.load(best))) {
+      best = rank;
+    }
+  }
+  return best;
+}
+
+}  // namespace enodia

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "parallel/placement/quota_solver.h"
+
+namespace enodia {
+
+/// The replica that would take most from the slowest rank of a relieved plan, or none: of an expert
+/// of that rank, on a rank with a free slot and room below the goal. Local.
+Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology);
+
+/// The replica that would keep most tokens inside their node, `least` or more, on the emptiest rank
+/// there with a free slot, or none.
+Replica missing_in_node(const QuotaSolver& relieved, const Topology& topology, int64_t least);
+
+/// The emptiest rank of a node with a free slot, -1 for none.
+int32_t emptiest_free_rank(const QuotaSolver& solver, const Topology& topology, int node);
+
+}  // namespace enodia
