@@ -75,8 +75,8 @@ ExpertPlan ExpertPlanner::resolve(int layer, const ExchangedCounts& counts) {
     return at_home(layer, counts);
   }
   const std::vector<int32_t> tokens = rank_counts(counts, topology_);
-  return to_expert_plan(policy_->resolve(layer, {counts.num_experts, tokens}, predicted_[layer]),
-                        topology_);
+  policy_->resolve(layer, {counts.num_experts, tokens}, predicted_[layer], plan_);
+  return to_expert_plan(plan_, topology_);
 }
 
 void ExpertPlanner::observe(int layer, const ExchangedCounts& counts) {
@@ -89,7 +89,7 @@ void ExpertPlanner::observe(int layer, const ExchangedCounts& counts) {
 }
 
 void ExpertPlanner::foresee(int layer) {
-  predicted_[layer] = policy_->predict(layer);
+  policy_->predict(layer, predicted_[layer]);
   std::vector<std::vector<int32_t>> hosts = predicted_[layer];
   for (size_t expert = 0; expert < hosts.size(); ++expert) {
     hosts[expert].push_back(layers_[layer].owners[expert]);

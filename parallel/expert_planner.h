@@ -48,6 +48,7 @@ class ExpertPlanner {
   std::unique_ptr<PlacementPolicy> policy_;
   std::vector<ExpertPlacement> foreseen_;  // [layers]
   std::vector<Replicas> predicted_;        // [layers], the same as the policy gave it
+  LayerPlan plan_;                         // the last, kept for its memory
 };
 
 }  // namespace enodia

@@ -139,10 +139,13 @@ ReplaySummary replay(const RoutingTrace& trace,
   const auto planner =
       policy.make({topology, trace.num_layers(), trace.num_experts(), extra_slots, owners});
   Tally tally;
+  Replicas predicted;
+  LayerPlan plan;
   for (int sample = 0; sample < trace.num_samples(); ++sample) {
     for (int layer = 0; layer < trace.num_layers(); ++layer) {
       const LayerCounts counts = trace.at(sample, layer);
-      const LayerPlan plan = planner->resolve(layer, counts, planner->predict(layer));
+      planner->predict(layer, predicted);
+      planner->resolve(layer, counts, predicted, plan);
       planner->observe(layer, counts);
       check_plan(plan, counts, topology);
       if (on_plan) {

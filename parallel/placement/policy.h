@@ -34,10 +34,15 @@ enum class CountsReach : uint8_t {
 class PlacementPolicy {
  public:
   virtual ~PlacementPolicy() = default;
-  /// Stage A, before the gate: the replicas to gather. Owners only before anything was observed.
-  virtual Replicas predict(int layer) const = 0;
-  /// Stage B, after the gate: what is done with the exact counts. `predicted` is what predict gave.
-  virtual LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) = 0;
+  /// Stage A, before the gate: the replicas to gather, in the memory of others. Owners only before
+  /// anything was observed.
+  virtual void predict(int layer, Replicas& replicas) const = 0;
+  /// Stage B, after the gate: what is done with the exact counts, in the memory of another plan.
+  /// `predicted` is what predict gave.
+  virtual void resolve(int layer,
+                       const LayerCounts& counts,
+                       const Replicas& predicted,
+                       LayerPlan& plan) = 0;
   /// The micro-batch is over.
   virtual void observe(int layer, const LayerCounts& counts) = 0;
   /// What plans to come depend on besides counts to come.

@@ -5,6 +5,30 @@
 #include <numeric>
 
 namespace enodia {
+namespace {
+
+/// Adds rows of counts, [rows, size], to a sum. Four at a time: the sum is what costs, not what is
+/// read.
+void add_rows(const int32_t* rows, int num_rows, int size, int32_t* sum) {
+  int row = 0;
+  for (; row + 4 <= num_rows; row += 4) {
+    const int32_t* const a = rows + static_cast<size_t>(row) * size;
+    const int32_t* const b = a + size;
+    const int32_t* const c = b + size;
+    const int32_t* const d = c + size;
+    for (int i = 0; i < size; ++i) {
+      sum[i] += (a[i] + b[i]) + (c[i] + d[i]);
+    }
+  }
+  for (; row < num_rows; ++row) {
+    const int32_t* const a = rows + static_cast<size_t>(row) * size;
+    for (int i = 0; i < size; ++i) {
+      sum[i] += a[i];
+    }
+  }
+}
+
+}  // namespace
 
 NodeCounts::NodeCounts(int num_nodes, int num_experts)
     : num_experts_(num_experts),
@@ -18,13 +42,12 @@ NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
 
 void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
   std::fill(tokens_.begin(), tokens_.end(), 0);
-  for (int rank = 0; rank < counts.num_ranks(); ++rank) {
-    int32_t* const row =
-        tokens_.data() + static_cast<size_t>(topology.node_of(rank)) * num_experts_;
-    const int32_t* const of_rank = counts.tokens.data() + static_cast<size_t>(rank) * num_experts_;
-    for (int expert = 0; expert < num_experts_; ++expert) {
-      row[expert] += of_rank[expert];
-    }
+  for (int node = 0; node < topology.num_nodes(); ++node) {
+    const int first = topology.first_rank(node);
+    add_rows(counts.tokens.data() + static_cast<size_t>(first) * num_experts_,
+             topology.first_rank(node + 1) - first,
+             num_experts_,
+             tokens_.data() + static_cast<size_t>(node) * num_experts_);
   }
   std::fill(of_expert_.begin(), of_expert_.end(), 0);
   for (int node = 0; node < topology.num_nodes(); ++node) {
@@ -403,10 +426,10 @@ void QuotaSolver::move(int32_t from, int32_t to, int64_t tokens) {
 }
 
 /// What has room next to it and costs nothing: no search is needed for that.
-void QuotaSolver::relieve_directly(int32_t rank) {
+void QuotaSolver::relieve_directly(int32_t rank, int64_t limit) {
   each_host_on(rank, [&](int32_t host) {
-    for (int32_t to = first_[expert_of_[host]]; to >= 0 && load_[rank] > goal_; to = next_[to]) {
-      const int64_t room = std::min(load_[rank] - goal_, goal_ - load_[rank_of_[to]]);
+    for (int32_t to = first_[expert_of_[host]]; to >= 0 && load_[rank] > limit; to = next_[to]) {
+      const int64_t room = std::min(load_[rank] - limit, limit - load_[rank_of_[to]]);
       if (to != host && room > 0) {
         const int64_t tokens = std::min(room, free_of_charge(host, to));
         if (tokens > 0) {
@@ -417,10 +440,10 @@ void QuotaSolver::relieve_directly(int32_t rank) {
   });
 }
 
-void QuotaSolver::relieve_rank(int32_t rank) {
-  relieve_directly(rank);
-  int64_t limit = least_[rank];
-  while (load_[rank] > limit) {
+void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most) {
+  relieve_directly(rank, limit);
+  limit = std::max(limit, least_[rank]);
+  while (load_[rank] > limit && limit <= most) {
     const int32_t room = find_room(rank, limit);
     if (room >= 0) {
       push(rank, room, limit);
@@ -442,7 +465,7 @@ void QuotaSolver::relieve_rank(int32_t rank) {
   }
 }
 
-void QuotaSolver::relieve() {
+bool QuotaSolver::relieve(int64_t most) {
   least_.assign(topology_.num_ranks(), goal_);
   order_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
@@ -453,9 +476,15 @@ void QuotaSolver::relieve() {
   std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
     return std::tie(load_[b], a) < std::tie(load_[a], b);
   });
+  int64_t limit = goal_;  // below the slowest rank no other gains anything
   for (const int32_t rank : order_) {
-    relieve_rank(rank);
+    relieve_rank(rank, limit, most);
+    limit = std::max(limit, load_[rank]);
+    if (limit > most) {
+      return false;
+    }
   }
+  return true;
 }
 
 void QuotaSolver::take_back(const Mark& mark) {

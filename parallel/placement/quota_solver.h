@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -63,7 +64,8 @@ class QuotaSolver {
   /// The rank has a free slot, and does not hold the expert.
   void add(Replica replica);
   void remove(Replica replica);
-  void relieve();
+  /// False when the slowest rank cannot come down to `most` tokens: it has given up then.
+  bool relieve(int64_t most = std::numeric_limits<int64_t>::max());
 
   /// Where take_back() returns to.
   using Mark = std::pair<size_t, size_t>;
@@ -172,8 +174,8 @@ class QuotaSolver {
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);
   void move(int32_t from, int32_t to, int64_t tokens);
-  void relieve_directly(int32_t rank);
-  void relieve_rank(int32_t rank);
+  void relieve_directly(int32_t rank, int64_t limit);
+  void relieve_rank(int32_t rank, int64_t limit, int64_t most);
 
   /// How a search came to a rank: tokens go from a host to one there.
   struct Reached {

@@ -7,7 +7,6 @@
 #include <tuple>
 
 #include "parallel/placement/missing_replica.h"
-#include "parallel/placement/replica_construction.h"
 
 namespace enodia {
 namespace {
@@ -18,13 +17,16 @@ constexpr int kPlacesTried = 3;
 constexpr int64_t kFewestTries = 8;
 constexpr int64_t kTriedExperts = 3200;
 
+// Hosts up to which all constructions are tried: each costs time by their number.
+constexpr int64_t kHostsForAll = 512;
+
 // In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
 // full.
 constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 1200, 9000};
 constexpr std::array kLimits{1003, 1020, 1050, 1100};
 
-double for_each_token(int64_t cost, const NodeCounts& counts) {
-  return static_cast<double>(cost) / static_cast<double>(std::max<int64_t>(counts.total(), 1));
+int64_t tries_of(int num_experts) {
+  return std::max<int64_t>(kFewestTries, kTriedExperts / num_experts);
 }
 
 }  // namespace
@@ -33,11 +35,15 @@ int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topolo
   return counts.total() * prices.goal / (int64_t{1000} * topology.num_ranks()) + 1;
 }
 
+int64_t sending_cost_of(const PlanPrices& prices, const QuotaSolver& solver) {
+  return prices.inter_node * solver.inter_node() +
+         prices.replica * solver.num_replicas() * solver.counts().total() / 1000;
+}
+
 int64_t cost_of(const PlanPrices& prices, const QuotaSolver& relieved) {
   const int64_t excess = relieved.load(relieved.slowest()) - relieved.goal();
   return prices.straggling * std::max<int64_t>(0, excess) * relieved.num_ranks() +
-         prices.inter_node * relieved.inter_node() +
-         prices.replica * relieved.num_replicas() * relieved.counts().total() / 1000;
+         sending_cost_of(prices, relieved);
 }
 
 /// Nodes that have many tokens for an expert that they lack, as a replica on the first rank.
@@ -153,10 +159,6 @@ void ReplicaSearch::take(const Step& step) {
   }
 }
 
-int64_t ReplicaSearch::tries() const {
-  return std::max<int64_t>(kFewestTries, kTriedExperts / std::ssize(owners_));
-}
-
 int64_t ReplicaSearch::relieved_cost() {
   solver_.relieve();
   return cost_of(prices_, solver_);
@@ -166,18 +168,27 @@ int64_t ReplicaSearch::relieved_cost() {
 bool ReplicaSearch::try_step(const Step& step, int64_t& cost) {
   const QuotaSolver::Mark before = solver_.mark();
   take(step);
-  const int64_t tried = relieved_cost();
-  if (tried < cost) {
-    cost = tried;
-    return true;
+  // What may be left for stragglers; relief hardly ever sends less between nodes.
+  const int64_t left = cost - sending_cost_of(prices_, solver_);
+  const int64_t most = solver_.goal() + left / (prices_.straggling * solver_.num_ranks());
+  if (left > 0 && solver_.relieve(most)) {
+    const int64_t tried = cost_of(prices_, solver_);
+    if (tried < cost) {
+      cost = tried;
+      return true;
+    }
   }
   solver_.take_back(before);
   return false;
 }
 
-int64_t ReplicaSearch::climb(const NodeCounts& counts, const Replicas& replicas, int64_t tries) {
+int64_t ReplicaSearch::climb(std::span<const int32_t> owners,
+                             const NodeCounts& counts,
+                             const Replicas& replicas,
+                             int64_t tries,
+                             int64_t& tried) {
   const int64_t goal = goal_of(prices_, counts, topology_);
-  solver_.start(owners_, counts, replicas, goal);
+  solver_.start(owners, counts, replicas, goal);
   int64_t cost = 0;
   for (bool improved = true; improved;) {
     improved = false;
@@ -191,7 +202,7 @@ int64_t ReplicaSearch::climb(const NodeCounts& counts, const Replicas& replicas,
     }
     list_steps();
     for (int64_t left = std::ssize(steps_); left > 0 && tries > 0; --left) {
-      const Step& step = steps_[last_.tried++ % std::ssize(steps_)];
+      const Step& step = steps_[tried++ % std::ssize(steps_)];
       if (can(step)) {
         --tries;
         improved |= try_step(step, cost);
@@ -199,7 +210,7 @@ int64_t ReplicaSearch::climb(const NodeCounts& counts, const Replicas& replicas,
     }
     if (improved) {  // what is relieved step by step is not as good as what is relieved once
       solver_.copy_replicas(climbed_);
-      solver_.start(owners_, counts, climbed_, goal);
+      solver_.start(owners, counts, climbed_, goal);
       if (tries <= 0) {
         return relieved_cost();
       }
@@ -208,70 +219,72 @@ int64_t ReplicaSearch::climb(const NodeCounts& counts, const Replicas& replicas,
   return cost;
 }
 
-void ReplicaSearch::search(const NodeCounts& counts) {
+int64_t ReplicaSearch::search(std::span<const int32_t> owners, const NodeCounts& counts) {
   const int64_t goal = goal_of(prices_, counts, topology_);
   const int64_t mean = std::max<int64_t>(counts.total() / topology_.num_ranks(), 1);
+  const int64_t hosts = std::ssize(owners) + int64_t{topology_.num_ranks()} * solver_.slots();
+  const size_t stride = hosts / kHostsForAll | 1;  // odd: all limits have their turn
   int64_t least = std::numeric_limits<int64_t>::max();
-  Replicas best(owners_.size());
-  for (const int threshold : kThresholds) {
-    for (const int limit : kLimits) {
-      Replicas replicas = construct_replicas(topology_,
-                                             owners_,
-                                             solver_.slots(),
-                                             counts,
-                                             std::max<int64_t>(1, mean * threshold / 1000),
-                                             mean * limit / 1000 + 1);
-      solver_.start(owners_, counts, replicas, goal);
-      solver_.relieve();
-      const int64_t cost = cost_of(prices_, solver_);
-      if (cost < least) {
-        least = cost;
-        best = std::move(replicas);
-      }
+  for (size_t i = 0; i < kThresholds.size() * kLimits.size(); i += stride) {
+    const int64_t threshold = mean * kThresholds[i / kLimits.size()] / 1000;
+    const int64_t limit = mean * kLimits[i % kLimits.size()] / 1000 + 1;
+    construction_.run(owners, counts, std::max<int64_t>(1, threshold), limit, constructed_);
+    solver_.start(owners, counts, constructed_, goal);
+    const int64_t cost = relieved_cost();
+    if (cost < least) {
+      least = cost;
+      std::swap(cheapest_, constructed_);
     }
   }
-  last_.tried = 0;
-  last_.cost = for_each_token(climb(counts, best, 16 * tries()), counts);
-  solver_.copy_replicas(last_.replicas);
+  int64_t tried = 0;
+  return climb(owners, counts, cheapest_, 16 * tries_of(counts.num_experts()), tried);
 }
 
-void ReplicaSearch::search_near(const NodeCounts& counts) {
+/// What the solver holds.
+void ReplicaSearch::keep(int64_t cost, FoundReplicas& found) const {
+  const int64_t tokens = std::max<int64_t>(solver_.counts().total(), 1);
+  found.cost = static_cast<double>(cost) / static_cast<double>(tokens);
+  solver_.copy_replicas(found.replicas);
+}
+
+void ReplicaSearch::search_near(std::span<const int32_t> owners,
+                                const NodeCounts& counts,
+                                FoundReplicas& found) {
   constexpr double kMuchMore = 1.15;
-  if (last_.cost < 0) {
-    search(counts);
-    return;
+  const double before = found.cost;
+  if (before >= 0) {
+    const int64_t tries = tries_of(counts.num_experts());
+    keep(climb(owners, counts, found.replicas, tries, found.tried), found);
   }
-  const double cost = for_each_token(climb(counts, last_.replicas, tries()), counts);
-  if (cost > kMuchMore * last_.cost) {
-    search(counts);
-    return;
+  if (before < 0 || found.cost > kMuchMore * before) {
+    keep(search(owners, counts), found);
   }
-  last_.cost = cost;
-  solver_.copy_replicas(last_.replicas);
 }
 
-void ReplicaSearch::save(std::vector<int64_t>& saved) const {
-  saved.insert(saved.end(), {std::bit_cast<int64_t>(last_.cost), last_.tried});
-  for (const std::vector<int32_t>& ranks : last_.replicas) {
+void save_found(const FoundReplicas& found, std::vector<int64_t>& saved) {
+  saved.insert(saved.end(), {std::bit_cast<int64_t>(found.cost), found.tried});
+  for (const std::vector<int32_t>& ranks : found.replicas) {
     saved.push_back(std::ssize(ranks));
     saved.insert(saved.end(), ranks.begin(), ranks.end());
   }
 }
 
-ReplicaSearch::Found ReplicaSearch::read(SavedNumbers& saved) const {
-  Found found;
+FoundReplicas read_found(SavedNumbers& saved,
+                         std::span<const int32_t> owners,
+                         const QuotaSolver& solver) {
+  FoundReplicas found;
   found.cost = std::bit_cast<double>(
       saved.next(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()));
   found.tried = saved.next(0, std::numeric_limits<int64_t>::max() / 2);
   saved.require(found.cost >= 0 || found.cost == -1);  // a number
-  std::vector<int> used(topology_.num_ranks(), 0);
-  for (const int32_t owner : owners_) {
+  std::vector<int> used(solver.num_ranks(), 0);
+  for (const int32_t owner : owners) {
     std::vector<int32_t>& ranks = found.replicas.emplace_back();
     int64_t least = 0;
-    for (int64_t left = saved.next(0, topology_.num_ranks()); left > 0 && !saved.failed(); --left) {
-      ranks.push_back(static_cast<int32_t>(saved.next(least, topology_.num_ranks() - 1)));
+    for (int64_t left = saved.next(0, solver.num_ranks()); left > 0 && !saved.failed(); --left) {
+      ranks.push_back(static_cast<int32_t>(saved.next(least, solver.num_ranks() - 1)));
       least = ranks.back() + 1;
-      saved.require(ranks.back() != owner && ++used[ranks.back()] <= solver_.slots());
+      saved.require(ranks.back() != owner && ++used[ranks.back()] <= solver.slots());
     }
   }
   return found;

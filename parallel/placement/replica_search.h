@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/placement/quota_solver.h"
+#include "parallel/placement/replica_construction.h"
 #include "parallel/placement/saved_numbers.h"
 
 namespace enodia {
@@ -16,58 +17,59 @@ struct PlanPrices {
   int64_t straggling =
       1500;  ///< of a token that the slowest rank has beyond the goal, for each rank
   int64_t inter_node = 500;  ///< of a token that crosses nodes
-  int64_t replica = 1900;    ///< of a replica, for each thousand tokens of the layer
+  int64_t replica = 1750;    ///< of a replica, for each thousand tokens of the layer
   /// Tokens of a rank that are as good as the mean, in thousandths of it.
   int64_t goal = 1008;
 };
 
 /// The tokens of a rank that a plan should stay below.
 int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topology& topology);
+/// Of tokens between nodes and replicas alone.
+int64_t sending_cost_of(const PlanPrices& prices, const QuotaSolver& solver);
 /// Of what relieve() has come to.
 int64_t cost_of(const PlanPrices& prices, const QuotaSolver& relieved);
 
-/// Looks for replicas of one layer that make a plan cheap: constructions, each of which brings
+/// What a search has come to in a layer, and starts near the next time.
+struct FoundReplicas {
+  Replicas replicas;
+  double cost = -1;   ///< for each token; negative: none yet
+  int64_t tried = 0;  ///< steps: the next search begins behind them
+};
+
+/// Looks for replicas that make a plan of a layer cheap: constructions, each of which brings
 /// experts to nodes that have many tokens for them and what overloaded ranks have too much to
 /// others, largest first; of these the cheapest; then replicas that come, go or change places, one
 /// by one, while that pays. Deterministic: what it finds depends on the counts that it was given,
-/// in order. Local.
+/// in order. No allocation once it has grown. Local.
 class ReplicaSearch {
  public:
-  /// Borrows all; layers may share a solver, which says how many slots a rank has.
-  ReplicaSearch(const Topology& topology,
-                std::span<const int32_t> owners,
-                const PlanPrices& prices,
-                QuotaSolver& solver)
+  /// Borrows both; the solver says how many slots a rank has.
+  ReplicaSearch(const Topology& topology, const PlanPrices& prices, QuotaSolver& solver)
       : topology_(topology),
-        owners_(owners),
         prices_(prices),
         solver_(solver),
-        last_{.replicas = Replicas(owners.size())} {}
+        construction_(topology, solver.slots()) {}
 
-  /// From nothing: all constructions, and steps until none pays.
-  void search(const NodeCounts& counts);
+  /// From nothing: all constructions, and steps until none pays. Leaves the solver with what it has
+  /// come to, relieved; returns the cost.
+  int64_t search(std::span<const int32_t> owners, const NodeCounts& counts);
   /// Near what was found last: a few steps from there. Searches from nothing when that has become
   /// much more expensive, and the first time.
-  void search_near(const NodeCounts& counts);
-  /// What a search has come to, and starts near the next time.
-  struct Found {
-    Replicas replicas;
-    double cost = -1;   ///< for each token; negative: none yet
-    int64_t tried = 0;  ///< steps: the next search begins behind them
-  };
-  const Found& found() const { return last_; }
-  void go_on_from(Found found) { last_ = std::move(found); }
-  void save(std::vector<int64_t>& saved) const;
-  /// Reads what save() wrote.
-  Found read(SavedNumbers& saved) const;
+  void search_near(std::span<const int32_t> owners, const NodeCounts& counts, FoundReplicas& found);
 
  private:
   /// Replicas that go, and others that come.
   struct Step {
     std::array<Replica, 2> gone, come;
   };
-  /// From replicas; returns the cost of those that the solver is left with, relieved.
-  int64_t climb(const NodeCounts& counts, const Replicas& replicas, int64_t tries);
+  /// From replicas; leaves the solver with others, relieved, and returns their cost. `tried`: steps
+  /// so far, of which the next begins behind.
+  int64_t climb(std::span<const int32_t> owners,
+                const NodeCounts& counts,
+                const Replicas& replicas,
+                int64_t tries,
+                int64_t& tried);
+  void keep(int64_t cost, FoundReplicas& found) const;
   bool try_step(const Step& step, int64_t& cost);
   void list_exchanges();
   void list_steps();
@@ -75,18 +77,22 @@ class ReplicaSearch {
   void list_least_used(int node);
   bool can(const Step& step) const;
   void take(const Step& step);
-  int64_t tries() const;
   int64_t relieved_cost();
 
   const Topology& topology_;
-  std::span<const int32_t> owners_;
   PlanPrices prices_;
   QuotaSolver& solver_;
-  Found last_;
-  // Of climb(), kept for their memory.
+  ReplicaConstruction construction_;
+  // Kept for their memory.
   std::vector<Step> steps_;
-  Replicas climbed_;
+  Replicas constructed_, cheapest_, climbed_;
   std::vector<std::pair<int64_t, Replica>> gaps_, least_used_;
 };
+
+void save_found(const FoundReplicas& found, std::vector<int64_t>& saved);
+/// Reads what save_found() wrote of a layer with these owners.
+FoundReplicas read_found(SavedNumbers& saved,
+                         std::span<const int32_t> owners,
+                         const QuotaSolver& solver);
 
 }  // namespace enodia

@@ -122,19 +122,21 @@ class FlexMoePolicy : public PlacementPolicy {
       : setup_(setup),
         replicas_(setup.num_layers, Replicas(setup.num_experts)) {}
 
-  Replicas predict(int layer) const override { return replicas_[layer]; }
+  void predict(int layer, Replicas& replicas) const override { replicas = replicas_[layer]; }
 
-  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
+  void resolve(int layer,
+               const LayerCounts& counts,
+               const Replicas& predicted,
+               LayerPlan& plan) override {
     Holders holders = owners_alone(setup_.owners[layer]);
     for (int expert = 0; expert < setup_.num_experts; ++expert) {
       holders[expert].insert(
           holders[expert].end(), predicted[expert].begin(), predicted[expert].end());
       std::sort(holders[expert].begin(), holders[expert].end());
     }
-    LayerPlan plan = make_plan(setup_.owners[layer], holders, divide_evenly(counts, holders));
+    plan = make_plan(setup_.owners[layer], holders, divide_evenly(counts, holders));
     plan.predicted = predicted;
     plan.transfers = count_transfers(plan);
-    return plan;
   }
 
   void observe(int layer, const LayerCounts& counts) override {

@@ -21,10 +21,15 @@ class SmartMoePolicy : public PlacementPolicy {
     }
   }
 
-  Replicas predict(int /*layer*/) const override { return Replicas(setup_.num_experts); }
+  void predict(int /*layer*/, Replicas& replicas) const override {
+    replicas.assign(setup_.num_experts, {});
+  }
 
-  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& /*predicted*/) override {
-    return plan_owners({setup_.topology, layers_[layer].owners, 0}, counts, counts);
+  void resolve(int layer,
+               const LayerCounts& counts,
+               const Replicas& /*predicted*/,
+               LayerPlan& plan) override {
+    plan = plan_owners({setup_.topology, layers_[layer].owners, 0}, counts, counts);
   }
 
   void observe(int layer, const LayerCounts& counts) override {

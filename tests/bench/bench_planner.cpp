@@ -1,6 +1,6 @@
 // Times the planner of a placement policy on made-up routing: microseconds of a layer for stage A
-// and stage B, median and 99th percentile, in CPU time of this thread. Usage: bench_planner [POLICY
-// [EXPERTS NODES RANKS_PER_NODE SLOTS]]
+// and stage B, median and 99th percentile, in CPU time of this thread, and allocations of a layer
+// in the second half of the run. Usage: bench_planner [POLICY [EXPERTS NODES RANKS_PER_NODE SLOTS]]
 //
 // Limits that Enodia's policy is to keep on a processor that is otherwise idle: 50 us for stage A
 // and 20 us for stage B with 256 experts on 64 ranks; 250 us with 1024 ranks.
@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,27 @@
 
 #include "simulator/generated_trace.h"
 #include <time.h>
+
+namespace {
+
+int64_t allocations = 0;
+
+}  // namespace
+
+void* operator new(size_t size) {
+  ++allocations;
+  void* const memory = std::malloc(size);
+  if (memory == nullptr) {
+    throw std::bad_alloc();
+  }
+  return memory;
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t /*size*/) noexcept {
+  std::free(memory);
+}
 
 namespace enodia {
 namespace {
@@ -51,28 +74,38 @@ void time_policy(const PolicyEntry& policy, int experts, int nodes, int ranks_pe
                                     block_owners(trace.num_layers(), experts, trace.num_ranks())});
   std::vector<double> before_gate;
   std::vector<double> after_gate;
+  std::vector<double> allocated;
+  Replicas predicted;
+  LayerPlan plan;
   for (int sample = 0; sample < trace.num_samples(); ++sample) {
     for (int layer = 0; layer < trace.num_layers(); ++layer) {
       const LayerCounts counts = trace.at(sample, layer);
-      const Replicas predicted = planner->predict(layer);
+      planner->predict(layer, predicted);
+      const int64_t allocations_before = allocations;
       const double start = microseconds();
-      planner->resolve(layer, counts, predicted);
+      planner->resolve(layer, counts, predicted, plan);
       const double resolved = microseconds();
       planner->observe(layer, counts);  // and the replicas of the next micro-batch with it
+      const int64_t more = allocations - allocations_before;
+      if (sample > trace.num_samples() / 2) {
+        allocated.push_back(static_cast<double>(more));
+      }
       if (sample > 0) {
         after_gate.push_back(resolved - start);
         before_gate.push_back(microseconds() - resolved);
       }
     }
   }
-  std::printf("%-16s %4d experts on %2d x %2d ranks, %d slots: A %s  B %s\n",
+  std::printf("%-16s %4d experts on %2d x %2d ranks, %d slots: A %s  B %s  %.1f allocations\n",
               std::string(policy.name).c_str(),
               experts,
               nodes,
               ranks_per_node,
               slots,
               quantiles(before_gate).c_str(),
-              quantiles(after_gate).c_str());
+              quantiles(after_gate).c_str(),
+              std::accumulate(allocated.begin(), allocated.end(), 0.0) /
+                  static_cast<double>(allocated.size()));
 }
 
 }  // namespace

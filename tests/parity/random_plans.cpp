@@ -13,17 +13,20 @@ class RandomPlans : public PlacementPolicy {
         in_use_(in_use),
         micro_batch_(setup.num_layers, 0) {}
 
-  Replicas predict(int layer) const override {
+  void predict(int layer, Replicas& replicas) const override {
     std::mt19937 random = generator(layer, 1);
-    return draw_replicas(layer, random, Replicas(setup_.num_experts), 0);
+    replicas = draw_replicas(layer, random, Replicas(setup_.num_experts), 0);
   }
 
-  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
+  void resolve(int layer,
+               const LayerCounts& counts,
+               const Replicas& predicted,
+               LayerPlan& plan) override {
     std::mt19937 random = generator(layer, 2);
-    LayerPlan plan;
     plan.owners = setup_.owners[layer];
     plan.predicted = predicted;
     plan.replicas = draw_replicas(layer, random, predicted, in_use_ ? 4 : 3);
+    plan.quotas.clear();
     const std::vector<int64_t> totals = counts.totals();
     for (int expert = 0; expert < setup_.num_experts; ++expert) {
       std::vector<int64_t>& quotas = plan.quotas.emplace_back(plan.replicas[expert].size() + 1, 0);
@@ -40,7 +43,6 @@ class RandomPlans : public PlacementPolicy {
       quotas.back() += left;
     }
     plan.transfers = count_transfers(plan);
-    return plan;
   }
 
   void observe(int layer, const LayerCounts& /*counts*/) override { ++micro_batch_[layer]; }

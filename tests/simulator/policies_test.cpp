@@ -149,7 +149,11 @@ class OneLayer : public ::testing::Test {
     }
   }
   LayerPlan plan(PlacementPolicy& policy, const std::vector<int32_t>& tokens) {
-    return policy.resolve(0, {4, tokens}, policy.predict(0));
+    Replicas predicted;
+    LayerPlan plan;
+    policy.predict(0, predicted);
+    policy.resolve(0, {4, tokens}, predicted, plan);
+    return plan;
   }
 
   const PolicySetup setup_{Topology::uniform(1, 2), 1, 4, 1, block_owners(1, 4, 2)};

@@ -111,12 +111,18 @@ struct Planner {
              shape.slots,
              block_owners(trace.num_layers(), trace.num_experts(), trace.num_ranks())})) {}
   std::string plan(const LayerCounts& counts, int sample, int layer) {
-    const LayerPlan made = policy->resolve(layer, counts, policy->predict(layer));
+    resolve(counts, layer);
     policy->observe(layer, counts);
     return to_json_line(sample, layer, made);
   }
+  void resolve(const LayerCounts& counts, int layer) {
+    policy->predict(layer, predicted);
+    policy->resolve(layer, counts, predicted, made);
+  }
   Topology topology;
   std::unique_ptr<PlacementPolicy> policy;
+  Replicas predicted;
+  LayerPlan made;
 };
 
 TEST_P(Policies, GoOnFromWhatTheyHaveSaved) {
@@ -171,8 +177,8 @@ TEST_P(Policies, RefuseWhatTheyHaveNotSaved) {
     planner.policy->restore(damaged);
     for (int layer = 0; layer < trace.num_layers(); ++layer) {
       const LayerCounts counts = trace.at(1, layer);
-      const LayerPlan plan = planner.policy->resolve(layer, counts, planner.policy->predict(layer));
-      EXPECT_NO_THROW(check_plan(plan, counts, planner.topology));
+      planner.resolve(counts, layer);
+      EXPECT_NO_THROW(check_plan(planner.made, counts, planner.topology));
     }
   }
 }
@@ -292,13 +298,15 @@ TEST(ReplayPolicies, KeepToTheSlotsOfARank) {
 class MovingPolicy : public PlacementPolicy {
  public:
   explicit MovingPolicy(std::vector<int32_t> then) : owners_{0, 0, 1, 1}, then_(std::move(then)) {}
-  Replicas predict(int) const override { return Replicas(4); }
-  LayerPlan resolve(int, const LayerCounts& counts, const Replicas& predicted) override {
-    LayerPlan plan{owners_, predicted, predicted, {}};
+  void predict(int, Replicas& replicas) const override { replicas.assign(4, {}); }
+  void resolve(int,
+               const LayerCounts& counts,
+               const Replicas& predicted,
+               LayerPlan& plan) override {
+    plan = {owners_, predicted, predicted, {}};
     for (const int64_t tokens : counts.totals()) {
       plan.quotas.push_back({tokens});
     }
-    return plan;
   }
   void observe(int, const LayerCounts&) override { owners_ = then_; }
   std::vector<int64_t> save() const override { return {}; }

@@ -225,10 +225,13 @@ StepForecast forecast_step(const TrainConfig& config,
   const int first = trace.num_samples() > 1 ? 1 : 0;
   StepForecast step;
   step.imbalance = 0;
+  Replicas predicted;
+  LayerPlan plan;
   for (int sample = 0; sample < trace.num_samples(); ++sample) {
     for (int layer = 0; layer < moe_layers; ++layer) {
       const LayerCounts counts = trace.at(sample, layer % trace.num_layers());
-      const LayerPlan plan = planner->resolve(layer, counts, planner->predict(layer));
+      planner->predict(layer, predicted);
+      planner->resolve(layer, counts, predicted, plan);
       planner->observe(layer, counts);
       if (sample >= first) {
         const double scale = copies / std::max(1.0, mean_copies(counts));

@@ -18,15 +18,16 @@ class EnodiaPolicy : public PlacementPolicy {
   explicit EnodiaPolicy(const PolicySetup& setup)
       : setup_(setup),
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
-        counts_(setup_.topology.num_nodes(), setup_.num_experts) {
-    for (const std::vector<int32_t>& owners : setup_.owners) {
-      searches_.emplace_back(setup_.topology, owners, prices_, solver_);
-    }
-  }
+        search_(setup_.topology, prices_, solver_),
+        counts_(setup_.topology.num_nodes(), setup_.num_experts),
+        found_(setup.num_layers, {.replicas = Replicas(setup.num_experts)}) {}
 
-  Replicas predict(int layer) const override { return searches_[layer].found().replicas; }
+  void predict(int layer, Replicas& replicas) const override { replicas = found_[layer].replicas; }
 
-  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
+  void resolve(int layer,
+               const LayerCounts& counts,
+               const Replicas& predicted,
+               LayerPlan& plan) override {
     const std::vector<int32_t>& owners = setup_.owners[layer];
     counts_.assign(counts, setup_.topology);
     const int64_t goal = goal_of(prices_, counts_, setup_.topology);
@@ -37,27 +38,25 @@ class EnodiaPolicy : public PlacementPolicy {
         exact_plans_ * 1000 < plans_ * kExactPlans) {
       const int64_t cost = cost_of(prices_, solver_);
       solver_.copy_replicas(patched_);
-      ReplicaSearch anew(setup_.topology, owners, prices_, solver_);
-      anew.search(counts_);
-      if (cost_of(prices_, solver_) + counts_.total() * kWorthIt < cost) {
+      if (search_.search(owners, counts_) + counts_.total() * kWorthIt < cost) {
         ++exact_plans_;
       } else {
         solver_.start(owners, counts_, patched_, goal);
         solver_.relieve();
       }
     }
-    return to_plan(owners, predicted);
+    write(owners, predicted, plan);
   }
 
   void observe(int layer, const LayerCounts& counts) override {
     counts_.assign(counts, setup_.topology);
-    searches_[layer].search_near(counts_);
+    search_.search_near(setup_.owners[layer], counts_, found_[layer]);
   }
 
   std::vector<int64_t> save() const override {
     std::vector<int64_t> saved{plans_, exact_plans_};
-    for (const ReplicaSearch& search : searches_) {
-      search.save(saved);
+    for (const FoundReplicas& found : found_) {
+      save_found(found, saved);
     }
     return saved;
   }
@@ -67,18 +66,16 @@ class EnodiaPolicy : public PlacementPolicy {
     SavedNumbers numbers(saved);
     const int64_t plans = numbers.next(0, kMost);
     const int64_t exact_plans = numbers.next(0, plans);
-    std::vector<ReplicaSearch::Found> found;
-    for (const ReplicaSearch& search : searches_) {
-      found.push_back(search.read(numbers));
+    std::vector<FoundReplicas> found;
+    for (const std::vector<int32_t>& owners : setup_.owners) {
+      found.push_back(read_found(numbers, owners, solver_));
     }
     if (!numbers.complete()) {
       return false;
     }
     plans_ = plans;
     exact_plans_ = exact_plans;
-    for (size_t layer = 0; layer < found.size(); ++layer) {
-      searches_[layer].go_on_from(std::move(found[layer]));
-    }
+    found_ = std::move(found);
     return true;
   }
 
@@ -117,16 +114,14 @@ class EnodiaPolicy : public PlacementPolicy {
                : missing_in_node(solver_, setup_.topology, mean * kLateCoverage / 1000);
   }
 
-  LayerPlan to_plan(const std::vector<int32_t>& owners, const Replicas& predicted) const {
-    LayerPlan plan;
+  void write(const std::vector<int32_t>& owners, const Replicas& predicted, LayerPlan& plan) const {
     plan.owners = owners;
     plan.predicted = predicted;
     solver_.copy_replicas(plan.replicas);
     plan.quotas.resize(owners.size());
     for (size_t expert = 0; expert < owners.size(); ++expert) {
       std::vector<int64_t>& quotas = plan.quotas[expert];
-      quotas.reserve(plan.replicas[expert].size() + 1);
-      quotas.push_back(0);
+      quotas.assign(1, 0);
       solver_.each_host(static_cast<int>(expert), [&](int32_t rank, int64_t tokens) {
         if (rank == owners[expert]) {
           quotas[0] = tokens;
@@ -136,15 +131,15 @@ class EnodiaPolicy : public PlacementPolicy {
       });
     }
     plan.transfers = count_transfers(plan);
-    return plan;
   }
 
   PolicySetup setup_;
   PlanPrices prices_;
   QuotaSolver solver_;
+  ReplicaSearch search_;
   NodeCounts counts_;
   Replicas patched_;
-  std::vector<ReplicaSearch> searches_;  // [layers]
+  std::vector<FoundReplicas> found_;  // [layers]
   int64_t plans_ = 0, exact_plans_ = 0;
 };
 

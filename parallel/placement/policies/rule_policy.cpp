@@ -16,20 +16,23 @@ class RulePolicy : public PlacementPolicy {
         from_(from),
         last_(setup.num_layers) {}
 
-  Replicas predict(int layer) const override {
+  void predict(int layer, Replicas& replicas) const override {
     if (from_ == PlansFrom::kExactCounts || last_[layer].empty()) {
-      return Replicas(setup_.num_experts);
+      replicas.assign(setup_.num_experts, {});
+      return;
     }
     const LayerCounts known = last(layer);
-    return rule_(input(layer), known, known).replicas;
+    replicas = rule_(input(layer), known, known).replicas;
   }
 
-  LayerPlan resolve(int layer, const LayerCounts& counts, const Replicas& predicted) override {
+  void resolve(int layer,
+               const LayerCounts& counts,
+               const Replicas& predicted,
+               LayerPlan& plan) override {
     const bool has_history = !last_[layer].empty();
     const Rule rule = from_ == PlansFrom::kExactCounts || has_history ? rule_ : &plan_owners;
-    LayerPlan plan = rule(input(layer), has_history ? last(layer) : counts, counts);
+    plan = rule(input(layer), has_history ? last(layer) : counts, counts);
     plan.predicted = predicted;
-    return plan;
   }
 
   void observe(int layer, const LayerCounts& counts) override {
