@@ -18,14 +18,15 @@ their product, shrinks by its square where messages do once; a word has 4 bytes 
 keeps computation and messages in the machine's proportion: one factor for each machine, by which
 all its time is longer here. The hidden size is in both alike.
 
-The processor must have been idle for 25 % of the steps after warm-up: then waiting decides how long
-a step takes, not this machine. A run where it was not does not count, and the exit code is 1. Each
-run is compared with one on links without limit and with next to no computing, of the same plans,
+The processor must have been idle, or at work that is niced and gives way, for 25 % of the steps after
+warm-up: then waiting decides how long a step takes, not this machine. A run where it was not does
+not count, and the exit code is 1. Each run is compared with one on links without limit and with next to no computing, of the same plans,
 counts and bytes, or else the exit code is 1 too."""
 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -81,8 +82,10 @@ def dilation(name, rate):
 
 
 def busy_and_all():
+    """Ticks of all processors: at work that gives way to nobody, and all."""
     numbers = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return sum(numbers) - numbers[3] - numbers[4], sum(numbers)
+    _user, niced, _system, idle, for_disks, *_ = numbers
+    return sum(numbers) - niced - idle - for_disks, sum(numbers)
 
 
 class Bench:
@@ -129,7 +132,10 @@ class Bench:
         log = self.folder / f"{run.name}.log"
         with open(log, "wb") as output, subprocess.Popen(
                 command, cwd=self.folder, stdout=output, stderr=output) as job:
-            idle = self.watch(job, run / "metrics.jsonl")
+            try:
+                idle = self.watch(job, run / "metrics.jsonl")
+            finally:
+                job.terminate()  # nothing but when this script is stopped
         if job.returncode == 77:
             print(log.read_text(), file=sys.stderr)
             sys.exit(77)
@@ -160,7 +166,7 @@ class Bench:
         key = run["policy"], run["slots"]
         who = f"{name}, {run['policy']} with {run['slots']} slots"
         if key not in self.unshaped:
-            self.unshaped[key] = self.run(name, *key, "none", 1e-3)
+            self.unshaped[key] = self.run(name, *key, "none", 100)  # long enough for its threads to wait idly
         free = self.unshaped[key]
         for one, other in zip(run["records"], free["records"]):
             for field in PLANNED:
@@ -227,6 +233,14 @@ def report(bench, name, runs):
     return "\n".join(text) + "\n", best
 
 
+def keep(options, text, kept):
+    """What there is so far, for a run takes long."""
+    if options.output:
+        Path(options.output).write_text(text)
+    if options.records:
+        Path(options.records).write_text(json.dumps(kept))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--counts", help="recorded routing of 16 ranks, safetensors")
@@ -245,6 +259,7 @@ def main():
     parser.add_argument("--records", help="file for all that was measured, JSON")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("emulated_cluster: stopped"))
     slots = [int(text) for text in options.slots.split(",")]
     text, ratios, kept = "", [], {}
     with tempfile.TemporaryDirectory(prefix="emulated_cluster.") as place:
@@ -264,6 +279,7 @@ def main():
             print(part, flush=True)
             text += part + "\n"
             kept[name] = runs
+            keep(options, text, kept)
             rivals = [step_ms(run) for policy, run in best.items() if policy not in ("enodia", "owners")]
             if "enodia" in best and rivals:
                 ratios.append(min(rivals) / step_ms(best["enodia"]))
@@ -272,10 +288,7 @@ def main():
         last = f"Geometric mean against the best rival of each: {statistics.geometric_mean(ratios):.2f}.\n"
         print(last)
         text += last
-    if options.output:
-        Path(options.output).write_text(text)
-    if options.records:
-        Path(options.records).write_text(json.dumps(kept))
+    keep(options, text, kept)
     for complaint in complaints:
         print(f"emulated_cluster: {complaint}", file=sys.stderr)
     return 1 if complaints else 0

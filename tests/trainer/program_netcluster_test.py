@@ -41,6 +41,24 @@ class Netcluster(ProgramTest):
         sent = sum(record["bytes"]["tokens"] for record in self.metrics("nodes"))
         self.assertGreater(links[0]["sent_bytes"], sent / 4)
 
+    def hang_on_nodes(self, drill):
+        """What is said when a rank of the second node goes no further, by each node."""
+        arguments = self.train_arguments("hang", train__steps=2000, run__timeout_s=2)
+        done = self.play(*cluster(2, 2, program=(PROGRAM, *arguments, "--drill", drill, "--fresh")))
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assert_no_process_left()
+        return done.stderr
+
+    def test_the_watchdog_names_what_ranks_of_other_nodes_wait_for(self):
+        for drill in ("hang:3:2", "stop:3:2"):
+            with self.subTest(drill):
+                said = self.hang_on_nodes(drill)
+                self.assertRegex(said, r"waits in \w+ \w+ \d+ \(\d+ bytes\) for rank 3")
+                self.assertRegex(said, r"rank 3 on node 1 \(process \d+.*has NOT arrived at")
+                self.assertNotIn("see what is said there", said)
+                if drill.startswith("stop"):
+                    self.assertIn("stopped by a signal", said)
+
     def test_hands_on_the_exit_code(self):
         done = self.play(*cluster(2, 1, program=("bash", "-c", "hostname; exit 6")))
         self.assertEqual(done.returncode, 6, done.stderr)
