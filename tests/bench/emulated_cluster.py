@@ -161,6 +161,10 @@ class Bench:
         (busy, total), (busy_then, total_then) = marks
         return 1 - (busy_then - busy) / max(1, total_then - total)
 
+    def complain(self, text):
+        self.complaints.append(text)
+        print(f"emulated_cluster: {text}", file=sys.stderr, flush=True)
+
     def check(self, run, name):
         """Says where a run did not do the same as without limits, or kept the processor busy."""
         key = run["policy"], run["slots"]
@@ -171,17 +175,17 @@ class Bench:
         for one, other in zip(run["records"], free["records"]):
             for field in PLANNED:
                 if one[field] != other[field]:
-                    self.complaints.append(f"{who}: step {one['step']} has {field} {one[field]}, but "
-                                           f"{other[field]} on links without limit")
+                    self.complain(f"{who}: step {one['step']} has {field} {one[field]}, but "
+                                  f"{other[field]} on links without limit")
         for link, other in zip(run["links"], free["links"]):
             # Not the same packets: acknowledgements, and what was lost and sent again.
             if abs(link["sent_bytes"] / other["sent_bytes"] - 1) > 0.05:
-                self.complaints.append(f"{who}: node {link['node']} sent {link['sent_bytes']} bytes, but "
-                                       f"{other['sent_bytes']} on links without limit")
+                self.complain(f"{who}: node {link['node']} sent {link['sent_bytes']} bytes, but "
+                              f"{other['sent_bytes']} on links without limit")
         run["counted"] = run["idle"] >= IDLE
         if not run["counted"]:
-            self.complaints.append(f"{who}: does not count, the processor was idle for only "
-                                   f"{100 * run['idle']:.0f} %; lower --rate, or stop other work")
+            self.complain(f"{who}: does not count, the processor was idle for only "
+                          f"{100 * run['idle']:.0f} %; lower --rate, or stop other work")
 
 
 def median(run, read):
@@ -289,8 +293,6 @@ def main():
         print(last)
         text += last
     keep(options, text, kept)
-    for complaint in complaints:
-        print(f"emulated_cluster: {complaint}", file=sys.stderr)
     return 1 if complaints else 0
 
 
