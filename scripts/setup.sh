@@ -19,6 +19,7 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates python3 python3-pip
   libopenmpi-dev openmpi-bin libyaml-cpp-dev libcli11-dev libspdlog-dev nlohmann-json3-dev
   libsentencepiece-dev libonig-dev libutf8proc-dev libxxhash-dev libgtest-dev libgmock-dev
+  iproute2 util-linux  # scripts/netcluster.sh plays nodes
 )
 cache=${ENODIA_CACHE:-$HOME/.cache/enodia}
 libtorch=$cache/libtorch-2.11.0

@@ -17,12 +17,6 @@
 namespace enodia {
 namespace {
 
-/// How long messages lie about while nobody waits for them: short beside a layer's compute, long
-/// beside a look at them.
-constexpr auto kPause = std::chrono::microseconds(50);
-/// Looks without a pause at what somebody waits for. Then whoever is to send needs the core more.
-constexpr int kEagerLooks = 100;
-
 using Operations = std::vector<std::shared_ptr<QueuedOperation>>;
 
 }  // namespace
@@ -258,12 +252,12 @@ bool CommunicationThread::advance(Lane& lane, int window) {
 }
 
 void CommunicationThread::rest(int looks) {
-  if (waiters_.load(std::memory_order_relaxed) > 0 && looks < kEagerLooks) {
+  if (waiters_.load(std::memory_order_relaxed) > 0 && looks < options_.eager_looks) {
     std::this_thread::yield();  // more ranks than cores are ordinary
     return;
   }
   std::unique_lock lock(mutex_);
-  wakeup_.wait_for(lock, kPause, [this] { return news_; });
+  wakeup_.wait_for(lock, options_.pause, [this] { return news_; });
 }
 
 }  // namespace enodia

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -50,7 +51,7 @@ class Lane {
 /// messages move while the others compute. Each communicator is a FIFO; between them urgent traffic
 /// goes first: less urgent operations keep one chunk under way, never none, since another rank may
 /// be waiting for just these. Asleep when there is nothing to do; while operations are under way it
-/// looks at them every 50 microseconds, and a hundred times without a pause when somebody waits.
+/// looks at them every `pause`, and `eager_looks` times without one when somebody waits.
 ///
 /// After the first take_over nobody else may call into the library behind the communicators (MPI at
 /// level SERIALIZED) until this object is gone.
@@ -60,6 +61,10 @@ class CommunicationThread {
     int64_t chunk_bytes = int64_t{1} << 20;  ///< of a message, or of a reduction
     int chunks_under_way = 4;                ///< of a communicator, when nothing is more urgent
     Trace* trace = nullptr;                  ///< gets a kCommunication span for each operation
+    /// How long messages lie about while nobody waits for them: short beside a layer's compute,
+    /// long beside a look at them.
+    std::chrono::microseconds pause{50};
+    int eager_looks = 100;  ///< then whoever is to send needs the core more
   };
   CommunicationThread() : CommunicationThread(Options()) {}
   explicit CommunicationThread(const Options& options);

@@ -16,7 +16,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kInterval = std::chrono::milliseconds(250);
-constexpr auto kPatience = std::chrono::seconds(2);  // for the others' last words
+constexpr auto kPatience = std::chrono::seconds(2);              // for the others' last words
+constexpr auto kNodePatience = std::chrono::milliseconds(1500);  // shorter, for other nodes' words
 constexpr auto kPause = std::chrono::milliseconds(20);
 constexpr unsigned kLastResort = 10;  // seconds in which stderr must take the report
 
@@ -31,15 +32,6 @@ void print(std::string_view text) {
   }
 }
 
-std::vector<ObservedRank> observe(const StatusBoard& board) {
-  std::vector<ObservedRank> ranks;
-  for (int slot = 0; slot < board.num_slots(); ++slot) {
-    const RankStatus status = board.read(slot);
-    ranks.push_back({status, status.rank >= 0 ? state_of(status.process) : ProcessState::kGone});
-  }
-  return ranks;
-}
-
 }  // namespace
 
 SectionTimeouts SectionTimeouts::all(std::chrono::seconds timeout) {
@@ -50,6 +42,7 @@ SectionTimeouts SectionTimeouts::all(std::chrono::seconds timeout) {
 
 Watchdog::Watchdog(Communicator& world, const SectionTimeouts& timeouts)
     : board_(world),
+      network_(world, board_),
       rank_(world.rank()),
       timeouts_(timeouts) {
   sigset_t all = {}, before = {};
@@ -107,8 +100,11 @@ void Watchdog::end_job(Clock::duration silence) {
   if (board_.claim_report()) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silence).count();
     text = "enodia: " +
-           hang_report(
-               observe(board_), static_cast<size_t>(board_.own_slot()), seconds, board_.nodes()) +
+           hang_report(observe(board_),
+                       static_cast<size_t>(board_.own_slot()),
+                       seconds,
+                       board_.nodes(),
+                       network_.ask(kNodePatience)) +
            "\n";
   } else {
     wait_for_first_speaker();

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "collectives/watch/board_network.h"
 #include "collectives/watch/stack_capture.h"
 #include "collectives/watch/status_board.h"
 
@@ -27,10 +28,10 @@ struct SectionTimeouts {
 };
 
 /// A thread that ends a job in which nothing moves any more: when its rank has shown no sign of
-/// life for longer than the section's timeout, it says what the node's ranks do (once for the
-/// node), each rank prints where its main thread is, and all leave by _exit(7), upon which mpirun
-/// ends the ranks of the other nodes. Makes no MPI call. Time during which the whole process is
-/// stopped does not count.
+/// life for longer than the section's timeout, it says what the node's ranks do and which of other
+/// nodes are missing (once for the node), each rank prints where its main thread is, and all leave
+/// by _exit(7), upon which mpirun ends the ranks of the other nodes. Makes no MPI call. Time during
+/// which the whole process is stopped does not count.
 class Watchdog {
  public:
   /// Watches the calling thread, the one that writes on the board. Collective over the world.
@@ -50,6 +51,7 @@ class Watchdog {
   void wait_for_speakers() const;
 
   StatusBoard board_;
+  BoardNetwork network_;
   const int rank_;
   StackCapture stack_;
   std::mutex mutex_;

@@ -107,5 +107,27 @@ TEST(HangReport, LooksElsewhereWhenAllOfTheNodeHaveArrived) {
               AllOf(HasSubstr("cannot be seen"), Not(HasSubstr("lost"))));
 }
 
+TEST(HangReport, NamesRanksOfOtherNodesThatAreMissing) {
+  const std::vector<ObservedRank> ranks{rank_at(0, 57, true), rank_at(1, 57, true)};
+  const std::vector<int> nodes{0, 0, 1, 1};
+  const ObservedNode late{1, {rank_at(2, 57, true), rank_at(3, 56, false)}};
+  EXPECT_THAT(hang_report(ranks, 0, 5, nodes, std::span(&late, 1)),
+              AllOf(HasSubstr("(4096 bytes) for rank 3\n  rank 3 on node 1 (process 4003) is in "
+                              "step 3 and waits in no operation; it has NOT arrived at tokens "
+                              "exchange 57"),
+                    Not(HasSubstr("rank 2 on")),
+                    Not(HasSubstr("another node"))));
+  const ObservedNode there{1, {rank_at(2, 57, true), rank_at(3, 57, true)}};
+  EXPECT_THAT(hang_report(ranks, 0, 5, nodes, std::span(&there, 1)),
+              HasSubstr("a message is lost"));
+}
+
+TEST(HangReport, NamesANodeThatDoesNotAnswer) {
+  const std::vector<ObservedRank> ranks{rank_at(0, 57, true), rank_at(1, 57, true)};
+  const ObservedNode silent{1, {}};
+  EXPECT_THAT(hang_report(ranks, 0, 5, std::vector<int>{0, 0, 1, 1}, std::span(&silent, 1)),
+              AllOf(HasSubstr("node 1 (ranks 2, 3) does not answer"), Not(HasSubstr("lost"))));
+}
+
 }  // namespace
 }  // namespace enodia

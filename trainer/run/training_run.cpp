@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -28,6 +30,19 @@ Decorate decorate_with(CommunicationThread* thread, Recorder& recorder, Training
         thread != nullptr ? thread->take_over(std::move(inner), traffic) : std::move(inner);
     return recorder.record(device.reach(std::move(made), traffic), traffic);
   };
+}
+
+/// Where time is dilated, so are pauses, up to what is little beside a message: more ranks than
+/// cores look at messages there, and nobody but they has work for the cores.
+CommunicationThread::Options thread_options(const TrainConfig& config, Trace& trace) {
+  constexpr double kLongestPause = 2000;  // microseconds
+  CommunicationThread::Options options{.trace = &trace};
+  if (!config.train.computes() && config.train.time_dilation > 1) {
+    options.pause = std::chrono::microseconds(static_cast<int64_t>(
+        std::min(kLongestPause, config.train.time_dilation * options.pause.count())));
+    options.eager_looks = 0;
+  }
+  return options;
 }
 
 Layout layout_of(const TrainConfig& config, int world_size) {
@@ -62,7 +77,7 @@ TrainingRun::TrainingRun(Communicator& world,
       data(std::move(opened)),
       board(status),
       recorder(&trace, &board),
-      communication(start_communication_thread(world, config.run, {.trace = &trace})),
+      communication(start_communication_thread(world, config.run, thread_options(config, trace))),
       mesh(world,
            layout_of(config, world.world_size()),
            decorate_with(communication.get(), recorder, device),
