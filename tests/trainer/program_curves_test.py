@@ -7,7 +7,6 @@ By ctest two policies and few steps. All of it, in about half an hour on two cor
 prints a table of what docs/placement.md reports."""
 
 import array
-import itertools
 import json
 import math
 import operator
@@ -105,9 +104,9 @@ class Curves(ProgramTest):
         worst = abs(record["loss"] - losses[0]) / (
             FACTOR * max(max(losses) - min(losses), ROUNDING * losses[0]))
         for name, tensor in state.items():
-            error = max(distance(one[name], other[name])
-                        for (_, one), (_, other) in itertools.combinations(alone, 2))
-            ratio = distance(alone[0][1][name], tensor) / (FACTOR * max(error, ROUNDING))
+            first, *others = (saved[name] for _, saved in alone)
+            error = max(distance(first, other) for other in others)
+            ratio = distance(first, tensor) / (FACTOR * max(error, ROUNDING))
             worst = max(worst, ratio)
         # Where two experts' scores are this close, rounding may send a token to either.
         return None if worst > 1 and record["route_margin"] < 2e-6 else worst
