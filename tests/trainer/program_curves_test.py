@@ -60,6 +60,10 @@ class Curves(ProgramTest):
             spread.append(farthest)
         return runs, spread
 
+    def last_loss(self, folder):
+        """The mean of the last steps."""
+        return sum(self.losses(folder)[-EVERY:]) / EVERY
+
     def farthest_outside(self, folder):
         """The largest distance to the nearest run of one rank, as a part of the spread."""
         runs, spread = self.spread()
@@ -115,9 +119,10 @@ class Curves(ProgramTest):
 
     def test_policies_stay_among_runs_of_one_rank(self):
         _, spread = self.spread()
-        print(f"\n| {STEPS} steps, {RANKS} ranks | last loss | distance / spread | experts moved | "
+        print(f"\n| {STEPS} steps, {RANKS} ranks | loss of the last {EVERY} | distance / spread | experts moved | "
               "one step's error / allowed |\n| --- | --- | --- | --- | --- |")
-        last = [self.losses(f"one_{micro}")[-1] for micro in self.ORDERS]
+        last = [self.last_loss(f"one_{micro}") for micro in self.ORDERS]
+        apart = max(last) - min(last)
         print(f"| one rank, {len(last)} orders | {min(last):.5f} to {max(last):.5f} | "
               f"spread {spread[-1]:.1e} | | |")
         for policy in POLICIES:
@@ -132,9 +137,11 @@ class Curves(ProgramTest):
                           for step in range(EVERY, STEPS, EVERY)]
                 decided = [error for error in errors if error is not None]
                 self.assertGreaterEqual(2 * len(decided), len(errors), "most steps are decided")
-                print(f"| `{policy}` | {self.losses(policy)[-1]:.5f} | {outside:.2f} | {moved} | "
+                print(f"| `{policy}` | {self.last_loss(policy):.5f} | {outside:.2f} | {moved} | "
                       f"{max(decided):.2f} ({len(decided)} of {len(errors)}) |", flush=True)
                 self.assertLessEqual(outside, 1)
+                self.assertGreaterEqual(self.last_loss(policy), min(last) - apart)
+                self.assertLessEqual(self.last_loss(policy), max(last) + apart)
                 self.assertLessEqual(max(decided), 1)
 
     def test_another_learning_rate_does_not(self):
