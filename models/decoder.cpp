@@ -80,6 +80,8 @@ Decoder::Decoder(const ModelOptions& options,
         layers,
         ExpertShape{options.hidden_size, options.moe_intermediate_size});
     const auto nodes = mesh.tokens().nodes();
+    ENODIA_CHECK(expert_parallel.placement.reshard_interval == 0 || store_->can_move(),
+                 "owners move where each expert lives with its owner alone");
     planner_ = std::make_unique<ExpertPlanner>(
         layers, Topology({nodes.begin(), nodes.end()}), expert_parallel.placement);
   }
@@ -163,6 +165,14 @@ void Decoder::move_expert_biases(std::span<const int64_t> tokens) {
     at::Tensor bias = expert_biases_[layer]->value;
     bias.add_(at::tensor(moves, at::kDouble).to(bias.options()));
   }
+}
+
+MovedExperts Decoder::move_owners(const ExpertOwners& owners) {
+  ENODIA_CHECK(store_ != nullptr, "a dense model has no owners of experts");
+  ++generation_;  // what a forward saved names slots of the owners before
+  const MovedExperts moved = store_->move_owners(owners);
+  planner_->set_owners(owners);
+  return moved;
 }
 
 void Decoder::commit_step(std::span<const int64_t> tokens) {

@@ -57,6 +57,9 @@ class Decoder {
   /// expert, and move the biases of experts (arXiv 2408.15664, algorithm 1). Collective. Weights
   /// change here only.
   void commit_step(std::span<const int64_t> tokens = {});
+  /// Gives the experts other owners, [MoE layers][E]: their rows move (ExpertStore::move_owners),
+  /// and plans follow. The model is the same afterwards, bit by bit. Between steps. Collective.
+  MovedExperts move_owners(const ExpertOwners& owners);
   /// How often weights changed. What a forward saved is good for a backward of the same generation
   /// alone.
   int64_t generation() const { return generation_; }

@@ -25,7 +25,17 @@ void ColumnTable::add_column(const std::string& name, MemoryKind kind, at::Scala
   }
   const MemoryScope scope(kind);
   const auto options = at::TensorOptions().dtype(dtype).device(device_);
-  columns_.emplace(name, Column{at::zeros({count}, options), kept_});
+  columns_.emplace(name, Column{at::zeros({count}, options), kind, kept_});
+}
+
+std::vector<std::string> ColumnTable::names_except(MemoryKind left_out) const {
+  std::vector<std::string> names;
+  for (const auto& [name, column] : columns_) {
+    if (column.kind != left_out) {
+      names.push_back(name);
+    }
+  }
+  return names;
 }
 
 const ColumnTable::Column& ColumnTable::find(std::string_view name) const {

@@ -23,6 +23,8 @@ class ColumnTable {
   /// A column of zeros, whose memory counts as `kind`; adding one that exists is an error
   /// (UsageError).
   void add_column(const std::string& name, MemoryKind kind, at::ScalarType dtype);
+  /// The columns of all kinds but `left_out`, in order of name.
+  std::vector<std::string> names_except(MemoryKind left_out) const;
   bool has_column(std::string_view name) const { return columns_.find(name) != columns_.end(); }
   /// All memory of a column, flat; throws UsageError for an unknown name.
   const at::Tensor& column(std::string_view name) const { return find(name).memory; }
@@ -33,6 +35,7 @@ class ColumnTable {
  private:
   struct Column {
     at::Tensor memory;
+    MemoryKind kind;
     std::vector<Slice> kept;
   };
   const Column& find(std::string_view name) const;

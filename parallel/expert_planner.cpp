@@ -28,14 +28,6 @@ std::vector<int32_t> rank_counts(const ExchangedCounts& counts, const Topology& 
   return tokens;
 }
 
-std::vector<std::vector<int32_t>> owners_of(const std::vector<StaticLayer>& layers) {
-  std::vector<std::vector<int32_t>> owners;
-  for (const StaticLayer& layer : layers) {
-    owners.push_back(layer.owners);
-  }
-  return owners;
-}
-
 }  // namespace
 
 ExpertPlanner::ExpertPlanner(std::vector<StaticLayer> layers,
@@ -43,7 +35,9 @@ ExpertPlanner::ExpertPlanner(std::vector<StaticLayer> layers,
                              const PlacementOptions& options)
     : layers_(std::move(layers)),
       topology_(topology),
-      options_(options) {
+      options_(options),
+      history_(static_cast<int>(layers_.size()),
+               layers_.empty() ? 0 : layers_.front().homes.num_experts()) {
   for (const StaticLayer& layer : layers_) {
     foreseen_.push_back(layer.homes);
   }
@@ -95,6 +89,32 @@ void ExpertPlanner::foresee(int layer) {
     hosts[expert].push_back(layers_[layer].owners[expert]);
   }
   foreseen_[layer] = ExpertPlacement::create(topology_.num_ranks(), hosts);
+}
+
+void ExpertPlanner::set_owners(const ExpertOwners& owners) {
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    layers_[layer] = owned_by(owners.at(layer), topology_.num_ranks());
+    foreseen_[layer] = layers_[layer].homes;
+  }
+  if (policy_ == nullptr) {
+    return;
+  }
+  policy_->set_owners(owners);
+  for (int layer = 0; layer < std::ssize(layers_); ++layer) {
+    foresee(layer);
+  }
+}
+
+std::optional<Resharding> ExpertPlanner::reshard_after(int64_t steps,
+                                                       std::span<const int64_t> tokens) {
+  if (options_.reshard_interval == 0) {
+    return std::nullopt;
+  }
+  history_.add(tokens);
+  if (steps % options_.reshard_interval != 0) {
+    return std::nullopt;
+  }
+  return reshard(owners_of(layers_), history_.loads(), topology_, options_.reshard_gain);
 }
 
 std::vector<int64_t> ExpertPlanner::save() const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <ATen/ops/empty.h>
+
 #include "common/check.h"
 #include "parallel/placement/slot_count.h"
 #include "parallel/tensor_view.h"
@@ -51,8 +53,10 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
                          const ExpertShape& shape,
                          const ScheduleRule& rule)
     : mesh_(mesh),
+      registry_(registry),
       shape_(shape),
       rule_(rule),
+      names_(names),
       layers_(std::move(layers)),
       precision_(registry.precision()),
       weight_slots_(shape.chunk_elements(), precision_.compute, mesh.device().place),
@@ -78,11 +82,11 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
   replicas_->add_column(weights, MemoryKind::kReplicas, precision_.compute);
   registry.adopt(*owned_);
   for (size_t layer = 0; layer < names.size(); ++layer) {
-    place_layer(static_cast<int>(layer), registry, names[layer]);
+    place_layer(static_cast<int>(layer));
   }
 }
 
-void ExpertStore::place_layer(int layer, ParameterRegistry& registry, const std::string& name) {
+void ExpertStore::place_layer(int layer) {
   const StaticLayer& placed = layers_[layer];
   std::map<int32_t, Home>& homes = homes_.emplace_back();
   const ExpertPlacement world_homes = placed.world_homes(mesh_.world_size());
@@ -91,29 +95,34 @@ void ExpertStore::place_layer(int layer, ParameterRegistry& registry, const std:
     const int64_t row = owned ? owned_rows_++ : replica_rows_++;
     homes[expert] = {row * shape_.chunk_elements(), owned};
     if (owned) {
-      add_logical_parameters(registry, name + "." + std::to_string(expert), homes[expert].offset);
+      for (LogicalParameter& parameter : logical_parameters(layer, expert, homes[expert].offset)) {
+        registry_.add_owned(std::move(parameter));
+      }
     }
   }
 }
 
-void ExpertStore::add_logical_parameters(ParameterRegistry& registry,
-                                         const std::string& name,
-                                         int64_t offset) const {
+/// Of an expert whose chunk this rank has, or will have, at `offset`.
+std::vector<LogicalParameter> ExpertStore::logical_parameters(int layer,
+                                                              int32_t expert,
+                                                              int64_t offset) const {
   const int64_t hidden = shape_.hidden_size;
   const int64_t ffn = shape_.intermediate_size;
+  const std::string prefix = names_[layer] + "." + std::to_string(expert) + ".";
+  std::vector<LogicalParameter> parameters;
   const auto add = [&](const std::string& matrix, std::vector<int64_t> shape, int64_t at) {
-    LogicalParameter parameter;
-    parameter.name = name + "." + matrix + "_proj.weight";
+    LogicalParameter& parameter = parameters.emplace_back();
+    parameter.name = prefix + matrix + "_proj.weight";
     parameter.shape = parameter.size = std::move(shape);
     parameter.offset.assign(parameter.shape.size(), 0);
     parameter.owned_rows = parameter.updated_rows = parameter.master_rows = parameter.all_rows();
     parameter.table = owned_.get();
     parameter.first = offset + at;
-    registry.add_owned(std::move(parameter));
   };
   add("gate", {ffn, hidden}, 0);
   add("up", {ffn, hidden}, ffn * hidden);
   add("down", {hidden, ffn}, shape_.gate_up_elements());
+  return parameters;
 }
 
 at::Tensor ExpertStore::chunk(const Home& home, std::string_view column) const {
@@ -153,6 +162,7 @@ SparseSchedule ExpertStore::schedule_for(const ChunkPlaces& places, at::ScalarTy
 void ExpertStore::reserve_slots(const PlacementOptions& options,
                                 int64_t micro_batches,
                                 bool keep_replicas) {
+  reserved_ = {options, micro_batches, keep_replicas};
   if (options.policy != nullptr && options.policy->slots == SlotUse::kUnlimited) {
     return;
   }
@@ -279,6 +289,121 @@ void ExpertStore::finish_gradients() {
   while (!going_home_.empty()) {
     end_oldest();
   }
+}
+
+bool ExpertStore::can_move() const {
+  return enodia::can_move(layers_, mesh_.world_size());
+}
+
+std::vector<ExpertStore::RowMove> ExpertStore::list_moves(const ExpertOwners& owners) const {
+  ENODIA_CHECK_EQ(owners.size(), layers_.size(), "owners of other layers");
+  std::vector<int64_t> more(mesh_.world_size(), 0);  // rows that a rank owns then
+  std::vector<RowMove> moves;
+  for (int layer = 0; layer < num_layers(); ++layer) {
+    const std::vector<int32_t>& before = layers_[layer].owners;
+    ENODIA_CHECK_EQ(owners[layer].size(), before.size(), "owners of other experts");
+    for (int32_t expert = 0; expert < std::ssize(before); ++expert) {
+      const int32_t to = owners[layer][expert];
+      if (to != before[expert]) {
+        moves.push_back({layer, expert, before[expert], to});
+        --more.at(before[expert]);
+        ++more.at(to);
+      }
+    }
+  }
+  for (int rank = 0; rank < mesh_.world_size(); ++rank) {
+    ENODIA_CHECK_EQ(more[rank], 0, "rank ", rank, " would own more or fewer experts than before");
+  }
+  return moves;
+}
+
+/// Rows are sent from where they are and received beside the table, since where they go another may
+/// still be leaving.
+void ExpertStore::move_column(const std::vector<RowMove>& moves,
+                              const std::vector<int64_t>& new_rows,
+                              const std::string& column) {
+  ChunkPlaces places{{}, {}, shape_.chunk_elements()};
+  for (const RowMove& move : moves) {
+    places.owners.push_back(move.from);
+    places.holders.push_back({move.to});
+  }
+  const at::Tensor arrived =
+      at::empty({std::ssize(new_rows), shape_.chunk_elements()}, owned_->column(column).options());
+  std::map<int32_t, int64_t> row_of;  // of `arrived`, by number of the move
+  for (int32_t number = 0; number < std::ssize(moves); ++number) {
+    if (moves[number].to == mesh_.rank()) {
+      row_of.emplace(number, std::ssize(row_of));
+    }
+  }
+  sparse_all_gather(
+      mesh_.replicas(),
+      direct_schedule(places),
+      [&](int32_t number) {
+        const RowMove& move = moves[number];
+        return view(chunk(owned_home(move.layer, move.expert), column));
+      },
+      [&](int32_t number) { return view(arrived[row_of.at(number)]); },
+      mesh_.device().queue)
+      .wait(mesh_.device().queue);
+  for (int64_t row = 0; row < std::ssize(new_rows); ++row) {
+    owned_->view(column, {new_rows[row], shape_.chunk_elements()}).copy_(arrived[row]);
+  }
+}
+
+MovedExperts ExpertStore::move_owners(const ExpertOwners& owners) {
+  ENODIA_CHECK(can_move(), "experts with several homes have owners that stay");
+  ENODIA_CHECK_EQ(leases_out_, 0, "owners must not change while a lease is out");
+  ENODIA_CHECK(materialized_.empty() && going_home_.empty(),
+               "owners must not change while replicas or their gradients are out");
+  const std::vector<RowMove> moves = list_moves(owners);
+  if (moves.empty()) {
+    return {};
+  }
+  // The i-th row that comes takes the place of the i-th that leaves.
+  std::vector<int64_t> places;
+  for (const RowMove& move : moves) {
+    if (move.from == mesh_.rank()) {
+      places.push_back(owned_home(move.layer, move.expert).offset);
+    }
+  }
+  MovedExperts moved{std::ssize(moves), 0};
+  for (const std::string& column : owned_->names_except(MemoryKind::kGradients)) {
+    move_column(moves, places, column);
+    moved.bytes += std::ssize(moves) * shape_.chunk_elements() *
+                   static_cast<int64_t>(owned_->column(column).element_size());
+  }
+  at::Tensor(owned_->column("grad")).zero_();
+  settle(moves, places);
+  for (int layer = 0; layer < num_layers(); ++layer) {
+    layers_[layer] = owned_by(owners[layer], mesh_.world_size());
+  }
+  owners_have_moved_ = true;
+  if (reserved_) {
+    reserve_slots(reserved_->options, reserved_->micro_batches, reserved_->keep_replicas);
+  }
+  return moved;
+}
+
+/// The rows that have come are at home here, those that have left are not.
+void ExpertStore::settle(const std::vector<RowMove>& moves, const std::vector<int64_t>& places) {
+  auto place = places.begin();
+  for (const RowMove& move : moves) {
+    if (move.from == mesh_.rank()) {
+      homes_[move.layer].erase(move.expert);
+    }
+    if (move.to == mesh_.rank()) {
+      homes_[move.layer][move.expert] = {*place++, true};
+    }
+  }
+  std::vector<LogicalParameter> parameters;
+  for (int layer = 0; layer < num_layers(); ++layer) {
+    for (const auto& [expert, home] : homes_[layer]) {
+      for (LogicalParameter& parameter : logical_parameters(layer, expert, home.offset)) {
+        parameters.push_back(std::move(parameter));
+      }
+    }
+  }
+  registry_.replace_owned(*owned_, std::move(parameters));
 }
 
 void ExpertStore::refresh_replicas() {

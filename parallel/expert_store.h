@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,18 +73,24 @@ class Lease {
 
 enum class LeaseUse : uint8_t { kForward, kBackward };
 
+/// What a change of owners has moved, over all ranks.
+struct MovedExperts {
+  int64_t experts = 0;
+  int64_t bytes = 0;
+};
+
 /// A table of experts: row = expert chunk that this rank owns, columns `master`, `grad` and those
 /// the optimizer adds, and in mixed precision `compute`, which ParameterRegistry::write_compute
 /// writes. An expert may be computed elsewhere, too. Where it has further homes (ep < world, or
 /// fewer experts than ranks) these hold a permanent replica, refreshed in commit_step; other
 /// replicas are materialized for a layer and a placement, and released (Hecate, arXiv 2502.02581v1,
-/// section 3). The gradients of all replicas go home after every micro-batch. All collective calls
-/// are made by all ranks, in one order.
+/// section 3). The gradients of all replicas go home after every micro-batch. Owners stay, unless
+/// move_owners says otherwise. All collective calls are made by all ranks, in one order.
 class ExpertStore {
  public:
   /// names[layer] is the prefix of an MoE layer's experts, "model.layers.3.mlp.experts", and
   /// layers[layer] where they live. Adds the logical parameters of the owned experts to the
-  /// registry. `rule` says how chunks travel between nodes. Local.
+  /// registry, which it borrows. `rule` says how chunks travel between nodes. Local.
   ExpertStore(const ProcessMesh& mesh,
               ParameterRegistry& registry,
               const std::vector<std::string>& names,
@@ -95,10 +102,13 @@ class ExpertStore {
   /// Homes of a layer's experts among the ranks of an expert-parallel group.
   const ExpertPlacement& placement(int layer) const { return layers_.at(layer).homes; }
   const std::vector<int32_t>& owners(int layer) const { return layers_.at(layer).owners; }
+  ExpertOwners owners() const { return owners_of(layers_); }
+  /// Whether owners are others than those that the store began with, or have been.
+  bool owners_have_moved() const { return owners_have_moved_; }
 
   /// Makes the slots that a step of so many micro-batches may need under `options`, so that no load
   /// that comes up later asks for more memory. Of a policy without a limit none are made before
-  /// they are needed. Local.
+  /// they are needed. Holds for owners that move later, too. Local.
   void reserve_slots(const PlacementOptions& options, int64_t micro_batches, bool keep_replicas);
 
   /// Starts to bring the replicas of `placement` here that are neither at home nor here already for
@@ -114,6 +124,13 @@ class ExpertStore {
   /// Waits for all gradients under way. Owners have then summed in order of micro-batch, in each
   /// their own first, then the other ranks' by rank. Before gradients are read.
   void finish_gradients();
+  /// Whether experts may change owners: each lives with its owner alone.
+  bool can_move() const;
+  /// Gives the experts other owners, [layers][experts]: their rows travel bit by bit, in all
+  /// columns but the gradient, which starts at zero. Each rank owns as many rows as before, of all
+  /// layers together (UsageError otherwise). Between a step's update and the next forward: no lease
+  /// may be out, nothing materialized, no gradient under way. Collective.
+  MovedExperts move_owners(const ExpertOwners& owners);
   /// After the owners' weights changed: permanent replicas take the new weights. No lease may be
   /// out and no replica materialized. Collective.
   void refresh_replicas();
@@ -136,10 +153,19 @@ class ExpertStore {
     std::map<int32_t, at::Tensor> slots;  // that are free when they have arrived
   };
 
-  void place_layer(int layer, ParameterRegistry& registry, const std::string& name);
-  void add_logical_parameters(ParameterRegistry& registry,
-                              const std::string& name,
-                              int64_t offset) const;
+  void place_layer(int layer);
+  /// An expert whose owner changes.
+  struct RowMove {
+    int layer;
+    int32_t expert;
+    int32_t from, to;
+  };
+  std::vector<LogicalParameter> logical_parameters(int layer, int32_t expert, int64_t offset) const;
+  std::vector<RowMove> list_moves(const ExpertOwners& owners) const;
+  void settle(const std::vector<RowMove>& moves, const std::vector<int64_t>& places);
+  void move_column(const std::vector<RowMove>& moves,
+                   const std::vector<int64_t>& new_rows,
+                   const std::string& column);
   at::Tensor chunk(const Home& home, std::string_view column) const;
   /// Null where an expert is not at home here.
   const Home* home_of(int layer, int32_t expert) const;
@@ -150,9 +176,18 @@ class ExpertStore {
   void wait_until_here(Materialized& replicas);
   void end_oldest();
 
+  /// What reserve_slots was asked for.
+  struct Reservation {
+    PlacementOptions options;
+    int64_t micro_batches = 0;
+    bool keep_replicas = false;
+  };
+
   const ProcessMesh& mesh_;
+  ParameterRegistry& registry_;
   ExpertShape shape_;
   ScheduleRule rule_;
+  std::vector<std::string> names_;  // [layers]
   std::vector<StaticLayer> layers_;
   std::vector<std::map<int32_t, Home>> homes_;  // [layers] of this rank, by expert
   int64_t owned_rows_ = 0, replica_rows_ = 0;
@@ -162,6 +197,8 @@ class ExpertStore {
   std::map<LayerPass, Materialized> materialized_;
   std::deque<GoingHome> going_home_;  // oldest first
   int leases_out_ = 0;
+  bool owners_have_moved_ = false;
+  std::optional<Reservation> reserved_;
 };
 
 }  // namespace enodia

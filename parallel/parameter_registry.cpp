@@ -1,7 +1,9 @@
 #include "parallel/parameter_registry.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <utility>
 
 #include <ATen/ops/empty_like.h>
 
@@ -154,6 +156,10 @@ void ParameterRegistry::allocate(const DenseSharding& sharding) {
     stack.views.grad = view("grad");
   }
   tables_of_.clear();
+  sort_parameters();
+}
+
+void ParameterRegistry::sort_parameters() {
   std::sort(parameters_.begin(), parameters_.end(), [](const auto& a, const auto& b) {
     return a.name < b.name;
   });
@@ -162,6 +168,14 @@ void ParameterRegistry::allocate(const DenseSharding& sharding) {
         return a.name == b.name;
       });
   ENODIA_CHECK(twin == parameters_.end(), "two parameters are named '", twin->name, "'");
+}
+
+void ParameterRegistry::replace_owned(const ColumnTable& table,
+                                      std::vector<LogicalParameter> parameters) {
+  ENODIA_CHECK(allocated_, "experts move after allocate()");
+  std::erase_if(parameters_, [&](const LogicalParameter& p) { return p.table == &table; });
+  std::move(parameters.begin(), parameters.end(), std::back_inserter(parameters_));
+  sort_parameters();
 }
 
 void ParameterRegistry::allocate_table(size_t index) {

@@ -113,6 +113,9 @@ class ParameterRegistry {
   void write_compute();
   /// For the expert store.
   void add_owned(LogicalParameter parameter);
+  /// The rows of an adopted table belong to other experts now: these take the place of all that lie
+  /// in it. References to parameters end. After allocate(). Local.
+  void replace_owned(const ColumnTable& table, std::vector<LogicalParameter> parameters);
   /// Makes the dense tables with columns `master` and `grad`, and sorts. Once, after all adds.
   void allocate(const DenseSharding& sharding = {});
 
@@ -153,6 +156,7 @@ class ParameterRegistry {
   using Extents = std::array<Extent, kNumTables>;
 
   size_t table_of(const DenseOptions& options) const;
+  void sort_parameters();
   void allocate_table(size_t index);
   std::vector<GradientBucket> make_buckets(size_t index) const;
   void assign_owners(size_t index);

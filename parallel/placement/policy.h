@@ -45,7 +45,10 @@ class PlacementPolicy {
                        LayerPlan& plan) = 0;
   /// The micro-batch is over.
   virtual void observe(int layer, const LayerCounts& counts) = 0;
-  /// What plans to come depend on besides counts to come.
+  /// From now on experts have other owners, [layers][experts]: what was learnt of counts stays, a
+  /// replica where its owner is now goes.
+  virtual void set_owners(const std::vector<std::vector<int32_t>>& owners) = 0;
+  /// What plans to come depend on besides counts to come and owners.
   virtual std::vector<int64_t> save() const = 0;
   /// Goes on from what such a policy has saved; false, and unchanged, when it is something else.
   virtual bool restore(std::span<const int64_t> saved) = 0;

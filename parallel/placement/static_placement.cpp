@@ -1,6 +1,7 @@
 #include "parallel/placement/static_placement.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/check.h"
 
@@ -76,13 +77,32 @@ std::vector<StaticLayer> static_placement(int num_layers, int num_experts, int e
 
 std::vector<StaticLayer> without_replicas(std::vector<StaticLayer> layers) {
   for (StaticLayer& layer : layers) {
-    std::vector<std::vector<int32_t>> homes;
-    for (const int32_t owner : layer.owners) {
-      homes.push_back({owner});
-    }
-    layer.homes = ExpertPlacement::create(layer.homes.world_size(), homes);
+    layer = owned_by(std::move(layer.owners), layer.homes.world_size());
   }
   return layers;
+}
+
+bool can_move(std::span<const StaticLayer> layers, int world_size) {
+  return std::all_of(layers.begin(), layers.end(), [&](const StaticLayer& layer) {
+    return layer.homes.world_size() == world_size &&
+           layer.homes.num_replicas() == layer.homes.num_experts();
+  });
+}
+
+StaticLayer owned_by(std::vector<int32_t> owners, int world_size) {
+  std::vector<std::vector<int32_t>> homes;
+  for (const int32_t owner : owners) {
+    homes.push_back({owner});
+  }
+  return {ExpertPlacement::create(world_size, homes), std::move(owners)};
+}
+
+ExpertOwners owners_of(std::span<const StaticLayer> layers) {
+  ExpertOwners owners;
+  for (const StaticLayer& layer : layers) {
+    owners.push_back(layer.owners);
+  }
+  return owners;
 }
 
 ExpertPlan even_plan(const ExpertPlacement& placement, std::span<const int64_t> tokens_of_expert) {

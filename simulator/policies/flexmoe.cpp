@@ -152,6 +152,15 @@ class FlexMoePolicy : public PlacementPolicy {
     replicas_[layer] = copies.take();
   }
 
+  void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
+    setup_.owners = owners;
+    for (size_t layer = 0; layer < owners.size(); ++layer) {
+      for (size_t expert = 0; expert < owners[layer].size(); ++expert) {
+        std::erase(replicas_[layer][expert], owners[layer][expert]);
+      }
+    }
+  }
+
   std::vector<int64_t> save() const override {
     std::vector<int64_t> saved;
     for (const Replicas& of_layer : replicas_) {

@@ -46,6 +46,12 @@ class SmartMoePolicy : public PlacementPolicy {
     state.before = totals;
   }
 
+  void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
+    for (size_t layer = 0; layer < owners.size(); ++layer) {
+      layers_[layer].owners = owners[layer];
+    }
+  }
+
   std::vector<int64_t> save() const override {
     std::vector<int64_t> saved;
     for (const Layer& layer : layers_) {

@@ -17,6 +17,7 @@
 #include "parallel/gradient_reduction.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
+#include "tests/parallel/shuffled_owners.h"
 
 namespace enodia {
 namespace {
@@ -26,13 +27,23 @@ using testing::ElementsAre;
 const std::vector<std::string> kLayers{"layers.1.experts", "layers.2.experts", "layers.4.experts"};
 constexpr ExpertShape kShape{.hidden_size = 3, .intermediate_size = 2};
 
+/// Where experts live: at all homes, or with their owners alone.
+enum class HomesOf : uint8_t { kEveryGroup, kOwners };
+
+std::vector<StaticLayer> place(int num_experts, int ep, int world_size, HomesOf homes) {
+  std::vector<StaticLayer> layers =
+      static_placement(static_cast<int>(kLayers.size()), num_experts, ep, world_size);
+  return homes == HomesOf::kOwners ? without_replicas(std::move(layers)) : layers;
+}
+
 /// One rank's parameters: a dense stack, a norm, and three layers of experts.
 struct Model {
   Model(Communicator& world,
         int ep,
         int num_experts,
         at::ScalarType type = at::kFloat,
-        const ScheduleRule& rule = {})
+        const ScheduleRule& rule = {},
+        HomesOf homes = HomesOf::kEveryGroup)
       : mesh(world, {.dp = world.world_size(), .ep = ep}),
         registry(world.rank(), world.world_size(), type),
         stack(registry.add_dense({{"q.weight", 4}, {"k.weight", 2}}, 5)),
@@ -40,13 +51,12 @@ struct Model {
             {{"norm.weight", 7}}, 0, {.decays = false, .initializer = Initializer::kOnes})),
         bias(registry.add_dense(
             {{"a.bias", 3}}, 0, {.decays = false, .initializer = Initializer::kZeros})),
-        store(
-            mesh,
-            registry,
-            kLayers,
-            static_placement(static_cast<int>(kLayers.size()), num_experts, ep, world.world_size()),
-            kShape,
-            rule) {
+        store(mesh,
+              registry,
+              kLayers,
+              place(num_experts, ep, world.world_size(), homes),
+              kShape,
+              rule) {
     registry.allocate();
   }
   ProcessMesh mesh;
@@ -403,6 +413,144 @@ TEST(ExpertStore, StripesBetweenNodesBringTheSame) {
                  [&](Communicator& world) { fetch_everything_in_stripes(world, wide_fan_out); },
                  {0, 0, 1, 2, 2});
   }
+}
+
+/// Of an element of a parameter's column, different from all others.
+double moment_of(const std::string& name, const char* column, int64_t element) {
+  const size_t hash = std::hash<std::string>()(name + column) % 100000;
+  return static_cast<double>(hash) + static_cast<double>(element) / 64;
+}
+
+void fill_moments(const Model& model) {
+  for (const LogicalParameter& parameter : model.registry.parameters()) {
+    for (const char* column : {"exp_avg", "exp_avg_sq"}) {
+      at::Tensor moment = parameter.column(column).flatten();
+      for (int64_t i = 0; i < moment.numel(); ++i) {
+        moment[i].fill_(moment_of(parameter.name, column, i));
+      }
+    }
+    parameter.column("grad").fill_(7.0);
+  }
+}
+
+/// That this rank has the experts that it owns, with the bits that they began with.
+void expect_whole(const Model& model, const std::map<std::string, at::Tensor>& initial) {
+  size_t owned = 0;
+  for (int layer = 0; layer < model.store.num_layers(); ++layer) {
+    const std::vector<int32_t>& owners = model.store.owners(layer);
+    owned += std::count(owners.begin(), owners.end(), model.mesh.rank());
+    for (int expert = 0; expert < std::ssize(owners); ++expert) {
+      EXPECT_THAT(model.store.placement(layer).ranks_of(expert), ElementsAre(owners[expert]));
+      for (const char* matrix : {"gate", "up", "down"}) {
+        if (owners[expert] != model.mesh.rank()) {
+          EXPECT_THROW(model.registry.find(expert_name(layer, expert, matrix)), UsageError);
+          continue;
+        }
+        const LogicalParameter& parameter = model.registry.find(expert_name(layer, expert, matrix));
+        const at::Tensor master = parameter.column("master");
+        EXPECT_TRUE(at::equal(master, initial.at(parameter.name))) << parameter.name;
+        EXPECT_EQ(parameter.column("grad").abs().max().item<double>(), 0.0);
+        if (parameter.table->has_column("compute")) {
+          EXPECT_TRUE(at::equal(parameter.column("compute"), master.to(at::kBFloat16)));
+        }
+        for (const char* column : {"exp_avg", "exp_avg_sq"}) {
+          const at::Tensor moment = parameter.column(column).flatten();
+          for (int64_t i = 0; i < moment.numel(); ++i) {
+            EXPECT_EQ(moment[i].item<float>(),
+                      static_cast<float>(moment_of(parameter.name, column, i)))
+                << column << " of " << parameter.name;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(model.registry.parameters().size(), 4 + 3 * owned);
+}
+
+TEST(ExpertStore, MovesWholeRowsToNewOwnersBitByBit) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const int world_size : {1, 2, 3, 4, 8}) {
+      const int experts = world_size == 8 ? 3 : 7;  // fewer than ranks, too
+      const auto initial = masters_of_one_rank(experts, 9);
+      std::vector<int> nodes(world_size);
+      for (int rank = 0; rank < world_size; ++rank) {
+        nodes[rank] = rank / 3;
+      }
+      run_loopback(
+          world_size,
+          [&](Communicator& world) {
+            Model model(world, world_size, experts, type, {}, HomesOf::kOwners);
+            model.registry.initialize(9, 0.02);
+            model.registry.write_compute();
+            model.registry.add_column("exp_avg");
+            model.registry.add_column("exp_avg_sq");
+            fill_moments(model);
+            for (const unsigned seed : {1, 2, 3}) {
+              const ExpertOwners before = model.store.owners();
+              const ExpertOwners after = shuffled(before, seed);
+              const MovedExperts moved = model.store.move_owners(after);
+              EXPECT_EQ(model.store.owners(), after);
+              int64_t differ = 0;
+              for (size_t layer = 0; layer < after.size(); ++layer) {
+                for (size_t expert = 0; expert < after[layer].size(); ++expert) {
+                  differ += after[layer][expert] != before[layer][expert] ? 1 : 0;
+                }
+              }
+              EXPECT_EQ(moved.experts, differ);
+              const int64_t row_bytes = 64 * (type == at::kFloat ? 12 : 14);
+              EXPECT_EQ(moved.bytes, differ * row_bytes);
+              EXPECT_EQ(model.store.owners_have_moved(), world_size > 1);
+              if (world_size > 1) {
+                expect_whole(model, initial);
+              }
+            }
+          },
+          nodes);
+    }
+  }
+}
+
+TEST(ExpertStore, SendsGradientsToNewOwners) {
+  run_loopback(3, [](Communicator& world) {
+    Model model(world, 3, 4, at::kFloat, {}, HomesOf::kOwners);
+    model.registry.initialize(3, 0.02);
+    model.store.move_owners(shuffled(model.store.owners(), 5));
+    const auto everywhere = ExpertPlacement::create(3, std::vector(4, std::vector{0, 1, 2}));
+    for (int layer = 0; layer < 3; ++layer) {
+      Lease lease = model.store.acquire({layer}, everywhere, LeaseUse::kBackward);
+      for (const ExpertMatrices& gradient : lease.gradients) {
+        gradient.gate_up.fill_(1 << world.rank());
+        gradient.down.fill_(1 << world.rank());
+      }
+      model.store.send_home(std::move(lease));
+      model.store.release({layer});
+    }
+    model.store.finish_gradients();
+    for (const LogicalParameter& parameter : model.registry.parameters()) {
+      if (!model.registry.is_dense(parameter)) {
+        EXPECT_TRUE(parameter.column("grad").eq(7).all().item<bool>()) << parameter.name;
+      }
+    }
+  });
+}
+
+TEST(ExpertStore, MovesNothingThatIsInUseOrUneven) {
+  run_loopback(2, [](Communicator& world) {
+    Model model(world, 2, 4, at::kFloat, {}, HomesOf::kOwners);
+    const ExpertOwners after = shuffled(model.store.owners(), 1);
+    {
+      const Lease lease = model.store.acquire({0}, model.store.placement(0), LeaseUse::kForward);
+      EXPECT_THROW(model.store.move_owners(after), UsageError);
+    }
+    ExpertOwners uneven = model.store.owners();
+    uneven[0][0] = 1;
+    EXPECT_THROW(model.store.move_owners(uneven), UsageError);
+    EXPECT_THROW(model.store.move_owners({}), UsageError);
+    EXPECT_FALSE(model.store.owners_have_moved());
+    model.store.move_owners(after);
+    Model homes(world, 1, 4);
+    EXPECT_THROW(homes.store.move_owners(homes.store.owners()), UsageError);
+  });
 }
 
 TEST(ExpertStore, AlignsChunksTo256Bytes) {

@@ -478,9 +478,12 @@ TEST(EveryCommunication, DISABLED_IsMissedWhenItIsFalsifiedInEveryWay) {
 }
 
 TEST(EveryCommunication, OfPlansIsMissedWhenItIsFalsifiedInOneWay) {
-  expect_all_found(
-      plans_in_use({"W2Plans", "W3PlansAccumulation3", "W4Plans", "W3PlansRecomputedLayers"}),
-      one_fault);
+  expect_all_found(plans_in_use({"W2Plans",
+                                 "W3PlansAccumulation3",
+                                 "W4Plans",
+                                 "W3PlansRecomputedLayers",
+                                 "W3PlansOwnersMove"}),
+                   one_fault);
 }
 
 TEST(EveryCommunication, DISABLED_OfPlansIsMissedWhenItIsFalsifiedInEveryWay) {

@@ -376,11 +376,17 @@ ParityLayout keeping(ParityLayout layout) {
   return layout;
 }
 
+ParityLayout moving(ParityLayout layout) {
+  layout.owners_move = true;
+  return layout;
+}
+
 /// Real plans of a policy: with one favorite of the tokens, so that there is something to plan.
 ParityCase of_policy(const PolicyEntry& policy) {
   ParityLayout layout{4, 4};
   layout.policy = &policy;
   layout.extra_slots = 2;
+  layout.owners_move = true;
   layout.nodes = {0, 0, 1, 1};
   return with_one_favorite(make_parity_case(
       "W4AllToOneExpert_" + std::string(policy.name), one_expert_a_token(), layout, 2));
@@ -420,6 +426,11 @@ std::vector<ParityCase> placement_cases() {
           {0, 1, 3}),
       with_one_favorite(
           make_parity_case("W4PlansAllToOneExpert", one_expert_a_token(), planned({4, 4}, 16), 2)),
+      make_parity_case("W4OwnersMove", base, moving({4, 4})),
+      make_parity_case("W4Tp2OwnersMoveZero1", base, moving({4, 4, 2, Zero1::kRows}), 2),
+      make_parity_case(
+          "W3PlansOwnersMove", shared_and_dense(), moving(planned({3, 3}, 17, {0, 0, 1})), 2),
+      make_parity_case("W8PlansOwnersMove", base, moving(planned({8, 8}, 18))),
   };
   for (const PolicyEntry& policy : placement_policies()) {
     cases.push_back(of_policy(policy));

@@ -24,6 +24,7 @@ struct ParityLayout {
   const PolicyEntry* policy = nullptr;  ///< null: experts are computed at home
   int extra_slots = 0;
   bool keep_replicas = false;
+  bool owners_move = false;     ///< experts get other owners, at random, before each later step
   std::vector<int> nodes = {};  ///< of ranks that are threads; empty: all on one
   int dp() const { return world_size / tp; }
 };

@@ -14,6 +14,7 @@
 #include "models/decoder.h"
 #include "optim/adamw.h"
 #include "parallel/tensor_view.h"
+#include "tests/parallel/shuffled_owners.h"
 #include "trainer/step/step_engine.h"
 
 namespace enodia {
@@ -335,6 +336,10 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
   std::vector<ParityStep> steps;
   for (const auto& batches : parity_case.steps) {
     const auto number = static_cast<int64_t>(steps.size());
+    if (layout.owners_move && number > 0) {
+      decoder.move_owners(shuffled(decoder.experts()->owners(), static_cast<unsigned>(number)));
+      check_copies(world, decoder, layout.ep, steps.back().updated);
+    }
     const int64_t copies_before = copies();
     const StepLosses losses = engine.accumulate_gradients(number, micro_batches_of(mesh, batches));
     const int64_t gradient_copies = copies() - copies_before;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <random>
 
+#include "parallel/placement/owner_resharding.h"
+
 namespace enodia {
 namespace {
 
@@ -46,6 +48,7 @@ class RandomPlans : public PlacementPolicy {
   }
 
   void observe(int layer, const LayerCounts& /*counts*/) override { ++micro_batch_[layer]; }
+  void set_owners(const ExpertOwners& owners) override { setup_.owners = owners; }
   std::vector<int64_t> save() const override { return micro_batch_; }
   bool restore(std::span<const int64_t> saved) override {
     micro_batch_.assign(saved.begin(), saved.end());

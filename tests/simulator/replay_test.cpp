@@ -309,6 +309,7 @@ class MovingPolicy : public PlacementPolicy {
     }
   }
   void observe(int, const LayerCounts&) override { owners_ = then_; }
+  void set_owners(const std::vector<std::vector<int32_t>>& owners) override { owners_ = owners[0]; }
   std::vector<int64_t> save() const override { return {}; }
   bool restore(std::span<const int64_t>) override { return true; }
 

@@ -59,6 +59,22 @@ TEST(ConfigLayout, PlacementNeedsExpertsOverAllRanks) {
                           "or placement.policy to owners"));
 }
 
+TEST(ConfigLayout, OwnersMoveWhereExpertsHaveOneHome) {
+  EXPECT_THAT(layout_problems({"placement.reshard_interval=9"}, 2), IsEmpty());
+  EXPECT_THAT(layout_problems({"placement.reshard_interval=9", "parallel.ep=1"}, 2),
+              ElementsAre("--set placement.reshard_interval: placement.reshard_interval (9) needs "
+                          "experts over all ranks, not over parallel.ep (1) of them; set "
+                          "parallel.ep to auto, or placement.reshard_interval to 0"));
+  const std::vector<std::string> few{
+      "placement.reshard_interval=9", "model.num_experts=1", "model.num_experts_per_tok=1"};
+  EXPECT_THAT(layout_problems(few, 2),
+              ElementsAre("--set placement.reshard_interval: placement.reshard_interval (9) "
+                          "without a placement.policy (owners) needs model.num_experts (1) to be "
+                          "at least the number of ranks (2); set it to 0, or placement.policy to "
+                          "enodia"));
+  EXPECT_THAT(layout_problems(few, 1), IsEmpty());
+}
+
 TEST(ConfigLayout, IsCheckedWithEverythingElse) {
   EXPECT_THAT(layout_problems({"parallel.ep=3", "optim.lr=fast"}, 4),
               ElementsAre(StartsWith("tiny.yaml:5:3: train.global_batch_size (8) must"),

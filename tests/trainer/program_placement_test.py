@@ -70,5 +70,116 @@ class Placement(ProgramTest):
                     ranks=2)
 
 
+class MovingOwners(ProgramTest):
+    """placement.reshard_interval: every second step, and for any gain, so that much moves."""
+
+    VALUES = dict(model__num_experts=8, router__aux_loss_coef=0, checkpoint__interval=3,
+                  placement__reshard_interval=2, placement__reshard_gain=0)
+    SKEW = dict(VALUES, router__forced_skew=1.5)
+    CHUNK = 3 * 64 * 64 * 4  # bytes of an expert's weights
+
+    def moved(self, folder):
+        """Of the steps that looked, in all."""
+        records = self.metrics(folder)
+        self.assertEqual([record["step"] for record in records if "moved_experts" in record],
+                         [2, 4, 6])
+        for record in records[1::2]:
+            self.assertEqual(record["moved_bytes"], 3 * self.CHUNK * record["moved_experts"])
+            self.assertGreaterEqual(record["moving_ms"], 0)
+        return sum(record["moved_experts"] for record in records[1::2])
+
+    def cut(self, name, new):
+        """A copy of a run as it was after step 3."""
+        shutil.copytree(self.folder / name, self.folder / new)
+        shutil.rmtree(self.folder / new / "checkpoints/step_6")
+        return new
+
+    def test_ranks_are_leveled_and_the_model_is_the_same(self):
+        still = dict(self.SKEW, placement__reshard_interval=0)
+        self.train("still", ranks=4, **still)
+        self.assertNotIn("moved_experts", self.metrics("still")[1])
+        self.train("moving", ranks=4, **self.SKEW)
+        self.assertGreater(self.moved("moving"), 1)
+        self.assert_close(self.losses("moving"), self.losses("still"), 2e-5)
+        before, after = ([record["imbalance"]["rank"] for record in self.metrics(name)]
+                         for name in ("still", "moving"))
+        self.assertEqual(after[:2], before[:2])
+        self.assertLess(sum(after[2:]) / 4, 1 + 0.7 * (sum(before[2:]) / 4 - 1))
+
+    def test_every_policy_follows_its_owners(self):
+        self.train("one", **dict(self.SKEW, placement__reshard_interval=0))
+        for policy in ("replicate_all", "fastermoe", "hecate", "eplb", "laer", "ultraep",
+                       "enodia"):
+            with self.subTest(policy):
+                self.train(policy, ranks=3, placement__policy=policy, **self.SKEW)
+                self.assertGreater(self.moved(policy), 1)
+                self.assert_close(self.losses(policy), self.losses("one"), 2e-5)
+
+    def test_mixed_precision_and_kept_replicas(self):
+        values = dict(self.SKEW, placement__policy="enodia", placement__rematerialize="false",
+                      model__dtype="bfloat16", parallel__zero1="rows", train__recompute="layers")
+        self.train("mixed", ranks=3, **values)
+        self.assertGreater(self.metrics("mixed")[1]["moved_experts"], 1)
+        self.train("mixed_still", ranks=3, **dict(values, placement__reshard_interval=0))
+        self.assert_close(self.losses("mixed"), self.losses("mixed_still"), 3e-3)
+
+    def test_a_resumed_run_has_the_same_owners_and_decides_alike(self):
+        for policy in ("owners", "enodia", "hecate"):
+            with self.subTest(policy):
+                values = dict(placement__policy=policy, **self.VALUES)
+                self.train(f"whole_{policy}", ranks=3, **values)
+                self.assertGreater(self.moved(f"whole_{policy}"), 1)
+                cut = self.cut(f"whole_{policy}", f"cut_{policy}")
+                result = self.train(cut, ranks=3, **values)
+                self.assertIn("after step 3", result.err)
+                self.assertNotIn("without history", result.err)
+                self.assertNotIn("first owners", result.err)
+                self.assert_same_run(cut, f"whole_{policy}")
+
+    def test_the_load_so_far_goes_on(self):
+        """Without it the look after step 4 would know that step alone."""
+        self.train("known", ranks=3, **self.VALUES)
+        saved = [json.loads((self.folder / f"known/checkpoints/step_{step}/placement.json")
+                            .read_text()) for step in (3, 6)]
+        for content in saved:
+            self.assertEqual(sorted(content), ["loads", "owners"])
+        # 24 samples of 64 tokens, two experts each: three steps, of which two have lost eighths.
+        for layer in saved[0]["loads"]:
+            copies = 24 * 64 * 2
+            self.assertAlmostEqual(sum(layer), copies * (1 + 7 / 8 + 49 / 64), delta=16)
+
+    def test_any_number_of_ranks_goes_on(self):
+        self.train("on_three", ranks=3, **self.VALUES)
+        for ranks in (1, 2, 4):
+            with self.subTest(ranks):
+                names = [self.cut("on_three", f"on_{ranks}_{time}") for time in (1, 2)]
+                for name in names:
+                    result = self.train(name, ranks=ranks, **self.VALUES)
+                    self.assertIn("first owners", result.err)
+                self.assert_same_run(*names)
+                self.assert_close(self.losses(names[0]), self.losses("on_three"), 2e-5)
+
+    def test_what_is_saved_is_read_everywhere(self):
+        self.train("run", ranks=3, data__valid="bytes/valid", **self.VALUES)
+        loss = self.metrics("run")[-1]["valid_loss"]
+        self.succeed("export", "run", "--verify", "--output", "exported")
+        for model, ranks in (("run", 0), ("run", 2), ("exported", 0)):
+            found = json.loads(self.succeed("eval", model, "--data", "bytes/valid", "--json",
+                                            ranks=ranks).out)
+            self.assert_close([found["loss"]], [loss], 1e-6)
+        still = self.train("run", ranks=3, data__valid="bytes/valid", train__steps=7,
+                           optim__decay_samples=144,
+                           **dict(self.VALUES, placement__reshard_interval=0))
+        self.assertIn("placement.reshard_interval", still.err)
+        self.assertNotIn("moved_experts", self.metrics("run")[-1])
+        kept = [json.loads((self.folder / f"run/checkpoints/step_{step}/placement.json")
+                           .read_text())["owners"] for step in (6, 7)]
+        self.assertEqual(*kept)
+
+    def test_needs_one_home_an_expert(self):
+        self.refuse(2, ["placement.reshard_interval (2)", "parallel.ep (1)"],
+                    *self.train_arguments("no", parallel__ep=1, **self.VALUES), ranks=2)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -20,7 +20,8 @@ PROGRAM = os.environ.get("ENODIA_PROGRAM", str(ROOT / "build/enodia"))
 TIMEOUT = 150  # seconds; a command that takes longer hangs
 
 # What differs between two runs that are otherwise the same.
-TIMES = ("step_ms", "tokens_per_s", "time_ms", "tflops", "peak_tflops", "mfu", "memory_bytes")
+TIMES = ("step_ms", "tokens_per_s", "time_ms", "tflops", "peak_tflops", "mfu", "memory_bytes",
+         "moving_ms")
 
 
 def pseudo_english(seed, sentences):

@@ -117,6 +117,25 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                ep,
                ") of them; set parallel.ep to auto, or placement.policy to ",
                PlacementConfig::kOwners);
+  const PlacementConfig& placement = config.placement;
+  const int64_t experts = config.model.num_experts;
+  rules.relate(placement.reshard_interval == 0 || experts == 0 || ep == world_size,
+               "placement.reshard_interval (",
+               placement.reshard_interval,
+               ") needs experts over all ranks, not over parallel.ep (",
+               ep,
+               ") of them; set parallel.ep to auto, or placement.reshard_interval to 0");
+  rules.relate(placement.reshard_interval == 0 || experts == 0 || experts >= world_size ||
+                   placement.policy != PlacementConfig::kOwners,
+               "placement.reshard_interval (",
+               placement.reshard_interval,
+               ") without a placement.policy (",
+               placement.policy,
+               ") needs model.num_experts (",
+               experts,
+               ") to be at least the number of ranks (",
+               world_size,
+               "); set it to 0, or placement.policy to enodia");
 }
 
 void check_device_groups(const TrainConfig& config, Rules& rules) {

@@ -423,6 +423,16 @@ void describe(Section placement, PlacementConfig& o) {
                 flag(),
                 "whether replicas are freed after forward and brought again for backward: two "
                 "layers' replicas in memory instead of all layers', for one more gather");
+  placement.key("reshard_interval",
+                o.reshard_interval,
+                integer(0, kMaxSteps),
+                "steps between two looks at who should own which expert, from the load of the last "
+                "steps; rows of weights and moments move to new owners; 0 = owners stay");
+  placement.key("reshard_gain",
+                o.reshard_gain,
+                RealRule{.min = 0, .below = 1},
+                "owners move when the tokens of the layers' slowest ranks fall by this part of "
+                "them, and each exchange of two experts must gain as much of a layer's mean");
 }
 
 void describe(Section optim, OptimOptions& o, ScheduleOptions& s) {

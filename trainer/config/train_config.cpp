@@ -111,10 +111,11 @@ std::vector<ConfigEntry> list_entries(const TrainConfig& config) {
 }
 
 PlacementOptions PlacementConfig::options() const {
-  PlacementOptions options;
+  PlacementOptions options{nullptr, 0, reshard_interval, reshard_gain};
   for (const PolicyEntry& entry : placement_policies()) {
     if (entry.name == policy && policy != kOwners) {
-      options = {&entry, static_cast<int>(extra_slots)};
+      options.policy = &entry;
+      options.extra_slots = static_cast<int>(extra_slots);
     }
   }
   return options;

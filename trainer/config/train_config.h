@@ -69,6 +69,8 @@ struct PlacementConfig {
   std::string policy = kOwners;  ///< a name of placement_policies()
   int64_t extra_slots = 2;       ///< of a rank for one layer at a time
   bool rematerialize = true;     ///< replicas are brought again for backward
+  int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
+  double reshard_gain = 0.03;    ///< that it takes
 
   static constexpr const char* kOwners = "owners";
   /// For a Decoder.

@@ -108,6 +108,11 @@ Json StepRecord::to_json() const {
   if (losses.objective) {
     json["objective"] = number(*losses.objective);
   }
+  if (moves) {
+    json["moved_experts"] = moves->experts;
+    json["moved_bytes"] = moves->bytes;
+    json["moving_ms"] = moves->ms;
+  }
   if (valid_loss) {
     json["valid_loss"] = number(*valid_loss);
   }
@@ -133,6 +138,10 @@ std::string StepRecord::to_line(int64_t num_steps) const {
   if (losses.load.replicas > 0) {
     line += printed(
         " | ranks %.2f | replicas %.1f", imbalance_of(losses.load).rank, losses.load.replicas);
+  }
+  if (moves && moves->experts > 0) {
+    line += printed(
+        " | moved %lld experts in %.0f ms", static_cast<long long>(moves->experts), moves->ms);
   }
   if (losses.load.dropped > 0) {
     line += " | dropped " + std::to_string(losses.load.dropped);
@@ -167,6 +176,10 @@ std::vector<Scalar> StepRecord::to_scalars() const {
   }
   if (valid_loss) {
     scalars.push_back({"loss/held_out", *valid_loss});
+  }
+  if (moves) {
+    scalars.push_back({"moved/experts", static_cast<double>(moves->experts)});
+    scalars.push_back({"moved/ms", moves->ms});
   }
   for (const LayerLoad& load : summarize(losses.load)) {
     const std::string prefix = "load/layer_" + std::to_string(load.layer) + "/";

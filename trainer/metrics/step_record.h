@@ -10,6 +10,7 @@
 #include "trainer/metrics/memory_record.h"
 #include "trainer/metrics/step_timer.h"
 #include "trainer/metrics/tensorboard_file.h"
+#include "trainer/step/owner_moves.h"
 #include "trainer/step/step_engine.h"
 
 namespace enodia {
@@ -27,6 +28,8 @@ struct StepRecord {
   double tflops = 0;       ///< of all ranks, in the operations that training_flops counts
   double peak_tflops = 0;  ///< of all ranks
   MemoryRecord memory;
+  /// At steps at which owners may move.
+  std::optional<OwnerMoves> moves;
   std::optional<double> valid_loss;  ///< held-out nats per token, at steps that evaluate
 
   /// Model FLOPs utilization: the part of the peak that went into the model.

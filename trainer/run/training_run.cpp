@@ -145,6 +145,7 @@ StepRecord TrainingRun::train_step(int64_t step) {
   record.losses = engine.accumulate_gradients(step, micro_batches);
   record.update =
       timer.measure(&StepTimes::optimizer, [&] { return update(record.lr, record.losses.load); });
+  record.moves = timer.measure(&StepTimes::optimizer, [&] { return move_owners(record); });
   record.times = timer.finish();
   if (communication) {
     record.times.communication_thread =
@@ -162,6 +163,15 @@ StepRecord TrainingRun::train_step(int64_t step) {
 UpdateResult TrainingRun::update(double lr, const StepLoad& load) {
   const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "optimizer"; });
   return engine.apply_update(optimizer, lr, load);
+}
+
+/// A skipped step leaves everything as it was, and its load may come from numbers that are none.
+std::optional<OwnerMoves> TrainingRun::move_owners(const StepRecord& record) {
+  if (!record.update.applied) {
+    return std::nullopt;
+  }
+  const ScopedSpan span(&trace, TraceTrack::kCompute, [] { return "move owners"; });
+  return move_owners_after(record.step, record.losses.load, decoder);
 }
 
 void TrainingRun::measure(const std::vector<MicroBatch>& micro_batches, StepRecord& record) {
@@ -200,10 +210,9 @@ void TrainingRun::save(int64_t step) {
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
   std::vector<Attachment> attachments{{"config.yaml", to_yaml(config)},
                                       {"tokenizer.model", data.first().tokenizer->blob()}};
-  const PlacementOptions placement = config.placement.options();
-  if (placement.policy != nullptr && decoder.planner() != nullptr) {
+  if (has_placement_state(decoder, config.placement.options())) {
     attachments.push_back(
-        {kPlacementFile, placement_state(*decoder.planner(), placement, mesh.world_size())});
+        {kPlacementFile, placement_state(decoder, config.placement.options(), mesh.world_size())});
   }
   save_state(mesh.control(),
              folder,

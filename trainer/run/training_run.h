@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "collectives/communicator.h"
@@ -51,6 +52,8 @@ struct TrainingRun {
 
   // What train_step is made of.
   UpdateResult update(double lr, const StepLoad& load);
+  /// After the update of the record's step.
+  std::optional<OwnerMoves> move_owners(const StepRecord& record);
   /// Fills in what a step took, after its time was taken: operations and memory.
   void measure(const std::vector<MicroBatch>& micro_batches, StepRecord& record);
 

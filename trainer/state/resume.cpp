@@ -150,24 +150,37 @@ TrainingProgress load_checkpoint(const fs::path& path,
   return progress;
 }
 
-/// Where the placement policy stood, if it is the same on as many ranks. Throws SharedError.
+/// Where placement stood: the owners of experts on as many ranks, the policy if it is the same, and
+/// the load so far. Throws SharedError. Collective.
 void resume_placement(const fs::path& path,
                       const ProcessMesh& mesh,
                       const TrainConfig& config,
                       Decoder& decoder) {
   const PlacementOptions options = config.placement.options();
-  if (options.policy == nullptr || decoder.planner() == nullptr) {
+  if (decoder.planner() == nullptr) {
     return;
   }
-  bool restored = false;
+  StoredPlacement stored;
   run_together(mesh.control(), [&] {
-    restored =
-        restore_placement(Checkpoint::open(path), options, mesh.world_size(), *decoder.planner());
+    stored = read_placement(Checkpoint::open(path), options, mesh.world_size(), decoder);
   });
-  if (!restored && mesh.rank() == 0) {
+  if (stored.owners) {
+    decoder.move_owners(*stored.owners);
+  }
+  const std::string on_ranks = " on " + std::to_string(mesh.world_size()) + " ranks";
+  const bool plans_on = stored.policy && decoder.planner()->restore(*stored.policy);
+  if (options.policy != nullptr && !plans_on && mesh.rank() == 0) {
     log_info("placement.policy " + config.placement.policy +
-             " starts without history: the checkpoint has none of such a policy on " +
-             std::to_string(mesh.world_size()) + " ranks");
+             " starts without history: the checkpoint has none of such a policy" + on_ranks);
+  }
+  if (stored.loads) {
+    decoder.planner()->restore_history(*stored.loads);
+  }
+  if (options.reshard_interval > 0 && !stored.owners && mesh.rank() == 0) {
+    log_info(
+        "experts start with the first owners that they have in a new run: the checkpoint has "
+        "none" +
+        on_ranks);
   }
 }
 

@@ -53,6 +53,20 @@ class EnodiaPolicy : public PlacementPolicy {
     search_.search_near(setup_.owners[layer], counts_, found_[layer]);
   }
 
+  /// The next search begins from nothing: other owners make other replicas worth it.
+  void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
+    for (size_t layer = 0; layer < owners.size(); ++layer) {
+      // In place, for the search looks at them.
+      std::copy(owners[layer].begin(), owners[layer].end(), setup_.owners[layer].begin());
+      ReplicaSearch::Found found = searches_[layer].found();
+      for (size_t expert = 0; expert < owners[layer].size(); ++expert) {
+        std::erase(found.replicas[expert], owners[layer][expert]);
+      }
+      found.cost = -1;
+      searches_[layer].go_on_from(std::move(found));
+    }
+  }
+
   std::vector<int64_t> save() const override {
     std::vector<int64_t> saved{plans_, exact_plans_};
     for (const FoundReplicas& found : found_) {

@@ -39,6 +39,10 @@ class RulePolicy : public PlacementPolicy {
     last_[layer].assign(counts.tokens.begin(), counts.tokens.end());
   }
 
+  void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
+    setup_.owners = owners;
+  }
+
   std::vector<int64_t> save() const override {
     std::vector<int64_t> saved;
     for (const std::vector<int32_t>& counts : last_) {
