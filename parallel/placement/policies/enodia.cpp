@@ -55,15 +55,12 @@ class EnodiaPolicy : public PlacementPolicy {
 
   /// The next search begins from nothing: other owners make other replicas worth it.
   void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
+    setup_.owners = owners;
     for (size_t layer = 0; layer < owners.size(); ++layer) {
-      // In place, for the search looks at them.
-      std::copy(owners[layer].begin(), owners[layer].end(), setup_.owners[layer].begin());
-      ReplicaSearch::Found found = searches_[layer].found();
       for (size_t expert = 0; expert < owners[layer].size(); ++expert) {
-        std::erase(found.replicas[expert], owners[layer][expert]);
+        std::erase(found_[layer].replicas[expert], owners[layer][expert]);
       }
-      found.cost = -1;
-      searches_[layer].go_on_from(std::move(found));
+      found_[layer].cost = -1;
     }
   }
 
