@@ -24,6 +24,18 @@ def nanoseconds(event):
     return start, start + round(event["dur"] * 1000)
 
 
+def common_time(moves, spans):
+    """Nanoseconds of moves, which may overlap, in which some span goes on, too."""
+    common = 0
+    for first, last in map(nanoseconds, moves):
+        reached = first
+        for start, end in sorted(map(nanoseconds, spans)):
+            start, end = max(start, reached), min(end, last)
+            common += max(0, end - start)
+            reached = max(reached, end)
+    return common
+
+
 class Profiled(ProgramTest):
 
     def load_trace(self, name):
@@ -120,6 +132,25 @@ class Profiled(ProgramTest):
             for once in ("load data", "reduce gradients and losses", "optimizer"):
                 self.assertEqual(sum(span["name"] == once for span in inside), 1, once)
 
+    def test_replicas_travel_under_compute(self):
+        self.train("hidden", ranks=2, run__progress="thread", model__num_experts=8,
+                   model__hidden_size=128, model__moe_intermediate_size=256,
+                   model__num_hidden_layers=4, router__forced_skew=1.5, router__aux_loss_coef=0,
+                   placement__policy="enodia", trace__first_step=4, trace__steps=2)
+        events = self.load_trace("hidden/trace-step_4.json")["traceEvents"]
+        for rank in range(2):
+            compute, = spans_of(events, rank, "compute")
+            waiting, = spans_of(events, rank, "waiting")
+            moves = [span for spans in spans_of(events, rank, "communication") for span in spans
+                     if span["name"].startswith("replicas")]
+            under_way = sum(end - start for start, end in map(nanoseconds, moves))
+            self.assertGreater(len(moves), 10)
+            # Beside what a layer does, not after it, and hardly ever waited for.
+            layers = [span for span in compute if span["name"].startswith("layer ")]
+            self.assertGreater(common_time(moves, layers), 0.5 * under_way)
+            waits = [span for span in waiting if span["name"].startswith("replicas")]
+            self.assertLess(common_time(moves, waits), 0.5 * under_way)
+
     def test_a_trace_that_cannot_be_written_stops_nothing(self):
         (self.folder / "blocked/trace-step_6.json").mkdir(parents=True)
         result = self.train("blocked", trace__first_step=6)
@@ -179,7 +210,7 @@ class Profiled(ProgramTest):
             self.assertGreater(step["resident"], step["after_step"])
 
     def test_replicas_are_counted_apart(self):
-        self.train("replicas", ranks=2, parallel__ep=1, train__steps=2)
+        self.train("hidden", ranks=2, parallel__ep=1, train__steps=2)
         self.train("owners", ranks=2, train__steps=2)
         replicas, owners = (self.metrics(name)[1]["memory_bytes"] for name in ("replicas", "owners"))
         for kind in ("parameters", "gradients", "optimizer"):
