@@ -36,6 +36,13 @@ def common_time(moves, spans):
     return common
 
 
+def started_in(moves, compute, prefix, suffix):
+    """How many moves begin in phases of such names."""
+    phases = [nanoseconds(span) for span in compute
+              if span["name"].startswith(prefix) and span["name"].endswith(suffix)]
+    return sum(start <= nanoseconds(move)[0] < end for move in moves for start, end in phases)
+
+
 class Profiled(ProgramTest):
 
     def load_trace(self, name):
@@ -148,6 +155,10 @@ class Profiled(ProgramTest):
             # Beside what a layer does, not after it, and hardly ever waited for.
             layers = [span for span in compute if span["name"].startswith("layer ")]
             self.assertGreater(common_time(moves, layers), 0.5 * under_way)
+            # Those of the last layer leave while the layer below computes.
+            below, last = (started_in(moves, compute, f"layer {layer} ", " forward")
+                           for layer in (2, 3))
+            self.assertGreater(below, 2 * last)
             waits = [span for span in waiting if span["name"].startswith("replicas")]
             self.assertLess(common_time(moves, waits), 0.5 * under_way)
 
