@@ -49,8 +49,12 @@ void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
              num_experts_,
              tokens_.data() + static_cast<size_t>(node) * num_experts_);
   }
+  sum_up();
+}
+
+void NodeCounts::sum_up() {
   std::fill(of_expert_.begin(), of_expert_.end(), 0);
-  for (int node = 0; node < topology.num_nodes(); ++node) {
+  for (int node = 0; node < num_nodes(); ++node) {
     const int32_t* const row = tokens_.data() + static_cast<size_t>(node) * num_experts_;
     for (int expert = 0; expert < num_experts_; ++expert) {
       of_expert_[expert] += row[expert];

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "parallel/placement/load_forecast.h"
 #include "parallel/placement/missing_replica.h"
 #include "parallel/placement/replica_search.h"
 
@@ -20,6 +21,7 @@ class EnodiaPolicy : public PlacementPolicy {
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
         search_(setup_.topology, prices_, solver_),
         counts_(setup_.topology.num_nodes(), setup_.num_experts),
+        forecasts_(setup.num_layers, {setup_.topology.num_nodes(), setup_.num_experts}),
         found_(setup.num_layers, {.replicas = Replicas(setup.num_experts)}) {}
 
   void predict(int layer, Replicas& replicas) const override { replicas = found_[layer].replicas; }
@@ -50,6 +52,8 @@ class EnodiaPolicy : public PlacementPolicy {
 
   void observe(int layer, const LayerCounts& counts) override {
     counts_.assign(counts, setup_.topology);
+    forecasts_[layer].observe(counts_);
+    forecasts_[layer].foretell(counts_);
     search_.search_near(setup_.owners[layer], counts_, found_[layer]);
   }
 
@@ -69,6 +73,9 @@ class EnodiaPolicy : public PlacementPolicy {
     for (const FoundReplicas& found : found_) {
       save_found(found, saved);
     }
+    for (const LoadForecast& forecast : forecasts_) {
+      forecast.save(saved);
+    }
     return saved;
   }
 
@@ -81,12 +88,17 @@ class EnodiaPolicy : public PlacementPolicy {
     for (const std::vector<int32_t>& owners : setup_.owners) {
       found.push_back(read_found(numbers, owners, solver_));
     }
+    std::vector<LoadForecast> forecasts = forecasts_;
+    for (LoadForecast& forecast : forecasts) {
+      forecast.read(numbers);
+    }
     if (!numbers.complete()) {
       return false;
     }
     plans_ = plans;
     exact_plans_ = exact_plans;
     found_ = std::move(found);
+    forecasts_ = std::move(forecasts);
     return true;
   }
 
@@ -150,7 +162,8 @@ class EnodiaPolicy : public PlacementPolicy {
   ReplicaSearch search_;
   NodeCounts counts_;
   Replicas patched_;
-  std::vector<FoundReplicas> found_;  // [layers]
+  std::vector<LoadForecast> forecasts_;  // [layers]
+  std::vector<FoundReplicas> found_;     // [layers]
   int64_t plans_ = 0, exact_plans_ = 0;
 };
 

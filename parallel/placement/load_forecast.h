@@ -1,0 +1,40 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "parallel/placement/quota_solver.h"
+#include "parallel/placement/saved_numbers.h"
+
+namespace enodia {
+
+/// Foretells the token copies of a layer's next micro-batch: those of the last, or an exponential
+/// mean in which the last counts a half or an eighth, if it has missed less than four fifths of
+/// what the last have missed (sums that fade by an eighth with each micro-batch). Routing that
+/// moves is foretold best by the last micro-batch, one that is only drawn anew by a long mean.
+/// Integers. Local.
+class LoadForecast {
+ public:
+  LoadForecast(int num_nodes, int num_experts);
+
+  void observe(const NodeCounts& counts);
+  /// In the memory of other counts; of no tokens before anything was observed.
+  void foretell(NodeCounts& counts) const;
+
+  void save(std::vector<int64_t>& saved) const;
+  /// Reads what save() wrote for as many nodes and experts.
+  void read(SavedNumbers& saved);
+
+ private:
+  static constexpr std::array kShifts{0, 1, 3};  // the last micro-batch counts 1 / 2^shift
+
+  size_t choose() const;
+
+  bool observed_ = false;
+  // In 256ths of a token, [nodes, experts].
+  std::array<std::vector<int64_t>, kShifts.size()> means_;
+  std::array<int64_t, kShifts.size()> missed_{};
+};
+
+}  // namespace enodia
