@@ -221,7 +221,7 @@ class Profiled(ProgramTest):
             self.assertGreater(step["resident"], step["after_step"])
 
     def test_replicas_are_counted_apart(self):
-        self.train("hidden", ranks=2, parallel__ep=1, train__steps=2)
+        self.train("replicas", ranks=2, parallel__ep=1, train__steps=2)
         self.train("owners", ranks=2, train__steps=2)
         replicas, owners = (self.metrics(name)[1]["memory_bytes"] for name in ("replicas", "owners"))
         for kind in ("parameters", "gradients", "optimizer"):
