@@ -7,14 +7,15 @@
 namespace enodia {
 namespace {
 
-constexpr int kFraction = 256;
+constexpr int32_t kFraction = 16;
+constexpr int32_t kMostTokens = 1 << 26;
 constexpr int kFading = 8;
 
 /// What a mean has missed; then it takes the counts in.
-int64_t miss_and_take(std::vector<int64_t>& mean, std::span<const int32_t> tokens, int shift) {
+int64_t miss_and_take(std::vector<int32_t>& mean, std::span<const int32_t> tokens, int shift) {
   int64_t missed = 0;
   for (size_t i = 0; i < mean.size(); ++i) {
-    const int64_t off = int64_t{tokens[i]} * kFraction - mean[i];
+    const int32_t off = std::min(tokens[i], kMostTokens) * kFraction - mean[i];
     missed += std::abs(off);
     mean[i] += off >> shift;
   }
@@ -24,17 +25,36 @@ int64_t miss_and_take(std::vector<int64_t>& mean, std::span<const int32_t> token
 }  // namespace
 
 LoadForecast::LoadForecast(int num_nodes, int num_experts) {
-  for (std::vector<int64_t>& mean : means_) {
-    mean.assign(static_cast<size_t>(num_nodes) * num_experts, 0);
+  const size_t cells = static_cast<size_t>(num_nodes) * num_experts;
+  for (std::vector<int32_t>& tokens : foretold_) {
+    tokens.assign(cells, 0);
+  }
+  for (std::vector<int32_t>& tokens : before_) {
+    tokens.assign(cells, 0);
   }
 }
 
 void LoadForecast::observe(const NodeCounts& counts) {
-  for (size_t i = 0; i < means_.size(); ++i) {
-    const int64_t missed = miss_and_take(means_[i], counts.tokens(), observed_ ? kShifts[i] : 0);
+  std::swap(before_[0], before_[1]);
+  before_[0] = foretold_[0];
+  for (size_t i = 0; i < foretold_.size(); ++i) {
+    const int shift = i < kShifts.size() ? kShifts[i] : 0;
+    const int64_t missed = miss_and_take(foretold_[i], counts.tokens(), observed_ ? shift : 0);
     missed_[i] = observed_ ? missed_[i] - missed_[i] / kFading + missed : 0;
   }
+  if (!observed_) {
+    before_[0] = before_[1] = foretold_[0];
+  }
+  seen_ = observed_ ? seen_ - seen_ / kFading + counts.total() * int64_t{kFraction} : 0;
   observed_ = true;
+  take_median();
+}
+
+void LoadForecast::take_median() {
+  for (size_t cell = 0; cell < foretold_[0].size(); ++cell) {
+    const auto [less, more] = std::minmax(before_[0][cell], before_[1][cell]);
+    foretold_[kMedian][cell] = std::clamp(foretold_[0][cell], less, more);
+  }
 }
 
 size_t LoadForecast::choose() const {
@@ -42,31 +62,43 @@ size_t LoadForecast::choose() const {
   return missed_[best] < missed_[0] / 5 * 4 ? best : 0;
 }
 
+int64_t LoadForecast::missed_of_late() const {
+  // A token in another place is missed in two.
+  return missed_[choose()] * 500 / std::max<int64_t>(seen_, 1);
+}
+
 void LoadForecast::foretell(NodeCounts& counts) const {
-  counts.assign([&mean = means_[choose()]](size_t cell) {
-    return static_cast<int32_t>((mean[cell] + kFraction / 2) / kFraction);
+  counts.assign([&tokens = foretold_[choose()]](size_t cell) {
+    return (tokens[cell] + kFraction / 2) / kFraction;
   });
 }
 
 void LoadForecast::save(std::vector<int64_t>& saved) const {
-  saved.push_back(observed_ ? 1 : 0);
+  saved.insert(saved.end(), {observed_ ? 1 : 0, seen_});
   saved.insert(saved.end(), missed_.begin(), missed_.end());
-  for (const std::vector<int64_t>& mean : means_) {
-    saved.insert(saved.end(), mean.begin(), mean.end());
+  for (const std::vector<int32_t>& tokens : foretold_) {
+    saved.insert(saved.end(), tokens.begin(), tokens.end());
+  }
+  for (const std::vector<int32_t>& tokens : before_) {
+    saved.insert(saved.end(), tokens.begin(), tokens.end());
   }
 }
 
 void LoadForecast::read(SavedNumbers& saved) {
-  constexpr int64_t kMostTokens = std::numeric_limits<int32_t>::max();
   observed_ = saved.next(0, 1) == 1;
+  seen_ = saved.next(0, std::numeric_limits<int64_t>::max() / 2);
   for (int64_t& missed : missed_) {
     missed = saved.next(0, std::numeric_limits<int64_t>::max() / 2);
   }
-  for (std::vector<int64_t>& mean : means_) {
-    for (int64_t& tokens : mean) {
-      tokens = saved.next(0, kMostTokens * kFraction);
+  const auto read_all = [&saved](auto& rows) {
+    for (std::vector<int32_t>& row : rows) {
+      for (int32_t& tokens : row) {
+        tokens = static_cast<int32_t>(saved.next(0, int64_t{kMostTokens} * kFraction));
+      }
     }
-  }
+  };
+  read_all(foretold_);
+  read_all(before_);
 }
 
 }  // namespace enodia

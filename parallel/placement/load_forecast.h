@@ -10,10 +10,11 @@
 namespace enodia {
 
 /// Foretells the token copies of a layer's next micro-batch: those of the last, or an exponential
-/// mean in which the last counts a half or an eighth, if it has missed less than four fifths of
-/// what the last have missed (sums that fade by an eighth with each micro-batch). Routing that
-/// moves is foretold best by the last micro-batch, one that is only drawn anew by a long mean.
-/// Integers. Local.
+/// mean in which the last counts a half or an eighth, or the median of the last three, if it has
+/// missed less than four fifths of what the last have missed (sums that fade by an eighth with each
+/// micro-batch). Routing that moves is foretold best by the last micro-batch, one that is only
+/// drawn anew by a long mean, one with bursts by the median. Integers; a node's tokens for an
+/// expert count up to 2^26. Local.
 class LoadForecast {
  public:
   LoadForecast(int num_nodes, int num_experts);
@@ -22,6 +23,9 @@ class LoadForecast {
   /// In the memory of other counts; of no tokens before anything was observed.
   void foretell(NodeCounts& counts) const;
 
+  /// What part of the tokens was elsewhere of late, in thousandths.
+  int64_t missed_of_late() const;
+
   void save(std::vector<int64_t>& saved) const;
   /// Reads what save() wrote for as many nodes and experts.
   void read(SavedNumbers& saved);
@@ -29,12 +33,17 @@ class LoadForecast {
  private:
   static constexpr std::array kShifts{0, 1, 3};  // the last micro-batch counts 1 / 2^shift
 
+  static constexpr size_t kMedian = kShifts.size();
+
   size_t choose() const;
+  void take_median();
 
   bool observed_ = false;
-  // In 256ths of a token, [nodes, experts].
-  std::array<std::vector<int64_t>, kShifts.size()> means_;
-  std::array<int64_t, kShifts.size()> missed_{};
+  // In sixteenths of a token, [nodes, experts].
+  std::array<std::vector<int32_t>, kShifts.size() + 1> foretold_;  // the means, the median
+  std::array<std::vector<int32_t>, 2> before_;                     // the last
+  std::array<int64_t, kShifts.size() + 1> missed_{};
+  int64_t seen_ = 0;  // of all tokens, like what was missed of them
 };
 
 }  // namespace enodia

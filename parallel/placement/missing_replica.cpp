@@ -30,6 +30,37 @@ Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topolog
   return best;
 }
 
+std::pair<Replica, Replica> exchange_for_slowest(const QuotaSolver& relieved,
+                                                 const Topology& topology) {
+  const int32_t slowest = relieved.slowest();
+  const int64_t excess = relieved.load(slowest) - relieved.goal();
+  Replica hottest{-1, slowest};
+  int64_t tokens = 0;
+  relieved.each_expert(slowest, [&](int expert, int64_t quota) {
+    if (quota > tokens) {
+      tokens = quota;
+      hottest.expert = expert;
+    }
+  });
+  std::pair<Replica, Replica> best;
+  int64_t most = 0;
+  for (int32_t rank = 0; rank < topology.num_ranks() && hottest.expert >= 0; ++rank) {
+    if (relieved.is_on(hottest.expert, rank)) {
+      continue;
+    }
+    relieved.each_replica(rank, [&](Replica other, int64_t quota) {
+      // What the other computes may have to stay: it counts against the room that it leaves.
+      const int64_t room = relieved.goal() - relieved.load(rank) + quota;
+      const int64_t gain = std::min({tokens, excess, room}) - quota;
+      if (gain > most) {
+        most = gain;
+        best = {other, {hottest.expert, rank}};
+      }
+    });
+  }
+  return best;
+}
+
 Replica missing_in_node(const QuotaSolver& relieved, const Topology& topology, int64_t least) {
   Replica best;
   for (int node = 0; node < topology.num_nodes(); ++node) {

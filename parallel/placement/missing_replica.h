@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include "parallel/placement/quota_solver.h"
 
 namespace enodia {
@@ -7,6 +9,11 @@ namespace enodia {
 /// The replica that would take most from the slowest rank of a relieved plan, or none: of an expert
 /// of that rank, on a rank with a free slot and room below the goal. Local.
 Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology);
+
+/// A replica that would take much from the slowest rank of a relieved plan, in the place of another
+/// that computes less there: the one that goes, the one that comes. None where no slot is full.
+std::pair<Replica, Replica> exchange_for_slowest(const QuotaSolver& relieved,
+                                                 const Topology& topology);
 
 /// The replica that would keep most tokens inside their node, `least` or more, on the emptiest rank
 /// there with a free slot, or none.

@@ -222,7 +222,7 @@ void QuotaSolver::hold(int node, int expert, int64_t more) {
 /// Each node's tokens over its hosts; then those of nodes that lack the expert.
 void QuotaSolver::divide_all() {
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    if (next_[first_[expert]] < 0) {  // the owner alone
+    if (!is_shared(expert)) {
       const int home = node_of(expert);
       quota_[expert] = counts_->of_expert(expert);
       load_[rank_of_[expert]] += quota_[expert];
@@ -351,16 +351,16 @@ int64_t QuotaSolver::free_of_charge(int32_t from, int32_t to) const {
 }
 
 /// Breadth first, over moves that are free of charge as far as they lead.
-int32_t QuotaSolver::find_room(int32_t rank, int64_t limit) {
+int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   reached_.clear();
   later_.clear();
   ++search_;
   reached_from_[rank] = {search_, -1, -1, true};
   reached_.push_back(rank);
-  for (size_t next = 0; next < reached_.size(); ++next) {
+  for (size_t next = 0; next < reached_.size() && std::ssize(reached_) <= reach; ++next) {
     int32_t room = -1;
     each_host_on(reached_[next], [&](int32_t host) {
-      if (quota_[host] > 0 && room < 0) {
+      if (quota_[host] > 0 && room < 0 && is_shared(expert_of_[host])) {
         room = reach_from(host, limit);
       }
     });
@@ -444,14 +444,17 @@ void QuotaSolver::relieve_directly(int32_t rank, int64_t limit) {
   });
 }
 
-void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most) {
+void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most, int reach) {
   relieve_directly(rank, limit);
   limit = std::max(limit, least_[rank]);
   while (load_[rank] > limit && limit <= most) {
-    const int32_t room = find_room(rank, limit);
+    const int32_t room = find_room(rank, limit, reach);
     if (room >= 0) {
       push(rank, room, limit);
       continue;
+    }
+    if (std::ssize(reached_) > reach) {
+      return;
     }
     // Nothing leads out of the ranks that were reached: they cannot have less than their mean.
     int64_t tokens = 0;
@@ -469,7 +472,7 @@ void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most) {
   }
 }
 
-bool QuotaSolver::relieve(int64_t most) {
+bool QuotaSolver::relieve(int64_t most, int reach) {
   least_.assign(topology_.num_ranks(), goal_);
   order_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
@@ -482,7 +485,7 @@ bool QuotaSolver::relieve(int64_t most) {
   });
   int64_t limit = goal_;  // below the slowest rank no other gains anything
   for (const int32_t rank : order_) {
-    relieve_rank(rank, limit, most);
+    relieve_rank(rank, limit, most, reach);
     limit = std::max(limit, load_[rank]);
     if (limit > most) {
       return false;

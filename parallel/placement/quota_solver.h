@@ -76,8 +76,10 @@ class QuotaSolver {
   /// The rank has a free slot, and does not hold the expert.
   void add(Replica replica);
   void remove(Replica replica);
-  /// False when the slowest rank cannot come down to `most` tokens: it has given up then.
-  bool relieve(int64_t most = std::numeric_limits<int64_t>::max());
+  /// False when the slowest rank cannot come down to `most` tokens: it has given up then. `reach`:
+  /// ranks that it looks for room on, for each rank above the goal.
+  bool relieve(int64_t most = std::numeric_limits<int64_t>::max(),
+               int reach = std::numeric_limits<int>::max());
 
   /// Where take_back() returns to.
   using Mark = std::pair<size_t, size_t>;
@@ -143,6 +145,7 @@ class QuotaSolver {
   }
   int32_t first_in(int node, int expert) const { return first_in_[cell(node, expert)]; }
   int node_of(int32_t host) const { return topology_.node_of(rank_of_[host]); }
+  bool is_shared(int32_t expert) const { return next_[first_[expert]] >= 0; }
   int32_t next_in_node(int32_t host) const {
     const int32_t next = next_[host];
     return next >= 0 && node_of(next) == node_of(host) ? next : -1;
@@ -181,13 +184,13 @@ class QuotaSolver {
   void level_cell(int node, int expert);
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
-  int32_t find_room(int32_t rank, int64_t limit);
+  int32_t find_room(int32_t rank, int64_t limit, int reach);
   int32_t reach_from(int32_t host, int64_t limit);
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);
   void move(int32_t from, int32_t to, int64_t tokens);
   void relieve_directly(int32_t rank, int64_t limit);
-  void relieve_rank(int32_t rank, int64_t limit, int64_t most);
+  void relieve_rank(int32_t rank, int64_t limit, int64_t most, int reach);
 
   /// How a search came to a rank: tokens go from a host to one there.
   struct Reached {

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kGapsTried = 8;
 constexpr int kPlacesTried = 3;
+// Ranks that a step's tokens may spread to: farther ones hardly ever make it pay.
+constexpr int kNear = 16;
 // A step costs time by the number of experts.
 constexpr int64_t kFewestTries = 8;
 constexpr int64_t kTriedExperts = 3200;
@@ -171,7 +173,7 @@ bool ReplicaSearch::try_step(const Step& step, int64_t& cost) {
   // What may be left for stragglers; relief hardly ever sends less between nodes.
   const int64_t left = cost - sending_cost_of(prices_, solver_);
   const int64_t most = solver_.goal() + left / (prices_.straggling * solver_.num_ranks());
-  if (left > 0 && solver_.relieve(most)) {
+  if (left > 0 && solver_.relieve(most, kNear)) {
     const int64_t tried = cost_of(prices_, solver_);
     if (tried < cost) {
       cost = tried;
@@ -219,7 +221,10 @@ int64_t ReplicaSearch::climb(std::span<const int32_t> owners,
   return cost;
 }
 
-int64_t ReplicaSearch::search(std::span<const int32_t> owners, const NodeCounts& counts) {
+int64_t ReplicaSearch::search(std::span<const int32_t> owners,
+                              const NodeCounts& counts,
+                              const PlanPrices& prices) {
+  prices_ = prices;
   const int64_t goal = goal_of(prices_, counts, topology_);
   const int64_t mean = std::max<int64_t>(counts.total() / topology_.num_ranks(), 1);
   const int64_t hosts = std::ssize(owners) + int64_t{topology_.num_ranks()} * solver_.slots();
@@ -249,15 +254,17 @@ void ReplicaSearch::keep(int64_t cost, FoundReplicas& found) const {
 
 void ReplicaSearch::search_near(std::span<const int32_t> owners,
                                 const NodeCounts& counts,
+                                const PlanPrices& prices,
                                 FoundReplicas& found) {
   constexpr double kMuchMore = 1.15;
+  prices_ = prices;
   const double before = found.cost;
   if (before >= 0) {
     const int64_t tries = tries_of(counts.num_experts());
     keep(climb(owners, counts, found.replicas, tries, found.tried), found);
   }
   if (before < 0 || found.cost > kMuchMore * before) {
-    keep(search(owners, counts), found);
+    keep(search(owners, counts, prices), found);
   }
 }
 

@@ -44,18 +44,22 @@ struct FoundReplicas {
 class ReplicaSearch {
  public:
   /// Borrows both; the solver says how many slots a rank has.
-  ReplicaSearch(const Topology& topology, const PlanPrices& prices, QuotaSolver& solver)
+  ReplicaSearch(const Topology& topology, QuotaSolver& solver)
       : topology_(topology),
-        prices_(prices),
         solver_(solver),
         construction_(topology, solver.slots()) {}
 
   /// From nothing: all constructions, and steps until none pays. Leaves the solver with what it has
   /// come to, relieved; returns the cost.
-  int64_t search(std::span<const int32_t> owners, const NodeCounts& counts);
+  int64_t search(std::span<const int32_t> owners,
+                 const NodeCounts& counts,
+                 const PlanPrices& prices);
   /// Near what was found last: a few steps from there. Searches from nothing when that has become
   /// much more expensive, and the first time.
-  void search_near(std::span<const int32_t> owners, const NodeCounts& counts, FoundReplicas& found);
+  void search_near(std::span<const int32_t> owners,
+                   const NodeCounts& counts,
+                   const PlanPrices& prices,
+                   FoundReplicas& found);
 
  private:
   /// Replicas that go, and others that come.

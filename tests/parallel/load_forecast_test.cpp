@@ -84,6 +84,39 @@ TEST(LoadForecast, AveragesRoutingThatIsDrawnAnew) {
   EXPECT_LT(missed, missed_by_last * 8 / 10);
 }
 
+TEST(LoadForecast, SeesThroughBursts) {
+  std::mt19937 random(5);
+  LoadForecast forecast(kNodes, kExperts);
+  for (int step = 0; step < 60; ++step) {
+    Tokens tokens = draw(random);
+    if (step >= 10) {
+      for (const int32_t tokens_foretold : foretold(forecast)) {
+        EXPECT_LT(tokens_foretold, 1000);
+      }
+      EXPECT_GT(foretold(forecast)[0], 800);
+    }
+    tokens[1 + step % (kExperts - 1)] += 5000;
+    forecast.observe(counts_of(tokens));
+  }
+}
+
+TEST(LoadForecast, SaysWhatItHasMissed) {
+  LoadForecast forecast(1, 2);
+  NodeCounts counts(1, 2);
+  EXPECT_EQ(forecast.missed_of_late(), 0);
+  for (int step = 0; step < 40; ++step) {  // a fifth of the tokens goes to and fro
+    counts.assign([&](size_t cell) { return cell == step % 2 ? 600 : 400; });
+    forecast.observe(counts);
+  }
+  // Half of that by a mean.
+  EXPECT_GE(forecast.missed_of_late(), 100);
+  EXPECT_LE(forecast.missed_of_late(), 110);
+  for (int step = 0; step < 40; ++step) {
+    forecast.observe(counts);
+  }
+  EXPECT_LE(forecast.missed_of_late(), 1);
+}
+
 TEST(LoadForecast, ForgetsWhatIsOver) {
   std::mt19937 random(3);
   LoadForecast forecast(kNodes, kExperts);
@@ -111,6 +144,7 @@ TEST(LoadForecast, GoesOnFromWhatWasSaved) {
   EXPECT_TRUE(numbers.complete());
   for (int step = 0; step < 10; ++step) {
     EXPECT_EQ(foretold(other), foretold(forecast));
+    EXPECT_EQ(other.missed_of_late(), forecast.missed_of_late());
     const Tokens tokens = draw(random);
     forecast.observe(counts_of(tokens));
     other.observe(counts_of(tokens));

@@ -19,7 +19,7 @@ class EnodiaPolicy : public PlacementPolicy {
   explicit EnodiaPolicy(const PolicySetup& setup)
       : setup_(setup),
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
-        search_(setup_.topology, prices_, solver_),
+        search_(setup_.topology, solver_),
         counts_(setup_.topology.num_nodes(), setup_.num_experts),
         forecasts_(setup.num_layers, {setup_.topology.num_nodes(), setup_.num_experts}),
         found_(setup.num_layers, {.replicas = Replicas(setup.num_experts)}) {}
@@ -36,11 +36,10 @@ class EnodiaPolicy : public PlacementPolicy {
     ++plans_;
     solver_.start(owners, counts_, predicted, goal);
     patch();
-    if (solver_.load(solver_.slowest()) > goal + goal * kFailed / 1000 &&
-        exact_plans_ * 1000 < plans_ * kExactPlans) {
+    if (is_worth_an_exact_plan()) {
       const int64_t cost = cost_of(prices_, solver_);
       solver_.copy_replicas(patched_);
-      if (search_.search(owners, counts_) + counts_.total() * kWorthIt < cost) {
+      if (search_.search(owners, counts_, prices_) + counts_.total() * kWorthIt < cost) {
         ++exact_plans_;
       } else {
         solver_.start(owners, counts_, patched_, goal);
@@ -54,7 +53,8 @@ class EnodiaPolicy : public PlacementPolicy {
     counts_.assign(counts, setup_.topology);
     forecasts_[layer].observe(counts_);
     forecasts_[layer].foretell(counts_);
-    search_.search_near(setup_.owners[layer], counts_, found_[layer]);
+    search_.search_near(
+        setup_.owners[layer], counts_, prices_ahead(forecasts_[layer]), found_[layer]);
   }
 
   /// The next search begins from nothing: other owners make other replicas worth it.
@@ -104,22 +104,64 @@ class EnodiaPolicy : public PlacementPolicy {
 
  private:
   // All in thousandths.
-  static constexpr int64_t kFailed = 75;         // of the goal: a plan that is worse has failed
-  static constexpr int64_t kExactPlans = 290;    // of all plans so far
+  static constexpr int64_t kFailed = 180;        // of the goal: a plan that is worse has failed
+  static constexpr int64_t kGoodEnough = 20;     // of the goal: a plan that is no worse
+  static constexpr int64_t kExactPlans = 100;    // of all plans so far
   static constexpr int64_t kWorthIt = 50;        // of a token, for each token: a plan made anew
   static constexpr int64_t kLateCoverage = 250;  // of the mean: tokens that an expert is sent for
+
+  /// Of stage A. In one node no token has far to go, and replicas only level: ahead no finer than
+  /// the forecast is, and stage B does the rest.
+  PlanPrices prices_ahead(const LoadForecast& forecast) const {
+    PlanPrices prices = prices_;
+    if (setup_.topology.num_nodes() == 1) {
+      prices.replica = 6000;
+      prices.goal = 1035 + 2 * std::min<int64_t>(forecast.missed_of_late(), 150);
+    }
+    return prices;
+  }
+
+  /// Whether the plan has failed, and exact ones are few enough so far.
+  bool is_worth_an_exact_plan() const {
+    const int64_t excess = solver_.load(solver_.slowest()) - solver_.goal();
+    return excess * 1000 > solver_.goal() * kFailed &&
+           (exact_plans_ + 1) * 1000 <= plans_ * kExactPlans;
+  }
 
   /// Relieved, with replicas more where they are worth it.
   void patch() {
     solver_.relieve();
     for (int patches = 0; patches < kPatches; ++patches) {
       const Replica more = missing();
-      if (more.expert < 0) {
+      if (more.expert >= 0) {
+        solver_.add(more);
+        solver_.relieve();
+      } else if (!exchange()) {
         return;
       }
-      solver_.add(more);
-      solver_.relieve();
     }
+  }
+
+  /// A replica for the slowest rank in the place of one that computes less, if that pays.
+  bool exchange() {
+    const int64_t goal = solver_.goal();
+    if (solver_.load(solver_.slowest()) <= goal + goal * kGoodEnough / 1000) {
+      return false;
+    }
+    const auto [gone, come] = exchange_for_slowest(solver_, setup_.topology);
+    if (come.expert < 0) {
+      return false;
+    }
+    const int64_t cost = cost_of(prices_, solver_);
+    const QuotaSolver::Mark before = solver_.mark();
+    solver_.remove(gone);
+    solver_.add(come);
+    solver_.relieve();
+    if (cost_of(prices_, solver_) < cost) {
+      return true;
+    }
+    solver_.take_back(before);
+    return false;
   }
 
   /// The replica that a relieved plan lacks most: for the slowest rank, or for a node with many
@@ -127,7 +169,7 @@ class EnodiaPolicy : public PlacementPolicy {
   Replica missing() const {
     const int64_t goal = solver_.goal();
     const int32_t slowest = solver_.slowest();
-    if (solver_.load(slowest) <= goal + goal / 50 && solver_.inter_node() == 0) {
+    if (solver_.load(slowest) <= goal + goal * kGoodEnough / 1000 && solver_.inter_node() == 0) {
       return {};
     }
     const int64_t mean = counts_.total() / setup_.topology.num_ranks();
