@@ -67,6 +67,7 @@ struct MoeLoad {
   int64_t dropped = 0;        ///< of them
   int64_t computed_rows = 0;  ///< token copies that this rank's experts computed
   int64_t replicas = 0;       ///< of all ranks, besides those at home
+  uint64_t plan_hash = 0;     ///< TokenMap::plan_hash
   at::Tensor entropy;         ///< router_entropy of this rank's valid tokens
   at::Tensor margin;          ///< Route::margin of this rank's tokens
 };

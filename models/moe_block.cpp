@@ -306,6 +306,7 @@ void MoeBlock::exchange(BlockState& state, Saved& saved) {
   if (!state.moe_loads.empty()) {
     MoeLoad& load = state.moe_loads[layer];
     load.computed_rows = saved.map.num_received();
+    load.plan_hash = saved.map.plan_hash;
     load.replicas = plan.placement.num_replicas() - wiring_.store->placement(layer).num_replicas();
   }
   saved.placement = std::move(plan.placement);

@@ -145,14 +145,14 @@ std::vector<int64_t> sort_choices(const std::vector<int32_t>& chosen,
 }
 
 /// Of a plan and the counts that it was made for.
-int64_t agreement_hash(const ExpertPlan& plan,
-                       const ExchangedCounts& counts,
-                       ExchangedCounts::Scope scope) {
+uint64_t agreement_hash(const ExpertPlan& plan,
+                        const ExchangedCounts& counts,
+                        ExchangedCounts::Scope scope) {
   RandomKey key = RandomKey(counts.hash(scope)).with(plan.placement.hash());
   for (const int64_t quota : plan.quota) {
     key = key.with(static_cast<uint64_t>(quota));
   }
-  return static_cast<int64_t>(key.value());
+  return key.value();
 }
 
 /// Copies from each rank for each slot here, [W, slots]. A hash of the plan and of the counts that
@@ -162,12 +162,13 @@ std::vector<int64_t> exchange_bin_counts(Communicator& group,
                                          const Bins& bins,
                                          const std::vector<int64_t>& bin_counts,
                                          const ExpertPlan& plan,
-                                         const ExchangedCounts& counts) {
+                                         const ExchangedCounts& counts,
+                                         uint64_t of_group) {
   const int64_t slots = bins.first_of_rank[group.rank() + 1] - bins.first_of_rank[group.rank()];
-  const int64_t of_group = agreement_hash(plan, counts, ExchangedCounts::Scope::kGroup);
-  const int64_t of_node = agreement_hash(plan, counts, ExchangedCounts::Scope::kNode);
+  const uint64_t of_node = agreement_hash(plan, counts, ExchangedCounts::Scope::kNode);
   const auto hash_for = [&](int peer) {
-    return group.nodes()[peer] == group.nodes()[group.rank()] ? of_node : of_group;
+    const bool is_near = group.nodes()[peer] == group.nodes()[group.rank()];
+    return static_cast<int64_t>(is_near ? of_node : of_group);
   };
   std::vector<int64_t> leaving;  // for each rank its slots' counts and the hash
   std::vector<int64_t> arriving(group.world_size() * (slots + 1));
@@ -340,7 +341,9 @@ TokenMap TokenDispatcher::plan(const at::Tensor& expert_ids,
       bins.first_of_rank.back(),
       expert_ids.size(1),
       map);
-  const std::vector<int64_t> arriving = exchange_bin_counts(group_, bins, bin_counts, plan, counts);
+  map.plan_hash = agreement_hash(plan, counts, ExchangedCounts::Scope::kGroup);
+  const std::vector<int64_t> arriving =
+      exchange_bin_counts(group_, bins, bin_counts, plan, counts, map.plan_hash);
   check_arriving(arriving, plan, group_.rank());
   const int64_t slots = static_cast<int64_t>(arriving.size()) / group_.world_size();
   for (int peer = 0; peer < group_.world_size(); ++peer) {

@@ -28,6 +28,7 @@ struct TokenMap {
   at::Tensor arrival_order;   ///< [R] int64: its inverse
   std::vector<int64_t> send_counts, receive_counts;  ///< [W] copies to and from each rank
   std::vector<int64_t> slot_offsets;                 ///< [slots + 1] rows of each slot here
+  uint64_t plan_hash = 0;  ///< of plan, quotas and counts: the same on all ranks of the group
   int64_t num_received() const { return slot_offsets.back(); }
 };
 

@@ -40,7 +40,7 @@ NODES, RANKS_PER_NODE = 4, 4
 SHRINK = 16
 IDLE = 0.25  # of the processor's time, at least
 SEQUENCES, LENGTH, CHOSEN = 16, 64, 2  # of a rank: 2048 copies, 1/16 of 4096 * 8
-PLANNED = ("replicas", "imbalance", "load", "bytes", "dropped_tokens")  # the same at any speed
+PLANNED = ("replicas", "imbalance", "load", "bytes", "dropped_tokens", "plan_hash")  # the same at any speed
 POLICIES = "owners,replicate_all,fastermoe,hecate,eplb,laer,ultraep,enodia"
 WITHOUT_SLOTS = ("owners", "replicate_all", "fastermoe")  # know no limit
 

@@ -19,8 +19,11 @@ class Placement(ProgramTest):
         records = self.metrics(folder)[1:]
         return sum(record["imbalance"]["rank"] for record in records) / len(records)
 
+    def plans(self, folder):
+        return [record["plan_hash"] for record in self.metrics(folder)]
+
     def test_policies_train_the_same_model_and_level_the_ranks(self):
-        self.train("owners", ranks=4, **self.SKEW)
+        self.train("owners", ranks=4, placement__policy="owners", **self.SKEW)
         self.assertEqual({record["replicas"] for record in self.metrics("owners")}, {0})
         uneven = self.imbalance("owners")
         self.assertGreater(uneven, 1.3)
@@ -29,6 +32,7 @@ class Placement(ProgramTest):
                 self.train(policy, ranks=4, placement__policy=policy, **self.SKEW)
                 self.assert_close(self.losses(policy), self.losses("owners"), 2e-5)
                 self.assertGreater(self.metrics(policy)[-1]["replicas"], 0)
+                self.assertNotEqual(self.plans(policy)[-1], self.plans("owners")[-1])
                 self.assertLess(self.imbalance(policy), 1 + 0.6 * (uneven - 1))
 
     def test_one_rank_trains_the_same_model(self):
@@ -41,6 +45,8 @@ class Placement(ProgramTest):
         self.train("kept", ranks=3, placement__policy="enodia", placement__rematerialize="false",
                    **self.SKEW)
         self.assertEqual(self.hashes("again"), self.hashes("kept"))
+        self.assertEqual(self.plans("again"), self.plans("kept"))
+        self.assertEqual(len(set(self.plans("kept"))), 6)
 
     def test_a_resumed_run_plans_on(self):
         for policy in ("enodia", "hecate"):

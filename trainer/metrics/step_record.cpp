@@ -101,6 +101,7 @@ Json StepRecord::to_json() const {
                {"memory_bytes", memory.to_json()}};
   if (!losses.load.entropy.empty()) {
     json["load"] = columns_of(summarize(losses.load));
+    json["plan_hash"] = printed("%016llx", static_cast<unsigned long long>(losses.load.plan_hash));
   }
   if (std::isfinite(losses.route_margin)) {
     json["route_margin"] = losses.route_margin;

@@ -15,6 +15,7 @@ struct StepLoad {
   std::vector<double> entropy;  ///< [L] of the router's probabilities: nats, mean over valid tokens
   int64_t dropped = 0;          ///< copies of valid tokens that found no room, over all layers
   double replicas = 0;          ///< materialized on all ranks, mean over layers and micro-batches
+  uint64_t plan_hash = 0;       ///< of all layers' and micro-batches' plans in this rank's group
 };
 
 /// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over

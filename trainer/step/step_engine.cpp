@@ -13,6 +13,7 @@
 #include "collectives/collectives.h"
 #include "common/check.h"
 #include "common/memory_ledger.h"
+#include "common/random.h"
 #include "optim/gradient_norm.h"
 
 namespace enodia {
@@ -276,11 +277,13 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   double& margin = margins[mesh_.rank()] = std::numeric_limits<double>::infinity();
   LossSums losses;
   Readings readings;
+  RandomKey plans(static_cast<uint64_t>(std::ssize(states)));
   for (const BlockState& state : states) {
     losses += state.losses;
     for (int64_t layer = 0; layer < layers; ++layer) {
       const MoeLoad& load = state.moe_loads.at(layer);
       readings.add_to(entropy[layer], load.entropy);
+      plans = plans.with(load.plan_hash);
       sums[7] += mesh_.rank() == 0 ? static_cast<double>(load.replicas) : 0.0;
       readings.add(load.margin, [&margin](double value) { margin = std::min(margin, value); });
       sums[6] += static_cast<double>(load.dropped);
@@ -316,7 +319,8 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
                    .dropped = static_cast<int64_t>(sums[6]),
                    .replicas = layers == 0 || states.empty()
                                    ? 0.0
-                                   : sums[7] / static_cast<double>(layers * std::ssize(states))},
+                                   : sums[7] / static_cast<double>(layers * std::ssize(states)),
+                   .plan_hash = plans.value()},
           .stop_wanted = sums[3] > 0};
 }
 
