@@ -15,8 +15,8 @@ constexpr int kGapsTried = 8;
 constexpr int kPlacesTried = 3;
 // Ranks that a step's tokens may spread to: farther ones hardly ever make it pay.
 constexpr int kNear = 16;
-// A step costs time by the number of experts.
-constexpr int64_t kFewestTries = 8;
+// A step costs time by the number of experts, more than in proportion.
+constexpr int64_t kFewestTries = 6;
 constexpr int64_t kTriedExperts = 3200;
 
 // Hosts up to which all constructions are tried: each costs time by their number.
@@ -28,7 +28,7 @@ constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 
 constexpr std::array kLimits{1003, 1020, 1050, 1100};
 
 int64_t tries_of(int num_experts) {
-  return std::max<int64_t>(kFewestTries, kTriedExperts / num_experts);
+  return std::max<int64_t>(kFewestTries, kTriedExperts / num_experts - kFewestTries);
 }
 
 }  // namespace

@@ -13,11 +13,21 @@ namespace enodia {
 namespace {
 
 constexpr int kPatches = 4;
+/// The fewer the slots, the less level: they keep tokens in their nodes instead.
+PlanPrices prices_of(int slots) {
+  PlanPrices prices;
+  prices.goal = 1004 + 16 / std::max(slots, 1);
+  return prices;
+}
+
+// Ranks that stage B looks for room on, for each that has too much: all ranks wait for it.
+constexpr int kReach = 32;
 
 class EnodiaPolicy : public PlacementPolicy {
  public:
   explicit EnodiaPolicy(const PolicySetup& setup)
       : setup_(setup),
+        prices_(prices_of(setup.extra_slots)),
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
         search_(setup_.topology, solver_),
         counts_(setup_.topology.num_nodes(), setup_.num_experts),
@@ -43,7 +53,7 @@ class EnodiaPolicy : public PlacementPolicy {
         ++exact_plans_;
       } else {
         solver_.start(owners, counts_, patched_, goal);
-        solver_.relieve();
+        relieve();
       }
     }
     write(owners, predicted, plan);
@@ -110,13 +120,16 @@ class EnodiaPolicy : public PlacementPolicy {
   static constexpr int64_t kWorthIt = 50;        // of a token, for each token: a plan made anew
   static constexpr int64_t kLateCoverage = 250;  // of the mean: tokens that an expert is sent for
 
-  /// Of stage A. In one node no token has far to go, and replicas only level: ahead no finer than
-  /// the forecast is, and stage B does the rest.
+  /// Of stage A: no finer than the forecast is, and stage B does the rest. In one node no token has
+  /// far to go, and replicas only level.
   PlanPrices prices_ahead(const LoadForecast& forecast) const {
     PlanPrices prices = prices_;
+    const int64_t missed = forecast.missed_of_late();
     if (setup_.topology.num_nodes() == 1) {
       prices.replica = 6000;
-      prices.goal = 1035 + 2 * std::min<int64_t>(forecast.missed_of_late(), 150);
+      prices.goal = 1035 + std::min<int64_t>(missed, 150) * 9 / 4;
+    } else {
+      prices.goal += std::clamp<int64_t>(missed - 100, 0, 200);
     }
     return prices;
   }
@@ -128,14 +141,16 @@ class EnodiaPolicy : public PlacementPolicy {
            (exact_plans_ + 1) * 1000 <= plans_ * kExactPlans;
   }
 
+  void relieve() { solver_.relieve(std::numeric_limits<int64_t>::max(), kReach); }
+
   /// Relieved, with replicas more where they are worth it.
   void patch() {
-    solver_.relieve();
+    relieve();
     for (int patches = 0; patches < kPatches; ++patches) {
       const Replica more = missing();
       if (more.expert >= 0) {
         solver_.add(more);
-        solver_.relieve();
+        relieve();
       } else if (!exchange()) {
         return;
       }
@@ -156,7 +171,7 @@ class EnodiaPolicy : public PlacementPolicy {
     const QuotaSolver::Mark before = solver_.mark();
     solver_.remove(gone);
     solver_.add(come);
-    solver_.relieve();
+    relieve();
     if (cost_of(prices_, solver_) < cost) {
       return true;
     }
