@@ -10,6 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using testing::kMinimal;
+using testing::parse;
 using testing::problems_of;
 using ::testing::StartsWith;
 
@@ -59,6 +60,22 @@ TEST(ConfigLayout, PlacementNeedsExpertsOverAllRanks) {
                           "or placement.policy to owners"));
 }
 
+/// Of the minimal configuration with 4 experts, changed so, on as many ranks.
+std::string policy_of(std::vector<std::string> overrides, int64_t ranks) {
+  overrides.emplace_back("model.num_experts=4");
+  const PlacementOptions options = parse(kMinimal, overrides).placement_options(ranks);
+  return options.policy == nullptr ? "owners" : std::string(options.policy->name);
+}
+
+TEST(ConfigLayout, ReplicasAreTheDefaultWhereEachRankOwnsExperts) {
+  EXPECT_EQ(policy_of({}, 4), "enodia");
+  EXPECT_EQ(policy_of({}, 1), "owners");
+  EXPECT_EQ(policy_of({}, 8), "owners");  // 4 experts: each is on two ranks already
+  EXPECT_EQ(policy_of({"parallel.ep=2"}, 4), "owners");
+  EXPECT_EQ(policy_of({"placement.policy=owners"}, 4), "owners");
+  EXPECT_EQ(policy_of({"placement.policy=hecate"}, 4), "hecate");
+}
+
 TEST(ConfigLayout, OwnersMoveWhereExpertsHaveOneHome) {
   EXPECT_THAT(layout_problems({"placement.reshard_interval=9"}, 2), IsEmpty());
   EXPECT_THAT(layout_problems({"placement.reshard_interval=9", "parallel.ep=1"}, 2),
@@ -69,7 +86,7 @@ TEST(ConfigLayout, OwnersMoveWhereExpertsHaveOneHome) {
       "placement.reshard_interval=9", "model.num_experts=1", "model.num_experts_per_tok=1"};
   EXPECT_THAT(layout_problems(few, 2),
               ElementsAre("--set placement.reshard_interval: placement.reshard_interval (9) "
-                          "without a placement.policy (owners) needs model.num_experts (1) to be "
+                          "without a placement.policy (auto) needs model.num_experts (1) to be "
                           "at least the number of ranks (2); set it to 0, or placement.policy to "
                           "enodia"));
   EXPECT_THAT(layout_problems(few, 1), IsEmpty());

@@ -118,7 +118,7 @@ TEST(MemoryForecast, Zero1CutsMomentsAlone) {
 TEST(MemoryForecast, EachKindIsInTheSumOnce) {
   const RankMemory rank = forecast_memory(gpt_moe_s(), 4).front();
   const MemoryUse::ByKind kinds = rank.by_kind();
-  EXPECT_THAT(kinds, testing::Contains(testing::Gt(0)).Times(5));  // all but replicas
+  EXPECT_THAT(kinds, ::testing::Each(::testing::Gt(0)));
   EXPECT_EQ(rank.total(), std::accumulate(kinds.begin(), kinds.end(), int64_t{0}));
   EXPECT_EQ(rank.to_json().at("total").get<int64_t>(), rank.total());
 }

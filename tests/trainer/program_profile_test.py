@@ -222,7 +222,7 @@ class Profiled(ProgramTest):
 
     def test_replicas_are_counted_apart(self):
         self.train("replicas", ranks=2, parallel__ep=1, train__steps=2)
-        self.train("owners", ranks=2, train__steps=2)
+        self.train("owners", ranks=2, train__steps=2, placement__policy="owners")
         replicas, owners = (self.metrics(name)[1]["memory_bytes"] for name in ("replicas", "owners"))
         for kind in ("parameters", "gradients", "optimizer"):
             self.assertEqual(replicas[kind], owners[kind], kind)

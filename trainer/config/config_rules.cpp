@@ -110,7 +110,8 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                "); set it to ",
                list_divisors(world_size),
                ", or to auto for all ranks");
-  rules.relate(config.placement.policy == PlacementConfig::kOwners || ep == world_size,
+  const bool is_owners = config.placement.policy == PlacementConfig::kOwners;
+  rules.relate(is_owners || config.placement.policy == PlacementConfig::kAuto || ep == world_size,
                "placement.policy (",
                config.placement.policy,
                ") needs experts over all ranks, not over parallel.ep (",
@@ -126,7 +127,7 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                ep,
                ") of them; set parallel.ep to auto, or placement.reshard_interval to 0");
   rules.relate(placement.reshard_interval == 0 || experts == 0 || experts >= world_size ||
-                   placement.policy != PlacementConfig::kOwners,
+                   config.placement_options(world_size).policy != nullptr,
                "placement.reshard_interval (",
                placement.reshard_interval,
                ") without a placement.policy (",

@@ -403,7 +403,7 @@ void describe(Section parallel, ParallelOptions& o) {
 }
 
 void describe(Section placement, PlacementConfig& o) {
-  std::vector<std::string> policies;
+  std::vector<std::string> policies{PlacementConfig::kAuto};
   for (const PolicyEntry& entry : placement_policies()) {
     policies.emplace_back(entry.name);
   }
@@ -411,7 +411,8 @@ void describe(Section placement, PlacementConfig& o) {
                 o.policy,
                 one_of(policies),
                 "where experts are computed, besides at their owners, so that no rank waits for "
-                "another (docs/placement.md); owners moves no expert");
+                "another (docs/placement.md); owners moves no expert; auto is enodia where each of "
+                "several ranks owns experts of every layer, else owners");
   placement.key("extra_slots",
                 o.extra_slots,
                 integer(0, kMaxCount),

@@ -110,12 +110,18 @@ std::vector<ConfigEntry> list_entries(const TrainConfig& config) {
   return entries;
 }
 
-PlacementOptions PlacementConfig::options() const {
-  PlacementOptions options{nullptr, 0, reshard_interval, reshard_gain};
+PlacementOptions TrainConfig::placement_options(int64_t world_size) const {
+  const bool each_owns_experts = world_size > 1 && model.num_experts >= world_size &&
+                                 parallel.expert_ranks(world_size) == world_size;
+  std::string policy = placement.policy;
+  if (policy == PlacementConfig::kAuto) {
+    policy = each_owns_experts ? PlacementConfig::kEnodia : PlacementConfig::kOwners;
+  }
+  PlacementOptions options{nullptr, 0, placement.reshard_interval, placement.reshard_gain};
   for (const PolicyEntry& entry : placement_policies()) {
-    if (entry.name == policy && policy != kOwners) {
+    if (entry.name == policy && policy != PlacementConfig::kOwners) {
       options.policy = &entry;
-      options.extra_slots = static_cast<int>(extra_slots);
+      options.extra_slots = static_cast<int>(placement.extra_slots);
     }
   }
   return options;

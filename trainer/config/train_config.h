@@ -66,15 +66,16 @@ struct ParallelOptions {
 
 /// Where experts are computed besides at home.
 struct PlacementConfig {
-  std::string policy = kOwners;  ///< a name of placement_policies()
+  std::string policy = kAuto;    ///< a name of placement_policies(), or kAuto
   int64_t extra_slots = 2;       ///< of a rank for one layer at a time
   bool rematerialize = true;     ///< replicas are brought again for backward
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
   double reshard_gain = 0.03;    ///< that it takes
 
   static constexpr const char* kOwners = "owners";
-  /// For a Decoder.
-  PlacementOptions options() const;
+  static constexpr const char* kEnodia = "enodia";
+  /// kEnodia where each of several ranks owns experts of every layer, else kOwners.
+  static constexpr const char* kAuto = "auto";
 };
 
 struct DataOptions {
@@ -147,6 +148,8 @@ struct TrainConfig {
   /// Where a value came from; of the default when it was written nowhere.
   ValueSource source_of(const std::string& path) const;
   /// Micro-batches that a rank has in a step.
+  /// For a Decoder on so many ranks.
+  PlacementOptions placement_options(int64_t world_size) const;
   int64_t micro_batches_of_rank(int64_t world_size) const {
     const int64_t at_once = train.micro_batch_size * parallel.groups(world_size);
     return std::max<int64_t>(train.global_batch_size / std::max<int64_t>(at_once, 1), 1);

@@ -152,7 +152,7 @@ void add_experts(const TrainConfig& config,
     held_rows += std::ssize(layer.world_homes(place.world_size).experts_on(place.rank));
   }
   const SlotCount slots = count_slots(layers,
-                                      config.placement.options(),
+                                      config.placement_options(place.world_size),
                                       place.world_size,
                                       place.rank,
                                       config.micro_batches_of_rank(place.world_size),
@@ -308,7 +308,7 @@ std::vector<RankMemory> forecast_memory(const TrainConfig& config, int world_siz
                               static_cast<int>(model.num_experts),
                               static_cast<int>(config.parallel.expert_ranks(world_size)),
                               world_size);
-    if (config.placement.options().policy != nullptr) {
+    if (config.placement_options(world_size).policy != nullptr) {
       layers = without_replicas(std::move(layers));
     }
   }

@@ -89,7 +89,7 @@ TrainingRun::TrainingRun(Communicator& world,
               parts.losses.at(config.train.loss)(config.model),
               {.zero1 = config.parallel.zero1,
                .bucket_bytes = communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket},
-              {config.parallel.dispatch_dtype, config.placement.options()},
+              {config.parallel.dispatch_dtype, config.placement_options(world.world_size())},
               emulation),
       optimizer(config.optim, decoder.registry()),
       engine(decoder,
@@ -103,7 +103,7 @@ TrainingRun::TrainingRun(Communicator& world,
       folder(std::filesystem::path(config.run.dir) / "checkpoints"),
       peak_tflops(enodia::peak_tflops(mesh, config)) {
   if (decoder.experts() != nullptr) {
-    decoder.experts()->reserve_slots(config.placement.options(),
+    decoder.experts()->reserve_slots(config.placement_options(world.world_size()),
                                      config.micro_batches_of_rank(world.world_size()),
                                      !config.placement.rematerialize);
   }
@@ -210,9 +210,9 @@ void TrainingRun::save(int64_t step) {
   const TrainingProgress progress{step, step * config.train.global_batch_size, optimizer.steps()};
   std::vector<Attachment> attachments{{"config.yaml", to_yaml(config)},
                                       {"tokenizer.model", data.first().tokenizer->blob()}};
-  if (has_placement_state(decoder, config.placement.options())) {
-    attachments.push_back(
-        {kPlacementFile, placement_state(decoder, config.placement.options(), mesh.world_size())});
+  const PlacementOptions placement = config.placement_options(mesh.world_size());
+  if (has_placement_state(decoder, placement)) {
+    attachments.push_back({kPlacementFile, placement_state(decoder, placement, mesh.world_size())});
   }
   save_state(mesh.control(),
              folder,

@@ -156,7 +156,7 @@ void resume_placement(const fs::path& path,
                       const ProcessMesh& mesh,
                       const TrainConfig& config,
                       Decoder& decoder) {
-  const PlacementOptions options = config.placement.options();
+  const PlacementOptions options = config.placement_options(mesh.world_size());
   if (decoder.planner() == nullptr) {
     return;
   }
@@ -170,7 +170,7 @@ void resume_placement(const fs::path& path,
   const std::string on_ranks = " on " + std::to_string(mesh.world_size()) + " ranks";
   const bool plans_on = stored.policy && decoder.planner()->restore(*stored.policy);
   if (options.policy != nullptr && !plans_on && mesh.rank() == 0) {
-    log_info("placement.policy " + config.placement.policy +
+    log_info("placement.policy " + std::string(options.policy->name) +
              " starts without history: the checkpoint has none of such a policy" + on_ranks);
   }
   if (stored.loads) {
