@@ -20,6 +20,7 @@ packages=(
   libopenmpi-dev openmpi-bin libyaml-cpp-dev libcli11-dev libspdlog-dev nlohmann-json3-dev
   libsentencepiece-dev libonig-dev libutf8proc-dev libxxhash-dev libgtest-dev libgmock-dev
   iproute2 util-linux  # scripts/netcluster.sh plays nodes
+  coinor-cbc  # the replay policy lp
 )
 cache=${ENODIA_CACHE:-$HOME/.cache/enodia}
 libtorch=$cache/libtorch-2.11.0

@@ -22,6 +22,11 @@ const PolicyEntry kReplayAlone[] = {
      "Symi (arXiv 2504.19925)",
      "dropped tokens; an expert's first copy is with its owner",
      make_rule_policy<plan_symi, PlansFrom::kCountsBefore>},
+    {.name = "lp",
+     .source = "this program: the cheapest plan there is, for small cases",
+     .leaves_out = "",
+     .make = make_rule_policy<plan_lp, PlansFrom::kExactCounts>,
+     .by_name_alone = true},
 };
 
 }  // namespace

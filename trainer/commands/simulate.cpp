@@ -76,7 +76,7 @@ std::vector<const PolicyEntry*> find_policies(std::span<const PolicyEntry> polic
   std::string known;
   for (const PolicyEntry& entry : policies) {
     known.append(known.empty() ? "" : ", ").append(entry.name);
-    if (wanted == "all" || wanted == entry.name) {
+    if (wanted == entry.name || (wanted == "all" && !entry.by_name_alone)) {
       chosen.push_back(&entry);
     }
   }
