@@ -112,6 +112,7 @@ void Watchdog::end_job(Clock::duration silence) {
   print(text + describe_stack());
   board_.add_speaker();
   wait_for_speakers();
+  wait_for_other_nodes();
   ::_exit(static_cast<int>(ExitCode::kWatchdog));
 }
 
@@ -134,6 +135,14 @@ void Watchdog::wait_for_first_speaker() const {
   const auto deadline = Clock::now() + kPatience;
   while (board_.num_speakers() == 0 && Clock::now() < deadline) {
     std::this_thread::sleep_for(kPause);
+  }
+}
+
+/// They find the same silence a little later, and ask this one.
+void Watchdog::wait_for_other_nodes() const {
+  const std::vector<int>& nodes = board_.nodes();
+  if (std::any_of(nodes.begin(), nodes.end(), [&](int node) { return node != nodes[0]; })) {
+    std::this_thread::sleep_for(kNodePatience);
   }
 }
 

@@ -49,6 +49,7 @@ class Watchdog {
   std::string describe_stack();
   void wait_for_first_speaker() const;
   void wait_for_speakers() const;
+  void wait_for_other_nodes() const;
 
   StatusBoard board_;
   BoardNetwork network_;
