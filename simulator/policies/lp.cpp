@@ -152,7 +152,7 @@ std::map<std::string, double> solve(const std::string& program) {
   write_file_atomically(model, program);
   const std::string command = "cbc '" + model.string() + "' sec " + std::to_string(kSeconds) +
                               " ratio 0.0001 solve solution '" + solution.string() +
-                              "' > /dev/null 2>&1";
+                              "' < /dev/null > /dev/null 2>&1";
   const int status = std::system(command.c_str());
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
     throw UsageError(
