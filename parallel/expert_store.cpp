@@ -161,13 +161,13 @@ SparseSchedule ExpertStore::schedule_for(const ChunkPlaces& places, at::ScalarTy
 
 void ExpertStore::reserve_slots(const PlacementOptions& options,
                                 int64_t micro_batches,
-                                bool keep_replicas) {
-  reserved_ = {options, micro_batches, keep_replicas};
+                                int kept_layers) {
+  reserved_ = {options, micro_batches, kept_layers};
   if (options.policy != nullptr && options.policy->slots == SlotUse::kUnlimited) {
     return;
   }
   const SlotCount count =
-      count_slots(layers_, options, mesh_.world_size(), mesh_.rank(), micro_batches, keep_replicas);
+      count_slots(layers_, options, mesh_.world_size(), mesh_.rank(), micro_batches, kept_layers);
   weight_slots_.reserve(count.weights);
   gradient_slots_.reserve(count.gradients);
 }
@@ -379,7 +379,7 @@ MovedExperts ExpertStore::move_owners(const ExpertOwners& owners) {
   }
   owners_have_moved_ = true;
   if (reserved_) {
-    reserve_slots(reserved_->options, reserved_->micro_batches, reserved_->keep_replicas);
+    reserve_slots(reserved_->options, reserved_->micro_batches, reserved_->kept_layers);
   }
   return moved;
 }

@@ -109,7 +109,7 @@ class ExpertStore {
   /// Makes the slots that a step of so many micro-batches may need under `options`, so that no load
   /// that comes up later asks for more memory. Of a policy without a limit none are made before
   /// they are needed. Holds for owners that move later, too. Local.
-  void reserve_slots(const PlacementOptions& options, int64_t micro_batches, bool keep_replicas);
+  void reserve_slots(const PlacementOptions& options, int64_t micro_batches, int kept_layers);
 
   /// Starts to bring the replicas of `placement` here that are neither at home nor here already for
   /// this pass, and drops others. What is not at home needs ep = world_size. Collective.
@@ -180,7 +180,7 @@ class ExpertStore {
   struct Reservation {
     PlacementOptions options;
     int64_t micro_batches = 0;
-    bool keep_replicas = false;
+    int kept_layers = 0;
   };
 
   const ProcessMesh& mesh_;

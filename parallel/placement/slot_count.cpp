@@ -1,6 +1,7 @@
 #include "parallel/placement/slot_count.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace enodia {
 namespace {
@@ -33,23 +34,43 @@ SlotCount count_slots(std::span<const StaticLayer> layers,
                       int world_size,
                       int rank,
                       int64_t micro_batches,
-                      bool keep_replicas) {
+                      int kept_layers) {
+  const auto first_kept = std::max<int64_t>(std::ssize(layers) - kept_layers, 0);
   int64_t largest = 0;
-  int64_t all = 0;
+  int64_t kept = 0;
   int64_t permanent = 0;
-  for (const StaticLayer& layer : layers) {
+  for (int64_t i = 0; i < std::ssize(layers); ++i) {
+    const StaticLayer& layer = layers[i];
     const int64_t owned = std::count(layer.owners.begin(), layer.owners.end(), rank);
     const int64_t held = std::ssize(layer.world_homes(world_size).experts_on(rank));
     const int64_t slots = slots_a_layer(options, world_size, std::ssize(layer.owners), owned);
     largest = std::max(largest, slots);
     permanent = std::max(permanent, held - owned);
-    all += slots;
+    kept += i >= first_kept ? slots : 0;
   }
   const int64_t at_a_time = std::min<int64_t>(2, std::ssize(layers) * micro_batches);
   SlotCount count;
-  count.weights = keep_replicas ? std::max(at_a_time * largest, all) : at_a_time * largest;
+  count.weights = std::max(at_a_time * largest, kept);
   count.gradients = at_a_time * (largest + permanent);
   return count;
+}
+
+int layers_that_fit(std::span<const StaticLayer> layers,
+                    const PlacementOptions& options,
+                    int world_size,
+                    int64_t slots) {
+  std::vector<int64_t> left(world_size, slots);
+  int fit = 0;
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer, ++fit) {
+    for (int rank = 0; rank < world_size; ++rank) {
+      const int64_t owned = std::count(layer->owners.begin(), layer->owners.end(), rank);
+      left[rank] -= slots_a_layer(options, world_size, std::ssize(layer->owners), owned);
+    }
+    if (*std::min_element(left.begin(), left.end()) < 0) {
+      break;
+    }
+  }
+  return fit;
 }
 
 }  // namespace enodia

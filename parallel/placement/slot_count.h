@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "parallel/placement/placement_options.h"
@@ -15,15 +16,24 @@ struct SlotCount {
   bool operator==(const SlotCount&) const = default;
 };
 
+/// Of layers whose replicas are kept: all of them.
+constexpr int kAllLayers = std::numeric_limits<int>::max();
+
 /// The most slots that a rank needs in a step of so many micro-batches. Of weights two layers' are
-/// out, or all layers' when replicas are kept from forward to backward; of gradients two layers':
-/// those that are being computed and those going home. Permanent replicas need slots for their
-/// gradients alone.
+/// out, or those of the last `kept_layers`, whose replicas stay from forward to backward; of
+/// gradients two layers': those that are being computed and those going home. Permanent replicas
+/// need slots for their gradients alone.
 SlotCount count_slots(std::span<const StaticLayer> layers,
                       const PlacementOptions& options,
                       int world_size,
                       int rank,
                       int64_t micro_batches,
-                      bool keep_replicas);
+                      int kept_layers);
+
+/// Of the last layers so many that no rank needs more than `slots` to keep their replicas.
+int layers_that_fit(std::span<const StaticLayer> layers,
+                    const PlacementOptions& options,
+                    int world_size,
+                    int64_t slots);
 
 }  // namespace enodia

@@ -6,6 +6,7 @@
 
 #include <ATen/ops/full.h>
 
+#include "parallel/placement/slot_count.h"
 #include "tests/parity/random_plans.h"
 #include "tests/references/reference_problem.h"
 
@@ -371,8 +372,8 @@ ParityLayout planned(ParityLayout layout, int draw, std::vector<int> nodes = {})
   return layout;
 }
 
-ParityLayout keeping(ParityLayout layout) {
-  layout.keep_replicas = true;
+ParityLayout keeping(ParityLayout layout, int layers = kAllLayers) {
+  layout.kept_layers = layers;
   return layout;
 }
 
@@ -407,13 +408,17 @@ std::vector<ParityCase> placement_cases() {
           "W5PlansSharedAndFirstDense", shared_and_dense(), planned({5, 5}, 7, {0, 0, 0, 1, 1}), 2),
       make_parity_case("W8Plans", base, planned({8, 8}, 8, {0, 0, 0, 1, 1, 1, 2, 2})),
       with_masks(make_parity_case("W4PlansMasksKept", base, keeping(planned({4, 4}, 9)), 2)),
+      make_parity_case("W4PlansAccumulationOneLayerKept",
+                       base,
+                       keeping(planned({4, 4}, 13, {0, 0, 1, 1}), 1),
+                       3),
       make_parity_case("W3PlansRecomputedLayers",
                        shared_and_dense(),
                        planned({3, 3, 1, Zero1::kRows, Recompute::kLayers}, 10),
                        2),
       make_parity_case("W3PlansRecomputedLayersKept",
                        shared_and_dense(),
-                       keeping(planned({3, 3, 1, Zero1::kOff, Recompute::kLayers}, 11))),
+                       keeping(planned({3, 3, 1, Zero1::kOff, Recompute::kLayers}, 11), 1)),
       make_parity_case("W4Tp2PlansRecomputedExperts",
                        base,
                        planned({4, 4, 2, Zero1::kRows, Recompute::kExperts}, 12, {0, 0, 1, 1}),

@@ -23,7 +23,7 @@ struct ParityLayout {
   std::optional<DType> dispatch_dtype = {};
   const PolicyEntry* policy = nullptr;  ///< null: experts are computed at home
   int extra_slots = 0;
-  bool keep_replicas = false;
+  int kept_layers = 0;          ///< whose replicas stay from forward to backward
   bool owners_move = false;     ///< experts get other owners, at random, before each later step
   std::vector<int> nodes = {};  ///< of ranks that are threads; empty: all on one
   int dp() const { return world_size / tp; }

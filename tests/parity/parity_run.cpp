@@ -324,7 +324,7 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
       {.zero1 = layout.zero1, .bucket_bytes = 1},
       {.dispatch_dtype = layout.dispatch_dtype, .placement = {layout.policy, layout.extra_slots}});
   AdamW optimizer(optim_options(options), decoder.registry());
-  StepEngine engine(decoder, mesh, {options.seed, layout.recompute, layout.keep_replicas});
+  StepEngine engine(decoder, mesh, {options.seed, layout.recompute, layout.kept_layers});
   RouteLog routes(engine);
   set_masters(decoder, parity_case.parameters);
   check_copies(world, decoder, layout.ep, parity_case.parameters);

@@ -52,6 +52,26 @@ TEST(MemoryForecast, ReplicasOfGptMoeSCostAtMostATenth) {
   RecordProperty("kept", std::to_string(kept));
 }
 
+TEST(MemoryForecast, LayersAreKeptAsFarAsTheirMemoryGoes) {
+  TrainConfig config = gpt_moe_s();
+  config.placement.policy = "enodia";
+  EXPECT_EQ(kept_layers(config, 16), 0);
+  const int64_t none = lasting_bytes(config, 16);
+  // A replica is 3 x 768 x 1536 x 4 bytes, a layer has two on a rank: 28.3 MB.
+  config.placement.keep_memory_mb = 28;
+  EXPECT_EQ(kept_layers(config, 16), 0);
+  config.placement.keep_memory_mb = 85;
+  EXPECT_EQ(kept_layers(config, 16), 3);
+  const int64_t three = lasting_bytes(config, 16);
+  EXPECT_GT(three, none);
+  EXPECT_LE(three, none + 85'000'000);
+  config.placement.keep_memory_mb = 1'000'000;
+  EXPECT_EQ(kept_layers(config, 16), 12);
+  const int64_t all = lasting_bytes(config, 16);
+  config.placement.rematerialize = false;
+  EXPECT_EQ(all, lasting_bytes(config, 16));
+}
+
 /// Numbers of one rank that have all to themselves: every element of the model once.
 TEST(MemoryForecast, OneRankHoldsTheWholeModelFourTimes) {
   TrainConfig config = gpt_moe_s();

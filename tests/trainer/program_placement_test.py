@@ -46,6 +46,13 @@ class Placement(ProgramTest):
                    **self.SKEW)
         self.assertEqual(self.hashes("again"), self.hashes("kept"))
         self.assertEqual(self.plans("again"), self.plans("kept"))
+        self.train("fitting", ranks=3, placement__policy="enodia", placement__keep_memory_mb=1,
+                   **self.SKEW)
+        self.assertEqual(self.hashes("fitting"), self.hashes("kept"))
+        again, kept, fitting = (sum(record["bytes"]["replicas"] for record in self.metrics(folder))
+                                for folder in ("again", "kept", "fitting"))
+        self.assertLess(kept, again)
+        self.assertEqual(fitting, kept)
         self.assertEqual(len(set(self.plans("kept"))), 6)
 
     def test_a_resumed_run_plans_on(self):
@@ -101,10 +108,10 @@ class MovingOwners(ProgramTest):
         return new
 
     def test_ranks_are_leveled_and_the_model_is_the_same(self):
-        still = dict(self.SKEW, placement__reshard_interval=0)
-        self.train("still", ranks=4, **still)
+        values = dict(self.SKEW, placement__policy="owners")
+        self.train("still", ranks=4, **dict(values, placement__reshard_interval=0))
         self.assertNotIn("moved_experts", self.metrics("still")[1])
-        self.train("moving", ranks=4, **self.SKEW)
+        self.train("moving", ranks=4, **values)
         self.assertGreater(self.moved("moving"), 1)
         self.assert_close(self.losses("moving"), self.losses("still"), 2e-5)
         before, after = ([record["imbalance"]["rank"] for record in self.metrics(name)]
@@ -144,7 +151,7 @@ class MovingOwners(ProgramTest):
 
     def test_the_load_so_far_goes_on(self):
         """Without it the look after step 4 would know that step alone."""
-        self.train("known", ranks=3, **self.VALUES)
+        self.train("known", ranks=3, placement__policy="owners", **self.VALUES)
         saved = [json.loads((self.folder / f"known/checkpoints/step_{step}/placement.json")
                             .read_text()) for step in (3, 6)]
         for content in saved:

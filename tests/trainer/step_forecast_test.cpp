@@ -95,6 +95,9 @@ TEST(StepForecast, ReplicasLevelRanksForBytes) {
   const double kept = forecast_step(config, slow, trace, find_policy("enodia")).replicas;
   EXPECT_GT(kept, 0.0);
   EXPECT_GT(again, kept);
+  config.placement.rematerialize = true;
+  config.placement.keep_memory_mb = 1'000'000;
+  EXPECT_EQ(forecast_step(config, slow, trace, find_policy("enodia")).replicas, kept);
 }
 
 TEST(StepForecast, TokensAreThoseOfTheConfiguration) {

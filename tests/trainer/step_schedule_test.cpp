@@ -27,12 +27,15 @@ struct Event {
   }
 };
 
-std::vector<Event> events_of(const StepSchedule& schedule, bool keep) {
+const std::vector<bool> kNone{}, kAll(kPhases.size(), true);
+const std::vector<bool> kLast{false, false, false, false, true, false};
+
+std::vector<Event> events_of(const StepSchedule& schedule, const std::vector<bool>& kept) {
   std::vector<Event> events;
   const auto add = [&](char what, const PhaseCall& call) {
     events.push_back({what, call.micro_batch, call.block});
   };
-  const std::vector<Fetching> fetching = plan_fetching(schedule, kFetching, keep);
+  const std::vector<Fetching> fetching = plan_fetching(schedule, kFetching, kept);
   for (size_t i = 0; i < schedule.size(); ++i) {
     if (fetching[i].prefetch) {
       add('g', schedule[*fetching[i].prefetch]);
@@ -49,7 +52,7 @@ std::vector<Event> events_of(const StepSchedule& schedule, bool keep) {
 }
 
 TEST(Fetching, IsUnderWayWhileTheOneBeforeComputes) {
-  EXPECT_THAT(events_of(accumulation_schedule(kPhases, 1), false),
+  EXPECT_THAT(events_of(accumulation_schedule(kPhases, 1), kNone),
               ElementsAre(Event{'g', 0, 2},
                           Event{'g', 0, 4},
                           Event{'u', 0, 2},
@@ -63,16 +66,32 @@ TEST(Fetching, IsUnderWayWhileTheOneBeforeComputes) {
                           Event{'f', 0, 2}));
 }
 
+TEST(Fetching, LeavesOutWhatIsKept) {
+  // Four MoE layers, of which the last two are kept.
+  const std::vector<int> phases(4, 1);
+  const std::vector<int> fetching_phases(4, 0);
+  const auto schedule = accumulation_schedule(phases, 1);
+  const std::vector<Fetching> fetching =
+      plan_fetching(schedule, fetching_phases, {false, false, true, true});
+  std::vector<int32_t> freed;
+  for (size_t i = 0; i < schedule.size(); ++i) {
+    if (fetching[i].release) {
+      freed.push_back(schedule[i].block);
+    }
+  }
+  EXPECT_THAT(freed, ElementsAre(0, 1, 3, 2, 1, 0));
+}
+
 TEST(Fetching, BeginsWithTheFirstCallOfTheSchedule) {
-  const auto fetching = plan_fetching(accumulation_schedule(kPhases, 2), kFetching, false);
+  const auto fetching = plan_fetching(accumulation_schedule(kPhases, 2), kFetching);
   EXPECT_EQ(fetching.front().prefetch, std::optional<size_t>(5));
 }
 
 /// What is here at once, at most; every use finds what it needs, and nothing is left over.
-size_t most_at_once(const StepSchedule& schedule, bool keep) {
+size_t most_at_once(const StepSchedule& schedule, const std::vector<bool>& kept) {
   std::set<std::pair<int, int>> here;
   size_t most = 0;
-  for (const Event& event : events_of(schedule, keep)) {
+  for (const Event& event : events_of(schedule, kept)) {
     const std::pair<int, int> pass(event.micro_batch, event.block);
     if (event.what == 'g') {
       here.insert(pass);
@@ -92,16 +111,17 @@ TEST(Fetching, HoldsTwoBlocksAtMostUnlessItKeepsThem) {
     for (const bool recomputed : {false, true}) {
       const auto schedule = accumulation_schedule(
           kPhases, micro_batches, std::vector<bool>(kPhases.size(), recomputed));
-      EXPECT_EQ(most_at_once(schedule, false), 2);
-      EXPECT_EQ(most_at_once(schedule, true), 2);  // as many as there are, with two layers
+      EXPECT_EQ(most_at_once(schedule, kNone), 2);
+      EXPECT_EQ(most_at_once(schedule, kLast), 2);
+      EXPECT_EQ(most_at_once(schedule, kAll), 2);  // as many as there are, with two layers
     }
   }
-  EXPECT_EQ(most_at_once(forward_schedule(kPhases), false), 2);
+  EXPECT_EQ(most_at_once(forward_schedule(kPhases), kNone), 2);
 }
 
 TEST(Fetching, IsNothingForADenseModel) {
   const std::vector<int> none(kPhases.size(), -1);
-  for (const Fetching& fetching : plan_fetching(accumulation_schedule(kPhases, 2), none, false)) {
+  for (const Fetching& fetching : plan_fetching(accumulation_schedule(kPhases, 2), none)) {
     EXPECT_EQ(fetching, Fetching());
   }
 }

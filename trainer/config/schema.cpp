@@ -8,6 +8,7 @@ namespace {
 // Bounds far above any run: products of two of them stay within int64.
 constexpr int64_t kMaxWidth = int64_t{1} << 24;
 constexpr int64_t kMaxCount = int64_t{1} << 16;
+constexpr int64_t kMaxMegabytes = 1'000'000'000;
 constexpr int64_t kMaxTokens = (int64_t{1} << 31) - 1;
 constexpr int64_t kMaxSteps = 1'000'000'000;
 constexpr int64_t kMaxSeconds = 1'000'000;
@@ -424,6 +425,11 @@ void describe(Section placement, PlacementConfig& o) {
                 flag(),
                 "whether replicas are freed after forward and brought again for backward: two "
                 "layers' replicas in memory instead of all layers', for one more gather");
+  placement.key("keep_memory_mb",
+                o.keep_memory_mb,
+                integer(0, kMaxMegabytes),
+                "memory of a rank, in millions of bytes, for replicas that stay from forward to "
+                "backward even so: those of as many of the last layers as fit");
   placement.key("reshard_interval",
                 o.reshard_interval,
                 integer(0, kMaxSteps),

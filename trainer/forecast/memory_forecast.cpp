@@ -138,13 +138,33 @@ int64_t num_moe_layers(const ModelOptions& model) {
              : std::max<int64_t>(model.num_hidden_layers - model.first_k_dense_replace, 0);
 }
 
+/// Elements of an expert, as they lie in memory.
+int64_t expert_elements(const ModelOptions& model) {
+  return aligned(3 * model.hidden_size * model.moe_intermediate_size);
+}
+
+std::vector<StaticLayer> expert_layers(const TrainConfig& config, int world_size) {
+  const ModelOptions& model = config.model;
+  if (num_moe_layers(model) == 0) {
+    return {};
+  }
+  std::vector<StaticLayer> layers =
+      static_placement(static_cast<int>(num_moe_layers(model)),
+                       static_cast<int>(model.num_experts),
+                       static_cast<int>(config.parallel.expert_ranks(world_size)),
+                       world_size);
+  return config.placement_options(world_size).policy != nullptr
+             ? without_replicas(std::move(layers))
+             : layers;
+}
+
 void add_experts(const TrainConfig& config,
                  const Place& place,
                  const std::vector<StaticLayer>& layers,
                  RankMemory& memory) {
   const ModelOptions& model = config.model;
   const ElementBytes bytes(model.dtype);
-  const int64_t chunk = aligned(3 * model.hidden_size * model.moe_intermediate_size);
+  const int64_t chunk = expert_elements(model);
   int64_t owned_rows = 0;
   int64_t held_rows = 0;
   for (const StaticLayer& layer : layers) {
@@ -156,7 +176,7 @@ void add_experts(const TrainConfig& config,
                                       place.world_size,
                                       place.rank,
                                       config.micro_batches_of_rank(place.world_size),
-                                      !config.placement.rematerialize);
+                                      kept_layers(config, place.world_size));
   const int64_t copies = bytes.is_mixed() ? bytes.wide + bytes.compute : bytes.wide;
   memory.parameters.experts = owned_rows * chunk * copies;
   memory.gradients.experts = owned_rows * chunk * bytes.wide;
@@ -299,19 +319,21 @@ Json RankMemory::to_json() const {
           {"total", total()}};
 }
 
+int kept_layers(const TrainConfig& config, int world_size) {
+  if (!config.placement.rematerialize) {
+    return kAllLayers;
+  }
+  const int64_t slot = expert_elements(config.model) * ElementBytes(config.model.dtype).compute;
+  return layers_that_fit(expert_layers(config, world_size),
+                         config.placement_options(world_size),
+                         world_size,
+                         config.placement.keep_memory_mb * 1'000'000 / std::max<int64_t>(slot, 1));
+}
+
 std::vector<RankMemory> forecast_memory(const TrainConfig& config, int world_size) {
   const ModelOptions& model = config.model;
   ENODIA_CHECK(model.vocab_size > 0, "model.vocab_size must be known");
-  std::vector<StaticLayer> layers;
-  if (num_moe_layers(model) > 0) {
-    layers = static_placement(static_cast<int>(num_moe_layers(model)),
-                              static_cast<int>(model.num_experts),
-                              static_cast<int>(config.parallel.expert_ranks(world_size)),
-                              world_size);
-    if (config.placement_options(world_size).policy != nullptr) {
-      layers = without_replicas(std::move(layers));
-    }
-  }
+  const std::vector<StaticLayer> layers = expert_layers(config, world_size);
   const int64_t tokens = config.train.micro_batch_size * config.train.sequence_length;
   std::vector<RankMemory> ranks(world_size);
   for (int rank = 0; rank < world_size; ++rank) {

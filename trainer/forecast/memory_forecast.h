@@ -40,4 +40,8 @@ struct RankMemory {
 /// The model must be built-in and its vocabulary known (not 0). Local.
 std::vector<RankMemory> forecast_memory(const TrainConfig& config, int world_size);
 
+/// MoE layers, the last ones, whose replicas stay from forward to backward: as many as fit into
+/// placement.keep_memory_mb on every rank, or all without placement.rematerialize. Local.
+int kept_layers(const TrainConfig& config, int world_size);
+
 }  // namespace enodia

@@ -161,15 +161,12 @@ void check_trace(const TrainConfig& config, const Cluster& cluster, const Routin
 }
 
 /// Adds one micro-batch's forward and backward through an MoE layer. `window` is what hides
-/// communication forward.
-void add_layer(const TrainConfig& config,
-               const LayerSeconds& layer,
-               double window,
-               StepForecast& step) {
+/// communication forward; `is_kept`: replicas stay for backward.
+void add_layer(const LayerSeconds& layer, double window, bool is_kept, StepForecast& step) {
   step.experts += (1 + kBackwardOverForward) * layer.experts;
   step.tokens += 4 * layer.tokens;
   const double predicted = std::max(0.0, layer.gather - layer.gather_unasked);
-  const double again = config.placement.rematerialize ? layer.gather : 0.0;
+  const double again = is_kept ? 0.0 : layer.gather;
   step.replicas += std::max(0.0, predicted - window) + layer.gather_unasked +
                    std::max(0.0, again + layer.home - kBackwardOverForward * window);
 }
@@ -223,6 +220,7 @@ StepForecast forecast_step(const TrainConfig& config,
   const CommonSeconds common = common_seconds(config, cluster);
   const double copies = own_tokens(config) * static_cast<double>(config.model.num_experts_per_tok);
   const int first = trace.num_samples() > 1 ? 1 : 0;
+  const int kept = kept_layers(config, cluster.num_ranks());
   StepForecast step;
   step.imbalance = 0;
   Replicas predicted;
@@ -236,7 +234,7 @@ StepForecast forecast_step(const TrainConfig& config,
       if (sample >= first) {
         const double scale = copies / std::max(1.0, mean_copies(counts));
         const LayerSeconds seconds = cost.evaluate(plan, counts, scale);
-        add_layer(config, seconds, common.moe_layer, step);
+        add_layer(seconds, common.moe_layer, layer >= moe_layers - kept, step);
         step.imbalance += seconds.imbalance;
       }
     }

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "models/flops.h"
 #include "models/memory/tensor_memory.h"
+#include "trainer/forecast/memory_forecast.h"
 #include "trainer/run/compute_peak.h"
 #include "trainer/run/progress_mode.h"
 #include "trainer/state/placement_state.h"
@@ -96,7 +97,7 @@ TrainingRun::TrainingRun(Communicator& world,
              mesh,
              {static_cast<uint64_t>(config.run.seed),
               config.train.recompute,
-              !config.placement.rematerialize},
+              kept_layers(config, world.world_size())},
              &trace),
       samples(samplers_of(config, data), data.blend),
       schedule(place_schedule(config.schedule, config.run_samples())),
@@ -105,7 +106,7 @@ TrainingRun::TrainingRun(Communicator& world,
   if (decoder.experts() != nullptr) {
     decoder.experts()->reserve_slots(config.placement_options(world.world_size()),
                                      config.micro_batches_of_rank(world.world_size()),
-                                     !config.placement.rematerialize);
+                                     kept_layers(config, world.world_size()));
   }
 }
 

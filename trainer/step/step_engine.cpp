@@ -86,6 +86,12 @@ StepEngine::StepEngine(Decoder& decoder,
     phases_of_block_.push_back(block->num_phases());
     fetching_phases_.push_back(block->fetching_phase());
   }
+  kept_.assign(fetching_phases_.size(), false);
+  int left = options.kept_layers;
+  for (auto block = std::ssize(fetching_phases_) - 1; block >= 0 && left > 0; --block) {
+    kept_[block] = fetching_phases_[block] >= 0;
+    left -= kept_[block] ? 1 : 0;
+  }
 }
 
 StepLosses StepEngine::accumulate_gradients(int64_t step,
@@ -193,8 +199,7 @@ void StepEngine::run(const StepSchedule& schedule,
                      std::vector<BlockState>& states,
                      GradientReduction* reduction) {
   const std::vector<size_t> last_calls = last_call_of_blocks(schedule, phases_of_block_.size());
-  const std::vector<Fetching> fetching =
-      plan_fetching(schedule, fetching_phases_, options_.keep_replicas);
+  const std::vector<Fetching> fetching = plan_fetching(schedule, fetching_phases_, kept_);
   for (size_t i = 0; i < schedule.size(); ++i) {
     const PhaseCall& call = schedule[i];
     if (fetching[i].prefetch) {

@@ -47,8 +47,8 @@ struct UpdateResult {
 struct StepOptions {
   uint64_t seed = 0;  ///< of what is random in a step
   Recompute recompute = Recompute::kNone;
-  /// Whether replicas stay from forward to backward.
-  bool keep_replicas = false;
+  /// MoE layers, the last ones, whose replicas stay from forward to backward.
+  int kept_layers = 0;
 };
 
 /// Drives the blocks of a decoder: the only caller of their phases. Every method is collective over
@@ -107,6 +107,7 @@ class StepEngine {
   std::vector<int> phases_of_block_;
   std::vector<int> fetching_phases_;  // [blocks]
   std::vector<bool> recomputed_;      // [blocks]
+  std::vector<bool> kept_;            // [blocks] whether replicas stay for backward
   const std::atomic<bool>* stop_wanted_ = nullptr;
   ObserveRoutes observe_routes_;
 };

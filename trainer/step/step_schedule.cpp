@@ -60,7 +60,7 @@ std::vector<size_t> last_call_of_blocks(const StepSchedule& schedule, size_t num
 
 std::vector<Fetching> plan_fetching(const StepSchedule& schedule,
                                     std::span<const int> fetching_phase_of_block,
-                                    bool keep_for_backward) {
+                                    const std::vector<bool>& kept) {
   std::vector<Fetching> fetching(schedule.size());
   std::optional<size_t> before;  // the last call that needs something
   for (size_t i = 0; i < schedule.size(); ++i) {
@@ -75,7 +75,8 @@ std::vector<Fetching> plan_fetching(const StepSchedule& schedule,
     if (stays) {
       fetching[*before].release = false;
     }
-    fetching[i].release = call.direction == Direction::kBackward || !keep_for_backward;
+    const bool stays_for_backward = !kept.empty() && kept[call.block];
+    fetching[i].release = call.direction == Direction::kBackward || !stays_for_backward;
     before = i;
   }
   return fetching;

@@ -46,10 +46,10 @@ struct Fetching {
 /// One entry a call. fetching_phase_of_block[b] is the phase of block b that needs such parameters,
 /// -1 = none. What a call needs is under way while the one before it that needs something computes;
 /// it is freed after it, unless the very next use is the same block's for the same micro-batch, or,
-/// with `keep_for_backward`, backward is still to come. So at most two blocks' are here at a time
-/// if nothing is kept.
+/// in the blocks that are `kept`, backward is still to come. So at most two blocks' are here at a
+/// time if nothing is kept.
 std::vector<Fetching> plan_fetching(const StepSchedule& schedule,
                                     std::span<const int> fetching_phase_of_block,
-                                    bool keep_for_backward);
+                                    const std::vector<bool>& kept = {});
 
 }  // namespace enodia
