@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -14,12 +15,15 @@ namespace enodia {
 
 /// What a plan of one layer costs, in thousandths of a token's compute.
 struct PlanPrices {
+  /// The fewer slots a rank has, the less level: they keep tokens in their nodes instead.
+  explicit PlanPrices(int slots) : goal(1004 + 16 / std::max(slots, 1)) {}
+
   int64_t straggling =
       1500;  ///< of a token that the slowest rank has beyond the goal, for each rank
   int64_t inter_node = 500;  ///< of a token that crosses nodes
   int64_t replica = 1750;    ///< of a replica, for each thousand tokens of the layer
   /// Tokens of a rank that are as good as the mean, in thousandths of it.
-  int64_t goal = 1008;
+  int64_t goal;
 };
 
 /// The tokens of a rank that a plan should stay below.
@@ -46,6 +50,7 @@ class ReplicaSearch {
   /// Borrows both; the solver says how many slots a rank has.
   ReplicaSearch(const Topology& topology, QuotaSolver& solver)
       : topology_(topology),
+        prices_(solver.slots()),
         solver_(solver),
         construction_(topology, solver.slots()) {}
 

@@ -53,7 +53,10 @@ std::string name_of(char kind, int expert, int place) {
 /// those of node n that leave it, b what the slowest rank has beyond the goal.
 class Program {
  public:
-  Program(const RuleInput& input, const NodeCounts& counts) : input_(input), counts_(counts) {}
+  Program(const RuleInput& input, const NodeCounts& counts)
+      : input_(input),
+        counts_(counts),
+        prices_(input.extra_slots) {}
 
   std::string text() const {
     std::ostringstream text;

@@ -24,7 +24,7 @@ std::unique_ptr<PlacementPolicy> make_flexmoe_policy(const PolicySetup& setup);
 /// with the owner here, where the source has no owners: 2 to 4 % of the imbalance either way.
 LayerPlan plan_symi(const RuleInput&, const LayerCounts& known, const LayerCounts& counts);
 
-/// The cheapest plan there is of the exact counts, by the prices that Enodia's search starts from
+/// The cheapest plan there is of the exact counts, by the prices of Enodia's search
 /// (PlanPrices): a mixed-integer program, solved by the program cbc (COIN-OR, package coinor-cbc)
 /// to a ten-thousandth. Seconds to minutes for a plan: an oracle for small cases. Throws UsageError
 /// without cbc, and when it takes longer than five minutes.

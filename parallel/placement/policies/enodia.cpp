@@ -13,13 +13,6 @@ namespace enodia {
 namespace {
 
 constexpr int kPatches = 4;
-/// The fewer the slots, the less level: they keep tokens in their nodes instead.
-PlanPrices prices_of(int slots) {
-  PlanPrices prices;
-  prices.goal = 1004 + 16 / std::max(slots, 1);
-  return prices;
-}
-
 // Ranks that stage B looks for room on, for each that has too much: all ranks wait for it.
 constexpr int kReach = 32;
 
@@ -27,7 +20,7 @@ class EnodiaPolicy : public PlacementPolicy {
  public:
   explicit EnodiaPolicy(const PolicySetup& setup)
       : setup_(setup),
-        prices_(prices_of(setup.extra_slots)),
+        prices_(setup.extra_slots),
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
         search_(setup_.topology, solver_),
         counts_(setup_.topology.num_nodes(), setup_.num_experts),
