@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -12,7 +14,10 @@
 #include "parallel/placement/replica_search.h"
 
 #include "simulator/policies/policies.h"
+#include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 namespace enodia {
 namespace {
@@ -147,17 +152,44 @@ class Program {
   PlanPrices prices_;
 };
 
+constexpr int kNoSuchProgram = 127;
+
+/// Its exit code; -1 when a signal has ended it. It ends with this program.
+int run_cbc(const fs::path& model, const fs::path& solution) {
+  const std::string seconds = std::to_string(kSeconds);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int nothing = ::open("/dev/null", O_RDWR);
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+      ::dup2(nothing, stream);
+    }
+    ::execlp("cbc",
+             "cbc",
+             model.c_str(),
+             "sec",
+             seconds.c_str(),
+             "ratio",
+             "0.0001",
+             "solve",
+             "solution",
+             solution.c_str(),
+             nullptr);
+    ::_exit(kNoSuchProgram);
+  }
+  int status = 0;
+  while (child > 0 && ::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /// What variables of a program are at its optimum; zeros are left out. Throws UsageError.
 std::map<std::string, double> solve(const std::string& program) {
   const TemporaryFolder folder;
   const fs::path model = folder.path() / "plan.lp";
   const fs::path solution = folder.path() / "solution.txt";
   write_file_atomically(model, program);
-  const std::string command = "cbc '" + model.string() + "' sec " + std::to_string(kSeconds) +
-                              " ratio 0.0001 solve solution '" + solution.string() +
-                              "' < /dev/null > /dev/null 2>&1";
-  const int status = std::system(command.c_str());
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+  if (run_cbc(model, solution) == kNoSuchProgram) {
     throw UsageError(
         "the policy lp needs the program cbc, which is not there; install the package "
         "coinor-cbc");
