@@ -485,6 +485,9 @@ bool QuotaSolver::relieve(int64_t most, int reach) {
   });
   int64_t limit = goal_;  // below the slowest rank no other gains anything
   for (const int32_t rank : order_) {
+    if (load_[rank] <= limit) {
+      break;
+    }
     relieve_rank(rank, limit, most, reach);
     limit = std::max(limit, load_[rank]);
     if (limit > most) {
