@@ -196,7 +196,7 @@ def step_ms(run):
     return median(run, lambda r: r["step_ms"])
 
 
-def row(run, owners, steps):
+def row(run, first, steps):
     times = [record["step_ms"] for record in run["after"]]
     exposed = " · ".join(f"{median(run, lambda r, k=kind: r['time_ms']['exposed'][k]):.0f}"
                          for kind in ("tokens", "replicas", "gradients", "control"))
@@ -204,7 +204,7 @@ def row(run, owners, steps):
     all_links = sum(link["sent_bytes"] for link in run["links"])
     slots = "-" if run["policy"] in WITHOUT_SLOTS else run["slots"]
     return (f"| `{run['policy']}` | {slots} | {step_ms(run):.0f} [{min(times):.0f}, {max(times):.0f}] | "
-            f"{step_ms(owners) / step_ms(run):.2f} | {median(run, lambda r: r['time_ms']['compute']):.0f} · "
+            f"{step_ms(first) / step_ms(run):.2f} | {median(run, lambda r: r['time_ms']['compute']):.0f} · "
             f"{exposed} | {all_links / steps / 1e6:.1f} · {busiest / steps / 1e6:.1f} | "
             f"{median(run, lambda r: r['imbalance']['rank']):.2f} · {median(run, lambda r: r['replicas']):.0f} | "
             f"{100 * run['idle']:.0f} %{'' if run['counted'] else ' (not counted)'} |")
@@ -217,23 +217,24 @@ def report(bench, name, runs):
         old = best.get(run["policy"])
         if old is None or step_ms(run) < step_ms(old):
             best[run["policy"]] = run
-    owners = best.get("owners", runs[0])
+    first = "owners" if "owners" in best else runs[0]["policy"]
     numbers = machine(name)
     balance = numbers["tflops"] * 1e12 * RANKS_PER_NODE / link_bytes(name)
     text = [f"{name}: {balance / 1000:.1f} thousand operations a byte between nodes, links {options.rate}, "
             f"time_dilation {dilation(name, options.rate):.0f}", "",
-            "| policy | slots | ms a step [least, most] | times owners | compute · tokens · replicas · gradients "
+            f"| policy | slots | ms a step [least, most] | times {first} | compute · tokens · replicas · gradients "
             "· control, ms | MB a step: links · busiest | ranks · replicas | idle |", "| --- " * 8 + "|"]
     chosen = runs if options.all else sorted(best.values(), key=step_ms)
-    text += [row(run, owners, options.steps) for run in chosen]
+    text += [row(run, best[first], options.steps) for run in chosen]
     if "enodia" in best:
         enodia = step_ms(best["enodia"])
         rivals = {policy: step_ms(run) / enodia for policy, run in best.items()
                   if policy not in ("enodia", "owners")}
+        if "owners" in best:
+            text += ["", f"enodia: {step_ms(best['owners']) / enodia:.2f} times as fast as owners."]
         if rivals:
             nearest = min(rivals, key=rivals.get)
-            text += ["", f"enodia: {step_ms(owners) / enodia:.2f} times as fast as owners, "
-                         f"{rivals[nearest]:.2f} times as fast as the best rival, {nearest}."]
+            text += ["", f"enodia: {rivals[nearest]:.2f} times as fast as the best rival, {nearest}."]
     return "\n".join(text) + "\n", best
 
 
