@@ -62,9 +62,12 @@ int layers_that_fit(std::span<const StaticLayer> layers,
   std::vector<int64_t> left(world_size, slots);
   int fit = 0;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer, ++fit) {
+    std::vector<int64_t> owned(world_size, 0);
+    for (const int32_t owner : layer->owners) {
+      ++owned[owner];
+    }
     for (int rank = 0; rank < world_size; ++rank) {
-      const int64_t owned = std::count(layer->owners.begin(), layer->owners.end(), rank);
-      left[rank] -= slots_a_layer(options, world_size, std::ssize(layer->owners), owned);
+      left[rank] -= slots_a_layer(options, world_size, std::ssize(layer->owners), owned[rank]);
     }
     if (*std::min_element(left.begin(), left.end()) < 0) {
       break;

@@ -161,6 +161,7 @@ std::vector<StaticLayer> expert_layers(const TrainConfig& config, int world_size
 void add_experts(const TrainConfig& config,
                  const Place& place,
                  const std::vector<StaticLayer>& layers,
+                 int kept_layers,
                  RankMemory& memory) {
   const ModelOptions& model = config.model;
   const ElementBytes bytes(model.dtype);
@@ -176,7 +177,7 @@ void add_experts(const TrainConfig& config,
                                       place.world_size,
                                       place.rank,
                                       config.micro_batches_of_rank(place.world_size),
-                                      kept_layers(config, place.world_size));
+                                      kept_layers);
   const int64_t copies = bytes.is_mixed() ? bytes.wide + bytes.compute : bytes.wide;
   memory.parameters.experts = owned_rows * chunk * copies;
   memory.gradients.experts = owned_rows * chunk * bytes.wide;
@@ -334,12 +335,13 @@ std::vector<RankMemory> forecast_memory(const TrainConfig& config, int world_siz
   const ModelOptions& model = config.model;
   ENODIA_CHECK(model.vocab_size > 0, "model.vocab_size must be known");
   const std::vector<StaticLayer> layers = expert_layers(config, world_size);
+  const int kept = kept_layers(config, world_size);  // the same on all ranks
   const int64_t tokens = config.train.micro_batch_size * config.train.sequence_length;
   std::vector<RankMemory> ranks(world_size);
   for (int rank = 0; rank < world_size; ++rank) {
     const Place place{rank, world_size, static_cast<int>(config.parallel.tp)};
     add_dense(config, place, ranks[rank]);
-    add_experts(config, place, layers, ranks[rank]);
+    add_experts(config, place, layers, kept, ranks[rank]);
     // Tokens, labels, and the sequence of each token.
     ranks[rank].data = 3 * kIndexBytes * tokens * config.micro_batches_of_rank(world_size);
     ranks[rank].activations = ActivationForecast(config, place).peak();
