@@ -66,11 +66,9 @@ class Program {
   std::string text() const {
     std::ostringstream text;
     text << "Minimize\n cost: " << prices_.straggling * ranks() << " b";
-    for_each_pair([&](int expert, int32_t rank) {
-      if (!owns(rank, expert)) {
-        text << "\n + " << prices_.replica * counts_.total() / 1000 << ' '
-             << name_of('h', expert, rank);
-      }
+    for_each_replica([&](int expert, int32_t rank) {
+      text << "\n + " << prices_.replica * counts_.total() / 1000 << ' '
+           << name_of('h', expert, rank);
     });
     for_each_cell([&](int expert, int node) {
       text << "\n + " << prices_.inter_node << ' ' << name_of('x', expert, node);
@@ -79,11 +77,8 @@ class Program {
     divide_tokens(text);
     limit_ranks(text);
     text << "Binaries\n";
-    for_each_pair([&](int expert, int32_t rank) {
-      if (!owns(rank, expert)) {
-        text << ' ' << name_of('h', expert, rank) << '\n';
-      }
-    });
+    for_each_replica(
+        [&](int expert, int32_t rank) { text << ' ' << name_of('h', expert, rank) << '\n'; });
     text << "End\n";
     return text.str();
   }
@@ -92,11 +87,14 @@ class Program {
   int ranks() const { return input_.topology.num_ranks(); }
   bool owns(int32_t rank, int expert) const { return input_.owners[expert] == rank; }
 
+  /// Of those that there may be: use(expert, rank).
   template <typename Use>
-  void for_each_pair(Use use) const {
+  void for_each_replica(Use use) const {
     for (int expert = 0; expert < counts_.num_experts(); ++expert) {
       for (int32_t rank = 0; rank < ranks(); ++rank) {
-        use(expert, rank);
+        if (!owns(rank, expert)) {
+          use(expert, rank);
+        }
       }
     }
   }
@@ -116,11 +114,9 @@ class Program {
       }
       text << " = " << counts_.of_expert(expert) << '\n';
     }
-    for_each_pair([&](int expert, int32_t rank) {
-      if (!owns(rank, expert)) {
-        text << ' ' << name_of('q', expert, rank) << " - " << counts_.of_expert(expert) << ' '
-             << name_of('h', expert, rank) << " <= 0\n";
-      }
+    for_each_replica([&](int expert, int32_t rank) {
+      text << ' ' << name_of('q', expert, rank) << " - " << counts_.of_expert(expert) << ' '
+           << name_of('h', expert, rank) << " <= 0\n";
     });
     for_each_cell([&](int expert, int node) {
       text << ' ' << name_of('x', expert, node);

@@ -148,9 +148,9 @@ struct TrainConfig {
 
   /// Where a value came from; of the default when it was written nowhere.
   ValueSource source_of(const std::string& path) const;
-  /// Micro-batches that a rank has in a step.
   /// For a Decoder on so many ranks.
   PlacementOptions placement_options(int64_t world_size) const;
+  /// Micro-batches that a rank has in a step.
   int64_t micro_batches_of_rank(int64_t world_size) const {
     const int64_t at_once = train.micro_batch_size * parallel.groups(world_size);
     return std::max<int64_t>(train.global_batch_size / std::max<int64_t>(at_once, 1), 1);
