@@ -78,7 +78,8 @@ Decoder::Decoder(const ModelOptions& options,
         registry_,
         names,
         layers,
-        ExpertShape{options.hidden_size, options.moe_intermediate_size});
+        ExpertShape{
+            options.hidden_size, options.moe_intermediate_size, expert_parallel.placement.stripes});
     const auto nodes = mesh.tokens().nodes();
     ENODIA_CHECK(expert_parallel.placement.reshard_interval == 0 || store_->can_move(),
                  "owners move where each expert lives with its owner alone");

@@ -283,11 +283,11 @@ void MoeBlock::drop_copies(BlockState& state, Saved& saved) const {
 
 /// Without a plan of this micro-batch yet, the replicas that are foreseen.
 void MoeBlock::prefetch(BlockState& state, bool backward) {
-  if (state.context.training) {
-    wiring_.store->materialize(pass_of(state),
-                               backward ? state.saved<Saved>(wiring_.index).placement
-                                        : wiring_.planner->foreseen(wiring_.moe_layer));
-  }
+  const int layer = wiring_.moe_layer;
+  wiring_.store->materialize(pass_of(state),
+                             !state.context.training ? wiring_.store->placement(layer)
+                             : backward              ? state.saved<Saved>(wiring_.index).placement
+                                                     : wiring_.planner->foreseen(layer));
 }
 
 void MoeBlock::release_fetched(BlockState& state) {

@@ -11,12 +11,6 @@
 
 namespace enodia {
 
-int64_t ExpertShape::chunk_elements() const {
-  constexpr int64_t kAlignment = 64;  // 256 bytes of float32
-  const int64_t elements = gate_up_elements() + down_elements();
-  return (elements + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 namespace {
 
 /// Gradients of so many layers may be on their way while those of the next are computed: enough to
@@ -62,17 +56,18 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
       weight_slots_(shape.chunk_elements(), precision_.compute, mesh.device().place),
       gradient_slots_(shape.chunk_elements(), precision_.wide, mesh.device().place) {
   ENODIA_CHECK_EQ(names.size(), layers_.size());
-  int64_t owned_rows = 0;
-  int64_t held_rows = 0;
-  for (const StaticLayer& layer : layers_) {
-    owned_rows += std::count(layer.owners.begin(), layer.owners.end(), mesh.rank());
-    held_rows += std::ssize(layer.world_homes(mesh.world_size()).experts_on(mesh.rank()));
-  }
-  const auto make_table = [&](int64_t rows) {
-    return std::make_unique<ColumnTable>(rows * shape.chunk_elements(), mesh.device().place);
+  ENODIA_CHECK(shape.stripes > 0 && mesh.world_size() % shape.stripes == 0,
+               "stripes (",
+               shape.stripes,
+               ") must divide the world (",
+               mesh.world_size(),
+               ")");
+  const RowCount rows = count_rows(layers_, shape.stripes, mesh.world_size(), mesh.rank());
+  const auto make_table = [&](int64_t count) {
+    return std::make_unique<ColumnTable>(count * shape.stripe_elements(), mesh.device().place);
   };
-  owned_ = make_table(owned_rows);
-  replicas_ = make_table(held_rows - owned_rows);
+  owned_ = make_table(rows.owned);
+  replicas_ = make_table(rows.replicas);
   owned_->add_column("master", MemoryKind::kParameters, precision_.wide);
   owned_->add_column("grad", MemoryKind::kGradients, precision_.wide);
   if (precision_.is_mixed()) {
@@ -89,66 +84,104 @@ ExpertStore::ExpertStore(const ProcessMesh& mesh,
 void ExpertStore::place_layer(int layer) {
   const StaticLayer& placed = layers_[layer];
   std::map<int32_t, Home>& homes = homes_.emplace_back();
-  const ExpertPlacement world_homes = placed.world_homes(mesh_.world_size());
-  for (const int32_t expert : world_homes.experts_on(mesh_.rank())) {
-    const bool owned = placed.owners[expert] == mesh_.rank();
+  const auto add_row = [&](int32_t expert, bool owned) {
     const int64_t row = owned ? owned_rows_++ : replica_rows_++;
-    homes[expert] = {row * shape_.chunk_elements(), owned};
-    if (owned) {
+    homes[expert] = {row * shape_.stripe_elements(), owned};
+  };
+  const ExpertPlacement world_homes = placed.world_homes(mesh_.world_size());
+  for (int32_t expert = 0; expert < std::ssize(placed.owners); ++expert) {
+    if (owns_stripe(mesh_.rank(), placed.owners[expert], shape_.stripes)) {
+      add_row(expert, true);
       for (LogicalParameter& parameter : logical_parameters(layer, expert, homes[expert].offset)) {
         registry_.add_owned(std::move(parameter));
       }
+    } else if (!is_striped() && world_homes.slot_of(mesh_.rank(), expert) >= 0) {
+      add_row(expert, false);
     }
   }
 }
 
-/// Of an expert whose chunk this rank has, or will have, at `offset`.
+/// Of an expert of which this rank has its part, or will have it, at `offset`.
 std::vector<LogicalParameter> ExpertStore::logical_parameters(int layer,
                                                               int32_t expert,
                                                               int64_t offset) const {
   const int64_t hidden = shape_.hidden_size;
   const int64_t ffn = shape_.intermediate_size;
   const std::string prefix = names_[layer] + "." + std::to_string(expert) + ".";
+  const Slice mine = own_part();
   std::vector<LogicalParameter> parameters;
-  const auto add = [&](const std::string& matrix, std::vector<int64_t> shape, int64_t at) {
+  const auto add = [&](const std::string& matrix, int64_t rows, int64_t columns, int64_t at) {
+    const int64_t first = std::clamp(mine.first - at, int64_t{0}, rows * columns) / columns;
+    const int64_t end = std::clamp(mine.end() - at, int64_t{0}, rows * columns) / columns;
+    if (first == end) {
+      return;
+    }
     LogicalParameter& parameter = parameters.emplace_back();
     parameter.name = prefix + matrix + "_proj.weight";
-    parameter.shape = parameter.size = std::move(shape);
-    parameter.offset.assign(parameter.shape.size(), 0);
+    parameter.shape = {rows, columns};
+    parameter.offset = {first, 0};
+    parameter.size = {end - first, columns};
     parameter.owned_rows = parameter.updated_rows = parameter.master_rows = parameter.all_rows();
     parameter.table = owned_.get();
-    parameter.first = offset + at;
+    parameter.first = offset + at + first * columns - mine.first;
   };
-  add("gate", {ffn, hidden}, 0);
-  add("up", {ffn, hidden}, ffn * hidden);
-  add("down", {hidden, ffn}, shape_.gate_up_elements());
+  add("gate", ffn, hidden, 0);
+  add("up", ffn, hidden, ffn * hidden);
+  add("down", hidden, ffn, shape_.gate_up_elements());
   return parameters;
 }
 
-at::Tensor ExpertStore::chunk(const Home& home, std::string_view column) const {
+at::Tensor ExpertStore::part(const Home& home, std::string_view column) const {
   const ColumnTable& table = home.owned ? *owned_ : *replicas_;
-  return table.view(column, {home.offset, shape_.chunk_elements()});
+  return table.view(column, {home.offset, own_part().count});
+}
+
+at::Tensor ExpertStore::stripe_in(const at::Tensor& slot, int32_t chunk) const {
+  const Slice stripe = shape_.stripe(chunk % shape_.stripes);
+  return slot.narrow(0, stripe.first, stripe.count);
 }
 
 const ExpertStore::Home* ExpertStore::home_of(int layer, int32_t expert) const {
   const auto found = homes_.at(layer).find(expert);
-  return found == homes_[layer].end() ? nullptr : &found->second;
+  return is_striped() || found == homes_[layer].end() ? nullptr : &found->second;
 }
 
 const ExpertStore::Home& ExpertStore::owned_home(int layer, int32_t expert) const {
-  const Home* home = home_of(layer, expert);
-  ENODIA_CHECK(home != nullptr && home->owned, "expert ", expert, " is owned elsewhere");
-  return *home;
+  const auto found = homes_.at(layer).find(expert);
+  ENODIA_CHECK(found != homes_[layer].end() && found->second.owned,
+               "expert ",
+               expert,
+               " is owned elsewhere");
+  return found->second;
+}
+
+void ExpertStore::with_own_parts(
+    int layer,
+    std::string_view column,
+    const std::map<int32_t, at::Tensor>& slots,
+    const std::function<void(at::Tensor owned, at::Tensor in_slot)>& use) const {
+  const Slice mine = own_part();
+  for (const auto& [expert, slot] : slots) {
+    if (owns_stripe(mesh_.rank(), layers_[layer].owners[expert], shape_.stripes)) {
+      use(part(owned_home(layer, expert), column), slot.narrow(0, mine.first, mine.count));
+    }
+  }
 }
 
 ChunkPlaces ExpertStore::places_of(int layer, const ExpertPlacement& placement) const {
-  ChunkPlaces places{layers_[layer].owners, {}, shape_.chunk_elements()};
+  ChunkPlaces places;
   for (int expert = 0; expert < placement.num_experts(); ++expert) {
-    std::vector<int32_t>& holders = places.holders.emplace_back();
+    std::vector<int32_t> holders;
     for (int group = 0; group < mesh_.world_size(); group += placement.world_size()) {
       for (const int32_t rank : placement.ranks_of(expert)) {
         holders.push_back(group + rank);
       }
+    }
+    for (int stripe = 0; stripe < shape_.stripes; ++stripe) {
+      const int32_t owner = layers_[layer].owners[expert];
+      places.owners.push_back(owner_of_stripe(owner, stripe, shape_.stripes));
+      places.holders.push_back(holders);
+      places.elements.push_back(shape_.stripe(stripe).count);
     }
   }
   return places;
@@ -176,19 +209,22 @@ void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& plac
   const int layer = pass.layer;
   const ExpertPlacement& homes = this->placement(layer);
   const auto found = materialized_.find(pass);
-  if (placement == (found != materialized_.end() ? found->second.placement : homes)) {
+  const std::optional<ExpertPlacement> at_home = is_striped() ? std::nullopt : std::optional(homes);
+  if (placement == (found != materialized_.end() ? found->second.placement : at_home)) {
     return;
   }
-  ENODIA_CHECK_EQ(
-      placement.world_size(), mesh_.world_size(), "replicas beyond homes need ep = world");
-  Materialized& here = materialized_.try_emplace(pass, Materialized{homes, {}, {}}).first->second;
+  ENODIA_CHECK(placement.world_size() == mesh_.world_size() || placement == homes,
+               "replicas beyond homes need ep = world");
+  Materialized& here = materialized_.try_emplace(pass, Materialized{at_home, {}, {}}).first->second;
   ChunkPlaces missing = places_of(layer, placement);
-  for (int expert = 0; expert < placement.num_experts(); ++expert) {
-    std::erase_if(missing.holders[expert],
-                  [&](int32_t rank) { return here.placement.slot_of(rank, expert) >= 0; });
+  for (int32_t chunk = 0; here.placement && chunk < std::ssize(missing.owners); ++chunk) {
+    std::erase_if(missing.holders[chunk], [&](int32_t rank) {
+      return here.placement->slot_of(rank, expert_of(chunk)) >= 0;
+    });
   }
+  const int group_rank = mesh_.rank() % placement.world_size();
   for (auto slot = here.slots.begin(); slot != here.slots.end();) {
-    if (placement.slot_of(mesh_.rank(), slot->first) >= 0) {
+    if (placement.slot_of(group_rank, slot->first) >= 0) {
       ++slot;
       continue;
     }
@@ -196,18 +232,24 @@ void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& plac
     weight_slots_.give_back(std::move(slot->second));
     slot = here.slots.erase(slot);
   }
-  for (const int32_t expert : placement.experts_on(mesh_.rank())) {
-    const std::vector<int32_t>& holders = missing.holders[expert];
-    if (std::find(holders.begin(), holders.end(), mesh_.rank()) != holders.end()) {
-      here.slots[expert] = weight_slots_.take();
+  std::map<int32_t, at::Tensor> fresh;
+  for (const int32_t expert : placement.experts_on(group_rank)) {
+    if (!here.placement || here.placement->slot_of(group_rank, expert) < 0) {
+      fresh[expert] = here.slots[expert] = weight_slots_.take();
     }
   }
+  with_own_parts(
+      layer, precision_.weights(), fresh, [](const at::Tensor& owned, const at::Tensor& in_slot) {
+        at::Tensor(in_slot).copy_(owned);
+      });
   here.placement = placement;
   here.arriving.push_back(sparse_all_gather(
       mesh_.replicas(),
       schedule_for(missing, precision_.compute),
-      [&](int32_t expert) { return view(chunk(owned_home(layer, expert), precision_.weights())); },
-      [&](int32_t expert) { return view(here.slots.at(expert)); },
+      [&](int32_t chunk) {
+        return view(part(owned_home(layer, expert_of(chunk)), precision_.weights()));
+      },
+      [&](int32_t chunk) { return view(stripe_in(here.slots.at(expert_of(chunk)), chunk)); },
       mesh_.device().queue));
 }
 
@@ -246,14 +288,14 @@ Lease ExpertStore::acquire(const LayerPass& pass, const ExpertPlacement& placeme
   ++leases_out_;
   for (const int32_t expert : placement.experts_on(mesh_.rank() % placement.world_size())) {
     const Home* home = home_of(layer, expert);
-    lease.weights.push_back(matrices_of(home != nullptr ? chunk(*home, precision_.weights())
-                                                        : materialized->second.slots.at(expert),
-                                        shape_));
+    lease.weights.push_back(matrices_of(
+        home != nullptr ? part(*home, precision_.weights()) : materialized->second.slots.at(expert),
+        shape_));
     if (use == LeaseUse::kForward) {
       continue;
     }
     if (home != nullptr && home->owned) {
-      lease.gradients.push_back(matrices_of(chunk(*home, "grad"), shape_));
+      lease.gradients.push_back(matrices_of(part(*home, "grad"), shape_));
     } else {
       const at::Tensor slot = gradient_slots_.take().zero_();
       lease.gradients.push_back(matrices_of(slot, shape_));
@@ -265,11 +307,17 @@ Lease ExpertStore::acquire(const LayerPass& pass, const ExpertPlacement& placeme
 
 void ExpertStore::send_home(Lease lease) {
   const int layer = lease.layer();
+  with_own_parts(
+      layer, "grad", lease.gradient_slots_, [](const at::Tensor& owned, const at::Tensor& in_slot) {
+        at::Tensor(owned).add_(in_slot);
+      });
   Work work = sparse_reduce_scatter(
       mesh_.replicas(),
       schedule_for(places_of(layer, lease.placement_), precision_.wide),
-      [&](int32_t expert) { return view(lease.gradient_slots_.at(expert)); },
-      [&](int32_t expert) { return view(chunk(owned_home(layer, expert), "grad")); },
+      [&](int32_t chunk) {
+        return view(stripe_in(lease.gradient_slots_.at(expert_of(chunk)), chunk));
+      },
+      [&](int32_t chunk) { return view(part(owned_home(layer, expert_of(chunk)), "grad")); },
       mesh_.device().queue);
   lease.gradients.clear();
   going_home_.push_back({std::move(work), std::move(lease.gradient_slots_)});
@@ -297,17 +345,20 @@ bool ExpertStore::can_move() const {
 
 std::vector<ExpertStore::RowMove> ExpertStore::list_moves(const ExpertOwners& owners) const {
   ENODIA_CHECK_EQ(owners.size(), layers_.size(), "owners of other layers");
-  std::vector<int64_t> more(mesh_.world_size(), 0);  // rows that a rank owns then
+  std::vector<int64_t> more(mesh_.world_size(), 0);  // rows that a rank has then
   std::vector<RowMove> moves;
   for (int layer = 0; layer < num_layers(); ++layer) {
     const std::vector<int32_t>& before = layers_[layer].owners;
     ENODIA_CHECK_EQ(owners[layer].size(), before.size(), "owners of other experts");
     for (int32_t expert = 0; expert < std::ssize(before); ++expert) {
-      const int32_t to = owners[layer][expert];
-      if (to != before[expert]) {
-        moves.push_back({layer, expert, before[expert], to});
-        --more.at(before[expert]);
-        ++more.at(to);
+      for (int stripe = 0; stripe < shape_.stripes; ++stripe) {
+        const int32_t from = owner_of_stripe(before[expert], stripe, shape_.stripes);
+        const int32_t to = owner_of_stripe(owners[layer][expert], stripe, shape_.stripes);
+        if (to != from) {
+          moves.push_back({layer, expert, stripe, from, to});
+          --more.at(from);
+          ++more.at(to);
+        }
       }
     }
   }
@@ -322,13 +373,15 @@ std::vector<ExpertStore::RowMove> ExpertStore::list_moves(const ExpertOwners& ow
 void ExpertStore::move_column(const std::vector<RowMove>& moves,
                               const std::vector<int64_t>& new_rows,
                               const std::string& column) {
-  ChunkPlaces places{{}, {}, shape_.chunk_elements()};
+  ChunkPlaces places;
   for (const RowMove& move : moves) {
     places.owners.push_back(move.from);
     places.holders.push_back({move.to});
+    places.elements.push_back(shape_.stripe(move.stripe).count);
   }
+  const int64_t elements = own_part().count;
   const at::Tensor arrived =
-      at::empty({std::ssize(new_rows), shape_.chunk_elements()}, owned_->column(column).options());
+      at::empty({std::ssize(new_rows), elements}, owned_->column(column).options());
   std::map<int32_t, int64_t> row_of;  // of `arrived`, by number of the move
   for (int32_t number = 0; number < std::ssize(moves); ++number) {
     if (moves[number].to == mesh_.rank()) {
@@ -340,13 +393,13 @@ void ExpertStore::move_column(const std::vector<RowMove>& moves,
       direct_schedule(places),
       [&](int32_t number) {
         const RowMove& move = moves[number];
-        return view(chunk(owned_home(move.layer, move.expert), column));
+        return view(part(owned_home(move.layer, move.expert), column));
       },
       [&](int32_t number) { return view(arrived[row_of.at(number)]); },
       mesh_.device().queue)
       .wait(mesh_.device().queue);
   for (int64_t row = 0; row < std::ssize(new_rows); ++row) {
-    owned_->view(column, {new_rows[row], shape_.chunk_elements()}).copy_(arrived[row]);
+    owned_->view(column, {new_rows[row], elements}).copy_(arrived[row]);
   }
 }
 
@@ -356,9 +409,6 @@ MovedExperts ExpertStore::move_owners(const ExpertOwners& owners) {
   ENODIA_CHECK(materialized_.empty() && going_home_.empty(),
                "owners must not change while replicas or their gradients are out");
   const std::vector<RowMove> moves = list_moves(owners);
-  if (moves.empty()) {
-    return {};
-  }
   // The i-th row that comes takes the place of the i-th that leaves.
   std::vector<int64_t> places;
   for (const RowMove& move : moves) {
@@ -366,11 +416,17 @@ MovedExperts ExpertStore::move_owners(const ExpertOwners& owners) {
       places.push_back(owned_home(move.layer, move.expert).offset);
     }
   }
-  MovedExperts moved{std::ssize(moves), 0};
+  MovedExperts moved{count_moved(this->owners(), owners), 0};
+  if (moved.experts == 0) {
+    return {};
+  }
+  int64_t elements = 0;
+  for (const RowMove& move : moves) {
+    elements += shape_.stripe(move.stripe).count;
+  }
   for (const std::string& column : owned_->names_except(MemoryKind::kGradients)) {
     move_column(moves, places, column);
-    moved.bytes += std::ssize(moves) * shape_.chunk_elements() *
-                   static_cast<int64_t>(owned_->column(column).element_size());
+    moved.bytes += elements * static_cast<int64_t>(owned_->column(column).element_size());
   }
   at::Tensor(owned_->column("grad")).zero_();
   settle(moves, places);
@@ -410,9 +466,9 @@ void ExpertStore::refresh_replicas() {
   ENODIA_CHECK_EQ(leases_out_, 0, "weights must not change while a lease is out");
   ENODIA_CHECK(materialized_.empty(), "weights must not change while replicas of them are out");
   std::vector<Work> works;
-  for (int layer = 0; layer < num_layers(); ++layer) {
+  for (int layer = 0; layer < num_layers() && !is_striped(); ++layer) {
     const auto weights = [&](int32_t expert) {
-      return view(chunk(homes_[layer].at(expert), precision_.weights()));
+      return view(part(homes_[layer].at(expert), precision_.weights()));
     };
     works.push_back(
         sparse_all_gather(mesh_.replicas(),

@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "collectives/communicator.h"
 #include "collectives/sparse/sparse_collectives.h"
 #include "parallel/column_table.h"
+#include "parallel/expert_shape.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
 #include "parallel/placement/placement_options.h"
@@ -21,16 +23,6 @@
 #include "parallel/slot_pool.h"
 
 namespace enodia {
-
-/// What the experts of all MoE layers look like: SwiGLU feed-forwards of one shape.
-struct ExpertShape {
-  int64_t hidden_size = 0;        ///< D
-  int64_t intermediate_size = 0;  ///< F
-  int64_t gate_up_elements() const { return 2 * intermediate_size * hidden_size; }
-  int64_t down_elements() const { return hidden_size * intermediate_size; }
-  /// Elements of one chunk: gate, up and down, padded to 256 bytes.
-  int64_t chunk_elements() const;
-};
 
 /// One expert's matrices: gate_up [2F, D] (gate first) and down [D, F].
 struct ExpertMatrices {
@@ -55,7 +47,8 @@ class Lease {
   ~Lease();
   int layer() const { return layer_; }
   std::vector<ExpertMatrices> weights;
-  /// Gradients accumulate here: an owner's straight into its row, a replica's into its slot.
+  /// Gradients accumulate here: an owner's straight into its row, a replica's into its slot, as do
+  /// those of all experts where owners have stripes.
   /// Empty for a lease of a forward pass.
   std::vector<ExpertMatrices> gradients;
 
@@ -79,18 +72,21 @@ struct MovedExperts {
   int64_t bytes = 0;
 };
 
-/// A table of experts: row = expert chunk that this rank owns, columns `master`, `grad` and those
-/// the optimizer adds, and in mixed precision `compute`, which ParameterRegistry::write_compute
-/// writes. An expert may be computed elsewhere, too. Where it has further homes (ep < world, or
-/// fewer experts than ranks) these hold a permanent replica, refreshed in commit_step; other
-/// replicas are materialized for a layer and a placement, and released (Hecate, arXiv 2502.02581v1,
-/// section 3). The gradients of all replicas go home after every micro-batch. Owners stay, unless
-/// move_owners says otherwise. All collective calls are made by all ranks, in one order.
+/// A table of experts: row = chunk, or stripe of one, that this rank owns, columns `master`, `grad`
+/// and those the optimizer adds, and in mixed precision `compute`, which
+/// ParameterRegistry::write_compute writes. An expert may be computed elsewhere, too. Where it has
+/// further homes (ep < world, or fewer experts than ranks) these hold a permanent replica,
+/// refreshed in commit_step; other replicas are materialized for a layer and a placement, and
+/// released (Hecate, arXiv 2502.02581v1, section 3). With shape.stripes > 1 an owner has a stripe
+/// (owner_of_stripe), and whoever computes an expert, at home too, materializes it (LAER-MoE, arXiv
+/// 2602.11686v1). The gradients of all replicas go home after every micro-batch. Owners stay,
+/// unless move_owners says otherwise. All collective calls are made by all ranks, in one order.
 class ExpertStore {
  public:
   /// names[layer] is the prefix of an MoE layer's experts, "model.layers.3.mlp.experts", and
   /// layers[layer] where they live. Adds the logical parameters of the owned experts to the
-  /// registry, which it borrows. `rule` says how chunks travel between nodes. Local.
+  /// registry, which it borrows. shape.stripes divides world_size. `rule` says how chunks travel
+  /// between nodes. Local.
   ExpertStore(const ProcessMesh& mesh,
               ParameterRegistry& registry,
               const std::vector<std::string>& names,
@@ -111,8 +107,9 @@ class ExpertStore {
   /// they are needed. Holds for owners that move later, too. Local.
   void reserve_slots(const PlacementOptions& options, int64_t micro_batches, int kept_layers);
 
-  /// Starts to bring the replicas of `placement` here that are neither at home nor here already for
-  /// this pass, and drops others. What is not at home needs ep = world_size. Collective.
+  /// Starts to bring the experts of `placement` here that are neither whole at home nor here
+  /// already for this pass, and drops others. Replicas beyond homes need ep = world_size.
+  /// Collective.
   void materialize(const LayerPass& pass, const ExpertPlacement& placement);
   /// Frees the slots of a pass's replicas; no lease of it may be out. Local.
   void release(const LayerPass& pass);
@@ -127,7 +124,7 @@ class ExpertStore {
   /// Whether experts may change owners: each lives with its owner alone.
   bool can_move() const;
   /// Gives the experts other owners, [layers][experts]: their rows travel bit by bit, in all
-  /// columns but the gradient, which starts at zero. Each rank owns as many rows as before, of all
+  /// columns but the gradient, which starts at zero. Each rank has as many rows as before, of all
   /// layers together (UsageError otherwise). Between a step's update and the next forward: no lease
   /// may be out, nothing materialized, no gradient under way. Collective.
   MovedExperts move_owners(const ExpertOwners& owners);
@@ -137,14 +134,15 @@ class ExpertStore {
 
  private:
   friend class Lease;
+  /// Where this rank's chunk of an expert is, or its stripe.
   struct Home {
-    int64_t offset;  // of its chunk, in its table's columns
+    int64_t offset;  // in its table's columns
     bool owned;
   };
-  /// Replicas for a pass that are here or on their way.
+  /// Experts for a pass that are here or on their way.
   struct Materialized {
-    ExpertPlacement placement;
-    std::map<int32_t, at::Tensor> slots;  // by expert
+    std::optional<ExpertPlacement> placement;  // none: nothing is here yet
+    std::map<int32_t, at::Tensor> slots;       // by expert
     std::vector<Work> arriving;
   };
   /// Gradients on their way to their owners.
@@ -154,10 +152,11 @@ class ExpertStore {
   };
 
   void place_layer(int layer);
-  /// An expert whose owner changes.
+  /// A row whose owner changes.
   struct RowMove {
     int layer;
     int32_t expert;
+    int stripe;
     int32_t from, to;
   };
   std::vector<LogicalParameter> logical_parameters(int layer, int32_t expert, int64_t offset) const;
@@ -166,11 +165,23 @@ class ExpertStore {
   void move_column(const std::vector<RowMove>& moves,
                    const std::vector<int64_t>& new_rows,
                    const std::string& column);
-  at::Tensor chunk(const Home& home, std::string_view column) const;
-  /// Null where an expert is not at home here.
+  bool is_striped() const { return shape_.stripes > 1; }
+  /// The elements that this rank owns of a chunk; all of it, unless it is striped.
+  Slice own_part() const { return shape_.stripe(stripe_of_rank(mesh_.rank(), shape_.stripes)); }
+  /// What a home has of an expert.
+  at::Tensor part(const Home& home, std::string_view column) const;
+  /// Null where an expert is not whole at home here.
   const Home* home_of(int layer, int32_t expert) const;
   const Home& owned_home(int layer, int32_t expert) const;
-  /// Every rank of all groups that holds an expert of `placement`.
+  /// What the schedules of sparse collectives call a chunk: stripe by stripe, expert by expert.
+  int32_t expert_of(int32_t chunk) const { return chunk / shape_.stripes; }
+  at::Tensor stripe_in(const at::Tensor& slot, int32_t chunk) const;
+  /// Runs through the stripes that this rank owns of experts that it holds in slots.
+  void with_own_parts(int layer,
+                      std::string_view column,
+                      const std::map<int32_t, at::Tensor>& slots,
+                      const std::function<void(at::Tensor owned, at::Tensor in_slot)>& use) const;
+  /// Every rank of all groups that holds an expert of `placement`, for each of its stripes.
   ChunkPlaces places_of(int layer, const ExpertPlacement& placement) const;
   SparseSchedule schedule_for(const ChunkPlaces& places, at::ScalarType type) const;
   void wait_until_here(Materialized& replicas);

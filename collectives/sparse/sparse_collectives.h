@@ -8,7 +8,7 @@
 
 namespace enodia {
 
-/// The memory of a chunk on this rank; all chunks have the same count and dtype everywhere.
+/// The memory of a chunk on this rank; it has the same count and dtype everywhere.
 using ChunkBuffer = std::function<Buffer(int32_t chunk)>;
 
 /// Copies every chunk from its owner to its holders. `owned` is asked for chunks this rank owns,

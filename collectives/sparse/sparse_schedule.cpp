@@ -70,6 +70,16 @@ void share(TransferRound& round, int32_t chunk, const Stretch& piece, const Memb
   }
 }
 
+void check_places(const ChunkPlaces& places) {
+  ENODIA_CHECK_EQ(places.owners.size(), places.holders.size(), "an owner and holders a chunk");
+  ENODIA_CHECK_EQ(places.owners.size(), places.elements.size(), "an owner and a size a chunk");
+}
+
+int64_t largest_chunk(const ChunkPlaces& places) {
+  const auto& elements = places.elements;
+  return elements.empty() ? 0 : *std::max_element(elements.begin(), elements.end());
+}
+
 /// The holders of a chunk other than its owner, ascending.
 std::vector<int32_t> receivers_of(const ChunkPlaces& places, size_t chunk) {
   std::vector<int32_t> ranks = places.holders[chunk];
@@ -166,17 +176,18 @@ SparseSchedule tree_schedule(const ChunkPlaces& places,
                              std::span<const int> nodes,
                              int64_t piece_elements,
                              size_t fan_out) {
-  ENODIA_CHECK_EQ(places.owners.size(), places.holders.size(), "an owner and holders a chunk");
+  check_places(places);
   ENODIA_CHECK(piece_elements > 0, "pieces of ", piece_elements, " elements; ask for 1 or more");
   std::vector<Tree> trees;
   for (size_t chunk = 0; chunk < places.owners.size(); ++chunk) {
     trees.push_back(tree_of(places, chunk, nodes));
   }
   std::vector<std::vector<TransferRound>> pieces;
-  for (int64_t first = 0; first < places.elements; first += piece_elements) {
-    const Stretch piece{first, std::min(piece_elements, places.elements - first)};
+  const int64_t longest = largest_chunk(places);
+  for (int64_t first = 0; first < longest; first += piece_elements) {
     PieceRounds rounds;
     for (size_t chunk = 0; chunk < trees.size(); ++chunk) {
+      const Stretch piece = common_of({first, piece_elements}, {0, places.elements[chunk]});
       rounds.send(static_cast<int32_t>(chunk), places.owners[chunk], piece, trees[chunk], fan_out);
     }
     pieces.push_back(rounds.take());
@@ -200,12 +211,15 @@ Spread spread_of(const Tree& tree) {
 }  // namespace
 
 SparseSchedule direct_schedule(const ChunkPlaces& places) {
-  ENODIA_CHECK_EQ(places.owners.size(), places.holders.size(), "an owner and holders a chunk");
+  check_places(places);
   TransferRound round;
   for (size_t chunk = 0; chunk < places.owners.size(); ++chunk) {
     for (const int32_t holder : receivers_of(places, chunk)) {
-      add_transfer(
-          round, static_cast<int32_t>(chunk), places.owners[chunk], holder, {0, places.elements});
+      add_transfer(round,
+                   static_cast<int32_t>(chunk),
+                   places.owners[chunk],
+                   holder,
+                   {0, places.elements[chunk]});
     }
   }
   return {places.owners, {std::move(round)}};
@@ -246,7 +260,7 @@ SparseSchedule choose_schedule(const ChunkPlaces& places,
                                std::span<const int> nodes,
                                int64_t element_bytes,
                                const ScheduleRule& rule) {
-  ENODIA_CHECK_EQ(places.owners.size(), places.holders.size(), "an owner and holders a chunk");
+  check_places(places);
   size_t fan_out = 0;
   bool crosses_twice = false;
   for (size_t chunk = 0; chunk < places.owners.size(); ++chunk) {
@@ -255,7 +269,8 @@ SparseSchedule choose_schedule(const ChunkPlaces& places,
     crosses_twice = crosses_twice || spread.crosses_twice;
   }
   const bool is_wide = fan_out > static_cast<size_t>(rule.wide_fan_out);
-  const bool is_small = places.elements * element_bytes < rule.small_chunk_bytes;
+  const int64_t longest = largest_chunk(places);
+  const bool is_small = longest * element_bytes < rule.small_chunk_bytes;
   if (is_small || (!crosses_twice && !is_wide)) {
     return direct_schedule(places);
   }
@@ -263,7 +278,7 @@ SparseSchedule choose_schedule(const ChunkPlaces& places,
   if (!is_wide) {
     return node_multicast_schedule(places, nodes, piece);
   }
-  const bool fills_chain = places.elements / piece >= static_cast<int64_t>(fan_out);
+  const bool fills_chain = longest / piece >= static_cast<int64_t>(fan_out);
   return relay_schedule(places, nodes, piece, fills_chain ? 1 : 2);
 }
 

@@ -34,11 +34,11 @@ struct SparseSchedule {
   bool operator==(const SparseSchedule&) const = default;
 };
 
-/// Chunks of one size: where each is and where it is wanted.
+/// Where chunks are and where they are wanted: one entry a chunk.
 struct ChunkPlaces {
-  std::vector<int32_t> owners;                ///< [chunks]
-  std::vector<std::vector<int32_t>> holders;  ///< [chunks] ranks, in any order; maybe the owner
-  int64_t elements = 0;                       ///< of a chunk
+  std::vector<int32_t> owners;
+  std::vector<std::vector<int32_t>> holders;  ///< ranks, in any order; maybe the owner
+  std::vector<int64_t> elements;
 };
 
 /// Owner to holder directly, in one round.

@@ -150,6 +150,8 @@ class OwnerSearch {
   std::vector<Exchange> inside_;          // [layers]
 };
 
+}  // namespace
+
 int64_t count_moved(const ExpertOwners& before, const ExpertOwners& after) {
   int64_t moved = 0;
   for (size_t layer = 0; layer < before.size(); ++layer) {
@@ -159,8 +161,6 @@ int64_t count_moved(const ExpertOwners& before, const ExpertOwners& after) {
   }
   return moved;
 }
-
-}  // namespace
 
 Resharding reshard(const ExpertOwners& present,
                    const ExpertLoads& loads,

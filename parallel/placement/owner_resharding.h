@@ -31,4 +31,7 @@ Resharding reshard(const ExpertOwners& present,
                    const Topology& topology,
                    double least_gain);
 
+/// Experts that have another owner.
+int64_t count_moved(const ExpertOwners& before, const ExpertOwners& after);
+
 }  // namespace enodia

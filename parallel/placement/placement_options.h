@@ -8,6 +8,7 @@ namespace enodia {
 struct PlacementOptions {
   const PolicyEntry* policy = nullptr;  ///< null: experts are computed at their homes
   int extra_slots = 0;                  ///< of a rank for one layer, beside the experts it owns
+  int stripes = 1;                      ///< ranks that own an expert together
   int64_t reshard_interval = 0;         ///< steps after which owners may move; 0 = never
   double reshard_gain = 0;              ///< Resharding::gain for which they do
 };

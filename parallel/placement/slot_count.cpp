@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <vector>
 
+#include "parallel/expert_shape.h"
+
 namespace enodia {
 namespace {
 
 /// Replicas of one layer with so many experts that a rank may materialize.
-int64_t slots_a_layer(const PlacementOptions& options,
-                      int world_size,
-                      int64_t experts,
-                      int64_t owned) {
+int64_t replicas_a_layer(const PlacementOptions& options,
+                         int world_size,
+                         int64_t experts,
+                         int64_t owned) {
   if (options.policy == nullptr) {
     return 0;
   }
@@ -27,7 +29,49 @@ int64_t slots_a_layer(const PlacementOptions& options,
   return 0;
 }
 
+/// What the ranks hold of a layer.
+class HeldExperts {
+ public:
+  HeldExperts(const StaticLayer& layer, const PlacementOptions& options, int world_size)
+      : experts_(std::ssize(layer.owners)),
+        options_(options),
+        owned_(world_size, 0),
+        at_home_(world_size, 0) {
+    for (const int32_t owner : layer.owners) {
+      ++owned_[owner];
+    }
+    const ExpertPlacement homes = layer.world_homes(world_size);
+    for (int rank = 0; rank < world_size; ++rank) {
+      at_home_[rank] = std::ssize(homes.experts_on(rank));
+    }
+  }
+  int64_t permanent(int rank) const {
+    return options_.stripes > 1 ? 0 : at_home_[rank] - owned_[rank];
+  }
+  int64_t materialized(int rank) const {
+    const auto ranks = static_cast<int>(owned_.size());
+    return replicas_a_layer(options_, ranks, experts_, owned_[rank]) +
+           (options_.stripes > 1 ? at_home_[rank] : 0);
+  }
+
+ private:
+  int64_t experts_;
+  const PlacementOptions& options_;
+  std::vector<int64_t> owned_, at_home_;  // [ranks]
+};
+
 }  // namespace
+
+RowCount count_rows(std::span<const StaticLayer> layers, int stripes, int world_size, int rank) {
+  RowCount rows;
+  for (const StaticLayer& layer : layers) {
+    rows.owned += std::count_if(layer.owners.begin(), layer.owners.end(), [&](int32_t owner) {
+      return owns_stripe(rank, owner, stripes);
+    });
+    rows.replicas += HeldExperts(layer, {.stripes = stripes}, world_size).permanent(rank);
+  }
+  return rows;
+}
 
 SlotCount count_slots(std::span<const StaticLayer> layers,
                       const PlacementOptions& options,
@@ -40,13 +84,10 @@ SlotCount count_slots(std::span<const StaticLayer> layers,
   int64_t kept = 0;
   int64_t permanent = 0;
   for (int64_t i = 0; i < std::ssize(layers); ++i) {
-    const StaticLayer& layer = layers[i];
-    const int64_t owned = std::count(layer.owners.begin(), layer.owners.end(), rank);
-    const int64_t held = std::ssize(layer.world_homes(world_size).experts_on(rank));
-    const int64_t slots = slots_a_layer(options, world_size, std::ssize(layer.owners), owned);
-    largest = std::max(largest, slots);
-    permanent = std::max(permanent, held - owned);
-    kept += i >= first_kept ? slots : 0;
+    const HeldExperts held(layers[i], options, world_size);
+    largest = std::max(largest, held.materialized(rank));
+    permanent = std::max(permanent, held.permanent(rank));
+    kept += i >= first_kept ? held.materialized(rank) : 0;
   }
   const int64_t at_a_time = std::min<int64_t>(2, std::ssize(layers) * micro_batches);
   SlotCount count;
@@ -62,12 +103,9 @@ int layers_that_fit(std::span<const StaticLayer> layers,
   std::vector<int64_t> left(world_size, slots);
   int fit = 0;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer, ++fit) {
-    std::vector<int64_t> owned(world_size, 0);
-    for (const int32_t owner : layer->owners) {
-      ++owned[owner];
-    }
+    const HeldExperts held(*layer, options, world_size);
     for (int rank = 0; rank < world_size; ++rank) {
-      left[rank] -= slots_a_layer(options, world_size, std::ssize(layer->owners), owned[rank]);
+      left[rank] -= held.materialized(rank);
     }
     if (*std::min_element(left.begin(), left.end()) < 0) {
       break;

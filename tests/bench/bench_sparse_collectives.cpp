@@ -75,10 +75,11 @@ class Bench {
     for (int rank = 0; rank < world_ && options.nodes > 0; ++rank) {
       nodes_[rank] = rank * options.nodes / world_;
     }
-    places_.elements = static_cast<int64_t>(options.megabytes * (1 << 20) / sizeof(float));
+    chunk_elements_ = static_cast<int64_t>(options.megabytes * (1 << 20) / sizeof(float));
     for (int owner = 0; owner < num_owners(); ++owner) {
       for (int i = 0; i < options.experts; ++i) {
         places_.owners.push_back(owner);
+        places_.elements.push_back(chunk_elements_);
         auto& holders = places_.holders.emplace_back();
         for (int next = 1; next <= std::min(options.replicas, world_ - 1); ++next) {
           holders.push_back((owner + next) % world_);
@@ -87,7 +88,7 @@ class Bench {
     }
     for (int chunk = 0; chunk < num_chunks(); ++chunk) {
       if (wants(chunk, rank_) || places_.owners[chunk] == rank_) {
-        memory_[chunk].assign(static_cast<size_t>(places_.elements), 1.0F);
+        memory_[chunk].assign(static_cast<size_t>(chunk_elements_), 1.0F);
       }
     }
   }
@@ -126,7 +127,7 @@ class Bench {
   int num_chunks() const { return static_cast<int>(places_.owners.size()); }
   int num_owners() const { return options_.owners > 0 ? options_.owners : world_; }
   int num_nodes() const { return *std::max_element(nodes_.begin(), nodes_.end()) + 1; }
-  int64_t chunk_bytes() const { return places_.elements * static_cast<int64_t>(sizeof(float)); }
+  int64_t chunk_bytes() const { return chunk_elements_ * static_cast<int64_t>(sizeof(float)); }
   bool wants(int chunk, int rank) const {
     const auto& holders = places_.holders[chunk];
     return std::find(holders.begin(), holders.end(), rank) != holders.end();
@@ -242,7 +243,7 @@ class Bench {
   /// Every rank owns 1 / world of each expert and sends it to all who compute it, the former owner
   /// among them.
   void restore_and_report() {
-    const int64_t share = places_.elements / world_;
+    const int64_t share = chunk_elements_ / world_;
     std::vector<float> shares(static_cast<size_t>(share * num_chunks()), 1.0F);
     std::vector<Message> sends;
     std::vector<Message> receives;
@@ -272,6 +273,7 @@ class Bench {
   const int world_, rank_;
   std::vector<int> nodes_;
   ChunkPlaces places_;
+  int64_t chunk_elements_ = 0;
   std::map<int32_t, std::vector<float>> memory_;
   std::vector<std::unique_ptr<Communicator>> groups_;
 };

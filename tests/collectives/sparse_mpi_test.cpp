@@ -16,9 +16,10 @@ constexpr int64_t kElements = 1237;
 
 /// Every rank owns an expert that all want, on nodes of two ranks.
 ChunkPlaces places(int world) {
-  ChunkPlaces places{{}, {}, kElements};
+  ChunkPlaces places;
   for (int32_t owner = 0; owner < world; ++owner) {
     places.owners.push_back(owner);
+    places.elements.push_back(kElements);
     auto& holders = places.holders.emplace_back();
     for (int32_t rank = 0; rank < world; ++rank) {
       holders.push_back(rank);

@@ -23,7 +23,9 @@ struct Problem {
   int world;
   std::vector<int32_t> owners;
   std::vector<std::vector<int32_t>> holders;
-  ChunkPlaces places() const { return {owners, holders, kElements}; }
+  ChunkPlaces places() const {
+    return {owners, holders, std::vector<int64_t>(owners.size(), kElements)};
+  }
 };
 
 /// Ranks 0 to 2 on node 0, then two on each.

@@ -29,10 +29,10 @@ Problem random_problem(std::mt19937& random) {
   for (int rank = 0; rank < world; ++rank) {
     problem.nodes.push_back(static_cast<int>(random() % num_nodes));
   }
-  problem.places.elements = static_cast<int64_t>(random() % 40);
   const int chunks = static_cast<int>(random() % 6);
   for (int chunk = 0; chunk < chunks; ++chunk) {
     problem.places.owners.push_back(static_cast<int32_t>(random() % world));
+    problem.places.elements.push_back(static_cast<int64_t>(random() % 40));
     auto& holders = problem.places.holders.emplace_back();
     const unsigned sparsity = 1 + random() % 4;
     for (int32_t rank = 0; rank < world; ++rank) {
@@ -98,7 +98,8 @@ TEST(SparseSchedule, HoldersReceiveEveryElementOnce) {
     std::map<Element, int> wanted;
     for (int32_t chunk = 0; chunk < std::ssize(problem.places.owners); ++chunk) {
       for (int32_t rank = 0; rank < std::ssize(problem.nodes); ++rank) {
-        for (int64_t i = 0; i < problem.places.elements && wants(problem, chunk, rank); ++i) {
+        for (int64_t i = 0; i < problem.places.elements[chunk] && wants(problem, chunk, rank);
+             ++i) {
           wanted[{rank, chunk, i}] = 1;
         }
       }
@@ -158,7 +159,7 @@ TEST(SparseSchedule, ChunksCrossToANodeOnce) {
     const Problem problem = random_problem(random);
     for (const SparseSchedule& schedule : {multicast(problem), relay(problem)}) {
       for (const auto& [where, elements] : crossings(problem, schedule)) {
-        EXPECT_EQ(elements, problem.places.elements)
+        EXPECT_EQ(elements, problem.places.elements[where.first])
             << "chunk " << where.first << " to node " << where.second << ", problem " << i;
       }
     }
@@ -211,7 +212,7 @@ TEST(SparseSchedule, TheTransposeAddsEveryContributionOnce) {
       for (int32_t rank = 0; rank < std::ssize(problem.nodes); ++rank) {
         expected += wants(problem, chunk, rank) ? int64_t{1} << (2 * rank) : 0;
       }
-      for (int64_t i = 0; i < problem.places.elements; ++i) {
+      for (int64_t i = 0; i < problem.places.elements[chunk]; ++i) {
         EXPECT_EQ(value(owner, chunk, i), expected) << "chunk " << chunk << ", element " << i;
       }
     }
@@ -220,7 +221,7 @@ TEST(SparseSchedule, TheTransposeAddsEveryContributionOnce) {
 }
 
 TEST(SparseSchedule, TwoNodesByHand) {
-  const ChunkPlaces places{{0}, {{3, 1, 2}}, 4};
+  const ChunkPlaces places{{0}, {{3, 1, 2}}, {4}};
   const SparseSchedule schedule = node_multicast_schedule(places, std::vector{0, 0, 1, 1}, 4);
   EXPECT_EQ(schedule,
             (SparseSchedule{{0},
@@ -229,7 +230,7 @@ TEST(SparseSchedule, TwoNodesByHand) {
 }
 
 TEST(SparseSchedule, PiecesCrossWhileOthersAreShared) {
-  const ChunkPlaces places{{0}, {{1, 2}}, 4};
+  const ChunkPlaces places{{0}, {{1, 2}}, {4}};
   const SparseSchedule schedule = node_multicast_schedule(places, std::vector{0, 1, 1}, 2);
   std::vector<int> after;
   for (const TransferRound& round : schedule.rounds) {
@@ -243,7 +244,7 @@ TEST(SparseSchedule, TheChoiceFollowsItsRule) {
   const ScheduleRule rule;
   const int64_t large = rule.small_chunk_bytes;
   const auto chosen = [&](std::vector<int32_t> holders, int64_t elements) {
-    return choose_schedule({{0}, {std::move(holders)}, elements}, nodes, 1);
+    return choose_schedule({{0}, {std::move(holders)}, {elements}}, nodes, 1);
   };
   const auto rounds = [&](std::vector<int32_t> holders, int64_t elements) {
     return chosen(std::move(holders), elements).rounds.size();
@@ -253,15 +254,16 @@ TEST(SparseSchedule, TheChoiceFollowsItsRule) {
   EXPECT_EQ(rounds({2, 3}, large), 2u);
   for (const auto& [elements, fan_out] : {std::pair{large, 2}, {4 * rule.piece_bytes, 1}}) {
     EXPECT_EQ(chosen({2, 4, 5, 6}, elements),
-              relay_schedule({{0}, {{2, 4, 5, 6}}, elements}, nodes, rule.piece_bytes, fan_out));
+              relay_schedule({{0}, {{2, 4, 5, 6}}, {elements}}, nodes, rule.piece_bytes, fan_out));
   }
 }
 
 TEST(SparseSchedule, NonsenseIsRefused) {
-  const ChunkPlaces unequal{{0, 1}, {{0}}, 4};
+  const ChunkPlaces unequal{{0, 1}, {{0}}, {4, 4}};
   EXPECT_THROW(direct_schedule(unequal), UsageError);
   EXPECT_THROW(node_multicast_schedule(unequal, std::vector{0, 1}, 4), UsageError);
-  const ChunkPlaces places{{0}, {{1}}, 4};
+  EXPECT_THROW(direct_schedule({{0, 1}, {{0}, {1}}, {4}}), UsageError);
+  const ChunkPlaces places{{0}, {{1}}, {4}};
   EXPECT_THROW(node_multicast_schedule(places, std::vector{0, 1}, 0), UsageError);
   EXPECT_THROW(relay_schedule(places, std::vector{0, 1}, 4, 0), UsageError);
 }

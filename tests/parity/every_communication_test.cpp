@@ -482,7 +482,8 @@ TEST(EveryCommunication, OfPlansIsMissedWhenItIsFalsifiedInOneWay) {
                                  "W3PlansAccumulation3",
                                  "W4Plans",
                                  "W3PlansRecomputedLayers",
-                                 "W3PlansOwnersMove"}),
+                                 "W3PlansOwnersMove",
+                                 "W4PlansStripes2"}),
                    one_fault);
 }
 

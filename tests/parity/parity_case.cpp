@@ -192,6 +192,11 @@ ReferenceOptions with_capacity(ReferenceOptions options, const std::string& poli
   return options;
 }
 
+ParityLayout striped(ParityLayout layout, int stripes) {
+  layout.stripes = stripes;
+  return layout;
+}
+
 ReferenceOptions dense() {
   ReferenceOptions options = parity_options();
   options.num_experts = 0;
@@ -359,6 +364,7 @@ std::vector<ParityCase> parity_cases() {
       make_parity_case("W4Tp2Zero1", base, {4, 4, 2, Zero1::kRows}),
       make_parity_case("W6Tp3Zero1TiedWithBiases", tied_with_biases(), {6, 6, 3, Zero1::kRows}),
       make_parity_case("W4Tp4Zero1WholeParameters", base, {4, 4, 4, Zero1::kParameters}),
+      make_parity_case("W4Ep2Stripes2", base, striped({4, 2}, 2)),
   };
 }
 
@@ -383,14 +389,44 @@ ParityLayout moving(ParityLayout layout) {
 }
 
 /// Real plans of a policy: with one favorite of the tokens, so that there is something to plan.
-ParityCase of_policy(const PolicyEntry& policy) {
-  ParityLayout layout{4, 4};
+ParityCase of_policy(const PolicyEntry& policy, int stripes = 1) {
+  ParityLayout layout = striped({4, 4}, stripes);
   layout.policy = &policy;
   layout.extra_slots = 2;
   layout.owners_move = true;
   layout.nodes = {0, 0, 1, 1};
+  const std::string kind = stripes > 1 ? "Striped_" : "_";
   return with_one_favorite(make_parity_case(
-      "W4AllToOneExpert_" + std::string(policy.name), one_expert_a_token(), layout, 2));
+      "W4AllToOneExpert" + kind + std::string(policy.name), one_expert_a_token(), layout, 2));
+}
+
+/// Experts that several ranks own together, at home and planned.
+std::vector<ParityCase> striped_cases() {
+  const ReferenceOptions base = parity_options();
+  return {
+      make_parity_case("W2Stripes2", base, striped({2, 2}, 2), 2),
+      make_parity_case("W3Ep1Stripes3", base, striped({3, 1}, 3), 2),
+      make_parity_case("W4Ep2Stripes4", base, striped({4, 2}, 4), 2),
+      make_parity_case("W4TwoExpertsStripes2", experts(2, 1), striped({4, 4}, 2)),
+      make_parity_case("W4PlansStripes2", base, striped(planned({4, 4}, 19, {0, 0, 1, 1}), 2), 2),
+      make_parity_case("W4PlansSixExpertsStripes4",
+                       experts(6, 2),
+                       striped(planned({4, 4}, 20, {0, 1, 1, 2}), 4)),
+      make_parity_case(
+          "W6PlansStripes3", base, striped(planned({6, 6}, 21, {0, 0, 0, 0, 1, 1}), 3)),
+      with_masks(make_parity_case(
+          "W8PlansStripes8Kept", base, striped(keeping(planned({8, 8}, 22), 1), 8), 2)),
+      make_parity_case("W4Tp2PlansStripes2RecomputedLayers",
+                       shared_and_dense(),
+                       striped(planned({4, 4, 2, Zero1::kRows, Recompute::kLayers}, 23), 2),
+                       2),
+      without_tokens(make_parity_case("W4PlansStripes4OneRankHasAllTokens",
+                                      base,
+                                      striped(planned({4, 4}, 24, {0, 0, 1, 1}), 4)),
+                     {0, 1, 3}),
+      make_parity_case("W4OwnersMoveStripes2", base, striped(moving({4, 4}), 2), 2),
+      make_parity_case("W8PlansOwnersMoveStripes4", base, striped(moving(planned({8, 8}, 25)), 4)),
+  };
 }
 
 }  // namespace
@@ -439,7 +475,10 @@ std::vector<ParityCase> placement_cases() {
   };
   for (const PolicyEntry& policy : placement_policies()) {
     cases.push_back(of_policy(policy));
+    cases.push_back(of_policy(policy, 2));
   }
+  const std::vector<ParityCase> with_stripes = striped_cases();
+  cases.insert(cases.end(), with_stripes.begin(), with_stripes.end());
   return cases;
 }
 

@@ -23,6 +23,7 @@ struct ParityLayout {
   std::optional<DType> dispatch_dtype = {};
   const PolicyEntry* policy = nullptr;  ///< null: experts are computed at home
   int extra_slots = 0;
+  int stripes = 1;              ///< ranks that own an expert together
   int kept_layers = 0;          ///< whose replicas stay from forward to backward
   bool owners_move = false;     ///< experts get other owners, at random, before each later step
   std::vector<int> nodes = {};  ///< of ranks that are threads; empty: all on one

@@ -25,7 +25,8 @@ std::vector<ParityCase> sample_of(int world_size) {
                                         "W2Tp2Ep2",
                                         "W3Tp3SharedAndFirstDense",
                                         "W4Tp2Zero1",
-                                        "W4Tp4TiedWithBiases"};
+                                        "W4Tp4TiedWithBiases",
+                                        "W4Ep2Stripes2"};
   std::vector<ParityCase> cases;
   for (ParityCase& parity_case : parity_cases()) {
     if (sample.count(parity_case.name) > 0 && parity_case.layout.world_size == world_size) {

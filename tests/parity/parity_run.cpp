@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 
 #include <ATen/ops/zeros.h>
@@ -166,13 +167,13 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
   expect_nowhere(observer, differs, "masters differ from their owner's");
 
   const int64_t ffn = decoder.options().moe_intermediate_size;
-  const int layers = decoder.experts() != nullptr ? decoder.experts()->num_layers() : 0;
+  ExpertStore* const experts = decoder.experts();
+  const int layers = experts != nullptr ? experts->num_layers() : 0;
   for (int layer = 0; layer < layers; ++layer) {
-    const Lease lease = decoder.experts()->acquire(
-        {layer}, decoder.experts()->placement(layer), LeaseUse::kForward);
-    auto weights = lease.weights.begin();
-    for (const int32_t expert :
-         decoder.experts()->placement(layer).experts_on(observer.rank() % ep)) {
+    std::optional<const Lease> lease(
+        experts->acquire({layer}, experts->placement(layer), LeaseUse::kForward));
+    auto weights = lease->weights.begin();
+    for (const int32_t expert : experts->placement(layer).experts_on(observer.rank() % ep)) {
       const std::string prefix = "model.layers." +
                                  std::to_string(decoder.options().first_k_dense_replace + layer) +
                                  ".mlp.experts." + std::to_string(expert);
@@ -185,6 +186,8 @@ void check_copies(Communicator& observer, Decoder& decoder, int ep, const NamedT
                 !is_owners(weights->down, "down");
       ++weights;
     }
+    lease.reset();
+    experts->release({layer});
   }
   expect_nowhere(observer, differs, "experts' replicas differ from their owner's weights");
 }
@@ -314,15 +317,15 @@ std::vector<ParityStep> run_parity_case(Communicator& world,
            options.latent_attention ? options.num_attention_heads : options.num_key_value_heads},
       decorate,
       machine.device);
-  Decoder decoder(
-      model_options(options, type),
-      router_options(options),
-      mesh,
-      {},
-      {},
-      // every block's gradients by themselves
-      {.zero1 = layout.zero1, .bucket_bytes = 1},
-      {.dispatch_dtype = layout.dispatch_dtype, .placement = {layout.policy, layout.extra_slots}});
+  Decoder decoder(model_options(options, type),
+                  router_options(options),
+                  mesh,
+                  {},
+                  {},
+                  // every block's gradients by themselves
+                  {.zero1 = layout.zero1, .bucket_bytes = 1},
+                  {.dispatch_dtype = layout.dispatch_dtype,
+                   .placement = {layout.policy, layout.extra_slots, layout.stripes}});
   AdamW optimizer(optim_options(options), decoder.registry());
   StepEngine engine(decoder, mesh, {options.seed, layout.recompute, layout.kept_layers});
   RouteLog routes(engine);

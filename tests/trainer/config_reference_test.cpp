@@ -157,6 +157,7 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"parallel.dp=3"},
       {"parallel.ep=3"},
       {"placement.policy=enodia", "parallel.ep=1"},
+      {"placement.stripes=3"},
       {"placement.reshard_interval=5", "parallel.ep=1"},
       {"placement.reshard_interval=5", "model.num_experts=1", "model.num_experts_per_tok=1"},
       {"router.forced_counts=trace", "router.forced_skew=1"},

@@ -72,6 +72,20 @@ TEST(MemoryForecast, LayersAreKeptAsFarAsTheirMemoryGoes) {
   EXPECT_EQ(all, lasting_bytes(config, 16));
 }
 
+TEST(MemoryForecast, StripesMoveNoMastersButMakeSlotsOfHomes) {
+  TrainConfig config = gpt_moe_s();
+  config.placement.policy = "enodia";
+  const RankMemory whole = forecast_memory(config, 16)[5];
+  config.placement.stripes = 8;
+  const RankMemory striped = forecast_memory(config, 16)[5];
+  EXPECT_EQ(striped.parameters.experts, whole.parameters.experts);
+  EXPECT_EQ(striped.optimizer.experts, whole.optimizer.experts);
+  const int64_t slot = 3 * 768 * 1536 * 4;
+  EXPECT_EQ(whole.replica_weights, 2 * 2 * slot);
+  EXPECT_EQ(striped.replica_weights, 2 * (2 + 4) * slot);  // four experts of a layer are at home
+  EXPECT_EQ(striped.replica_gradients, striped.replica_weights);
+}
+
 /// Numbers of one rank that have all to themselves: every element of the model once.
 TEST(MemoryForecast, OneRankHoldsTheWholeModelFourTimes) {
   TrainConfig config = gpt_moe_s();

@@ -83,6 +83,55 @@ class Placement(ProgramTest):
                     ranks=2)
 
 
+class Stripes(ProgramTest):
+    """placement.stripes: ranks that own an expert together."""
+
+    VALUES = dict(model__num_experts=8, router__aux_loss_coef=0, router__forced_skew=1.5,
+                  checkpoint__interval=3)
+
+    def test_striped_experts_train_the_same_model(self):
+        self.train("one_owner", ranks=4, **self.VALUES)
+        for stripes, more in ((2, {}), (4, dict(placement__policy="laer")),
+                              (4, dict(placement__policy="owners", parallel__ep=2))):
+            with self.subTest(stripes=stripes, **more):
+                name = "_".join(["striped", str(stripes), *map(str, more.values())])
+                self.train(name, ranks=4, placement__stripes=stripes, **self.VALUES, **more)
+                self.assert_close(self.losses(name), self.losses("one_owner"), 2e-5)
+
+    def test_a_run_resumes_with_other_stripes_on_other_ranks(self):
+        self.train("whole", ranks=4, placement__stripes=4, **self.VALUES)
+        for ranks, stripes in ((2, 1), (4, 2), (3, 3), (1, 1)):
+            with self.subTest(ranks=ranks, stripes=stripes):
+                name = f"cut_{ranks}_{stripes}"
+                shutil.copytree(self.folder / "whole", self.folder / name)
+                shutil.rmtree(self.folder / name / "checkpoints/step_6")
+                result = self.train(name, ranks=ranks, placement__stripes=stripes, **self.VALUES)
+                self.assertIn("after step 3", result.err)
+                self.assert_close(self.losses(name), self.losses("whole"), 2e-5)
+
+    def test_what_is_saved_is_read_everywhere(self):
+        self.train("run", ranks=4, data__valid="bytes/valid", placement__stripes=2, **self.VALUES)
+        loss = self.metrics("run")[-1]["valid_loss"]
+        self.succeed("export", "run", "--verify", "--output", "exported")
+        for model, ranks in (("run", 0), ("run", 3), ("exported", 2)):
+            found = json.loads(self.succeed("eval", model, "--data", "bytes/valid", "--json",
+                                            ranks=ranks).out)
+            self.assert_close([found["loss"]], [loss], 1e-6)
+
+    def test_owners_move_in_stripes(self):
+        values = dict(self.VALUES, placement__stripes=2, placement__policy="owners")
+        self.train("still", ranks=4, **values)
+        self.train("moving", ranks=4, placement__reshard_interval=2, placement__reshard_gain=0,
+                   **values)
+        self.assertGreater(sum(record.get("moved_experts", 0)
+                               for record in self.metrics("moving")), 0)
+        self.assert_close(self.losses("moving"), self.losses("still"), 2e-5)
+
+    def test_stripes_divide_the_ranks(self):
+        self.refuse(2, ["placement.stripes (3)", "number of ranks (4)", "set it to 1, 2 or 4"],
+                    *self.train_arguments("no", placement__stripes=3), ranks=4)
+
+
 class MovingOwners(ProgramTest):
     """placement.reshard_interval: every second step, and for any gain, so that much moves."""
 

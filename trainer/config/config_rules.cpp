@@ -119,6 +119,13 @@ void check_ranks(const TrainConfig& config, int world_size, Rules& rules) {
                ") of them; set parallel.ep to auto, or placement.policy to ",
                PlacementConfig::kOwners);
   const PlacementConfig& placement = config.placement;
+  rules.relate(world_size % placement.stripes == 0,
+               "placement.stripes (",
+               placement.stripes,
+               ") must divide the number of ranks (",
+               world_size,
+               "); set it to ",
+               list_divisors(world_size));
   const int64_t experts = config.model.num_experts;
   rules.relate(placement.reshard_interval == 0 || experts == 0 || ep == world_size,
                "placement.reshard_interval (",

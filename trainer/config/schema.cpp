@@ -420,6 +420,12 @@ void describe(Section placement, PlacementConfig& o) {
                 "replicas of experts that a rank may hold for one layer at a time; fastermoe and "
                 "replicate_all know no limit, eplb and laer fill as many slots again as the rank "
                 "owns experts");
+  placement.key("stripes",
+                o.stripes,
+                integer(1, kMaxCount),
+                "neighbouring ranks that own an expert together: each has a part of its weights, "
+                "gradients and moments, and whoever computes it gathers the parts, at home too; "
+                "divides the ranks, 1 = one owner, all ranks = fully sharded experts (FSEP)");
   placement.key("rematerialize",
                 o.rematerialize,
                 flag(),

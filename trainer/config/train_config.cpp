@@ -117,7 +117,9 @@ PlacementOptions TrainConfig::placement_options(int64_t world_size) const {
   if (policy == PlacementConfig::kAuto) {
     policy = each_owns_experts ? PlacementConfig::kEnodia : PlacementConfig::kOwners;
   }
-  PlacementOptions options{nullptr, 0, placement.reshard_interval, placement.reshard_gain};
+  PlacementOptions options{.stripes = static_cast<int>(placement.stripes),
+                           .reshard_interval = placement.reshard_interval,
+                           .reshard_gain = placement.reshard_gain};
   for (const PolicyEntry& entry : placement_policies()) {
     if (entry.name == policy && policy != PlacementConfig::kOwners) {
       options.policy = &entry;

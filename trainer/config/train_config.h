@@ -68,6 +68,7 @@ struct ParallelOptions {
 struct PlacementConfig {
   std::string policy = kAuto;    ///< a name of placement_policies(), or kAuto
   int64_t extra_slots = 2;       ///< of a rank for one layer at a time
+  int64_t stripes = 1;           ///< ranks that own an expert together
   bool rematerialize = true;     ///< replicas are brought again for backward
   int64_t keep_memory_mb = 0;    ///< of a rank, for those of the last layers that stay even so
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never

@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "models/parameter_list.h"
+#include "parallel/expert_shape.h"
 #include "parallel/placement/slot_count.h"
 #include "parallel/placement/static_placement.h"
 #include "parallel/slice.h"
@@ -138,9 +139,10 @@ int64_t num_moe_layers(const ModelOptions& model) {
              : std::max<int64_t>(model.num_hidden_layers - model.first_k_dense_replace, 0);
 }
 
-/// Elements of an expert, as they lie in memory.
-int64_t expert_elements(const ModelOptions& model) {
-  return aligned(3 * model.hidden_size * model.moe_intermediate_size);
+ExpertShape expert_shape(const TrainConfig& config) {
+  return {config.model.hidden_size,
+          config.model.moe_intermediate_size,
+          static_cast<int>(config.placement.stripes)};
 }
 
 std::vector<StaticLayer> expert_layers(const TrainConfig& config, int world_size) {
@@ -165,13 +167,10 @@ void add_experts(const TrainConfig& config,
                  RankMemory& memory) {
   const ModelOptions& model = config.model;
   const ElementBytes bytes(model.dtype);
-  const int64_t chunk = expert_elements(model);
-  int64_t owned_rows = 0;
-  int64_t held_rows = 0;
-  for (const StaticLayer& layer : layers) {
-    owned_rows += std::count(layer.owners.begin(), layer.owners.end(), place.rank);
-    held_rows += std::ssize(layer.world_homes(place.world_size).experts_on(place.rank));
-  }
+  const ExpertShape shape = expert_shape(config);
+  const int64_t chunk = shape.chunk_elements();
+  const RowCount rows = count_rows(layers, shape.stripes, place.world_size, place.rank);
+  const int64_t owned = rows.owned * shape.stripe_elements();
   const SlotCount slots = count_slots(layers,
                                       config.placement_options(place.world_size),
                                       place.world_size,
@@ -179,10 +178,10 @@ void add_experts(const TrainConfig& config,
                                       config.micro_batches_of_rank(place.world_size),
                                       kept_layers);
   const int64_t copies = bytes.is_mixed() ? bytes.wide + bytes.compute : bytes.wide;
-  memory.parameters.experts = owned_rows * chunk * copies;
-  memory.gradients.experts = owned_rows * chunk * bytes.wide;
-  memory.optimizer.experts = kMomentColumns * owned_rows * chunk * bytes.wide;
-  memory.replica_weights = (held_rows - owned_rows + slots.weights) * chunk * bytes.compute;
+  memory.parameters.experts = owned * copies;
+  memory.gradients.experts = owned * bytes.wide;
+  memory.optimizer.experts = kMomentColumns * owned * bytes.wide;
+  memory.replica_weights = (rows.replicas + slots.weights) * chunk * bytes.compute;
   memory.replica_gradients = slots.gradients * chunk * bytes.wide;
 }
 
@@ -324,7 +323,8 @@ int kept_layers(const TrainConfig& config, int world_size) {
   if (!config.placement.rematerialize) {
     return kAllLayers;
   }
-  const int64_t slot = expert_elements(config.model) * ElementBytes(config.model.dtype).compute;
+  const int64_t slot =
+      expert_shape(config).chunk_elements() * ElementBytes(config.model.dtype).compute;
   return layers_that_fit(expert_layers(config, world_size),
                          config.placement_options(world_size),
                          world_size,

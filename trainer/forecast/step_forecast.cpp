@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "models/flops.h"
+#include "parallel/expert_shape.h"
 #include "parallel/placement/token_split.h"
 #include "trainer/forecast/memory_forecast.h"
 
@@ -51,11 +52,13 @@ class LayerCost {
       : cluster_(cluster),
         topology_(cluster.topology()),
         flops_of_copy_(forward_flops(config.model, micro_batch_layout(config)).token_copy),
+        shape_{config.model.hidden_size,
+               config.model.moe_intermediate_size,
+               static_cast<int>(config.placement.stripes)},
         wide_(config.model.dtype == DType::kFloat64 ? 8 : 4) {
     const DType wire = config.parallel.dispatch_dtype.value_or(config.model.dtype);
-    const auto hidden = static_cast<double>(config.model.hidden_size);
-    bytes_of_copy_ = hidden * static_cast<double>(size_of(wire));
-    weights_of_expert_ = 3 * hidden * static_cast<double>(config.model.moe_intermediate_size);
+    bytes_of_copy_ =
+        static_cast<double>(config.model.hidden_size) * static_cast<double>(size_of(wire));
     compute_ = static_cast<double>(size_of(config.model.dtype));
   }
 
@@ -118,14 +121,24 @@ class LayerCost {
     return exchange;
   }
 
+  /// From each owner of a stripe; to the home, too, where an expert has several.
   Exchange replica_exchange(const LayerPlan& plan, bool unasked_only) const {
     Exchange exchange(topology_.num_ranks());
+    const auto send = [&](int32_t owner, int32_t rank) {
+      for (int stripe = 0; stripe < shape_.stripes; ++stripe) {
+        const auto elements = static_cast<double>(shape_.stripe(stripe).count);
+        exchange.add(owner_of_stripe(owner, stripe, shape_.stripes), rank, elements * compute_);
+      }
+    };
     for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
       const std::vector<int32_t>& before = plan.predicted[expert];
       for (const int32_t rank : plan.replicas[expert]) {
         if (!unasked_only || !std::binary_search(before.begin(), before.end(), rank)) {
-          exchange.add(plan.owners[expert], rank, weights_of_expert_ * compute_);
+          send(plan.owners[expert], rank);
         }
+      }
+      if (!unasked_only) {
+        send(plan.owners[expert], plan.owners[expert]);
       }
     }
     return exchange;
@@ -133,8 +146,9 @@ class LayerCost {
 
   const Cluster& cluster_;
   Topology topology_;
-  double flops_of_copy_, wide_;
-  double bytes_of_copy_ = 0, weights_of_expert_ = 0, compute_ = 0;
+  double flops_of_copy_;
+  ExpertShape shape_;
+  double wide_, bytes_of_copy_ = 0, compute_ = 0;
 };
 
 /// Mean token copies of a rank in a micro-batch and layer of the trace.
