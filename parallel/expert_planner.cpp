@@ -49,7 +49,8 @@ ExpertPlanner::ExpertPlanner(std::vector<StaticLayer> layers,
                                   static_cast<int>(layers_.size()),
                                   experts,
                                   options.extra_slots,
-                                  owners_of(layers_)});
+                                  owners_of(layers_),
+                                  options.budget});
   predicted_.resize(layers_.size());
   for (int layer = 0; layer < std::ssize(layers_); ++layer) {
     foresee(layer);

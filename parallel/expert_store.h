@@ -18,6 +18,7 @@
 #include "parallel/expert_shape.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_registry.h"
+#include "parallel/placement/expert_stripes.h"
 #include "parallel/placement/placement_options.h"
 #include "parallel/placement/static_placement.h"
 #include "parallel/slot_pool.h"

@@ -11,6 +11,7 @@ struct PlacementOptions {
   int stripes = 1;                      ///< ranks that own an expert together
   int64_t reshard_interval = 0;         ///< steps after which owners may move; 0 = never
   double reshard_gain = 0;              ///< Resharding::gain for which they do
+  PlanBudget budget = {};
 };
 
 }  // namespace enodia

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/placement/layer_plan.h"
+#include "parallel/placement/plan_budget.h"
 
 namespace enodia {
 
@@ -17,6 +18,7 @@ struct PolicySetup {
   int num_experts = 0;
   int extra_slots = 0;  ///< of a rank for one layer at a time, beside the experts that it owns
   std::vector<std::vector<int32_t>> owners;  ///< [layers][experts]
+  PlanBudget budget = {};
 };
 
 /// The owners e * W / E: contiguous blocks, the same in each layer.

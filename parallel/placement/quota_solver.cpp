@@ -77,6 +77,9 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   first_in_.resize(cells);
   held_.resize(cells);
   load_.resize(topology.num_ranks());
+  crossing_.resize(topology.num_nodes());
+  near_.resize(2 * static_cast<size_t>(topology.num_ranks()));
+  away_.resize(2 * static_cast<size_t>(topology.num_nodes()));
   used_.resize(topology.num_ranks());
   reached_from_.resize(topology.num_ranks());
   owned_.resize(num_experts);
@@ -125,7 +128,15 @@ void QuotaSolver::place_owners() {
   std::fill(quota_.begin(), quota_.end(), 0);
   std::fill(used_.begin(), used_.end(), 0);
   std::fill(load_.begin(), load_.end(), 0);
-  num_replicas_ = 0;
+  num_replicas_ = num_away_ = 0;
+  for (int node = 0; node < topology_.num_nodes(); ++node) {
+    crossing_[node] = 0;
+    for (const int32_t tokens : counts_->of_node(node)) {
+      crossing_[node] += tokens;
+    }
+  }
+  std::fill(near_.begin(), near_.end(), 0);
+  std::fill(away_.begin(), away_.end(), 0);
   inter_node_ = 0;
   shared_.clear();
   sent_.clear();
@@ -179,6 +190,7 @@ int32_t QuotaSolver::place(Replica replica) {
 }
 
 void QuotaSolver::link(int32_t host) {
+  travel(host, 1);
   const int32_t expert = expert_of_[host];
   int32_t before = -1;
   int32_t after = first_[expert];
@@ -189,11 +201,47 @@ void QuotaSolver::link(int32_t host) {
   set(next_[host], after);
   set(before < 0 ? first_[expert] : next_[before], host);
   if (before < 0 || node_of(before) != node_of(host)) {
+    if (first_in(node_of(host), expert) < 0) {
+      travel_away(expert, node_of(host), 1);
+    }
     set(first_in_[cell(node_of(host), expert)], host);
   }
 }
 
+/// So many times more to the rank of a host.
+void QuotaSolver::travel(int32_t host, int64_t more) {
+  const int32_t owner = owners_[expert_of_[host]];
+  int64_t& comes = near_[2 * rank_of_[host]];
+  set(comes, comes + more);
+  if (topology_.node_of(owner) == node_of(host)) {
+    int64_t& goes = near_[2 * owner + 1];
+    set(goes, goes + more);
+  }
+}
+
+/// So many times more from the owner's node to another.
+void QuotaSolver::travel_away(int32_t expert, int node, int64_t more) {
+  int64_t& comes = away_[2 * node];
+  int64_t& goes = away_[2 * topology_.node_of(owners_[expert]) + 1];
+  set(comes, comes + more);
+  set(goes, goes + more);
+  set(num_away_, num_away_ + more);
+}
+
+int64_t QuotaSolver::most_crossing() const {
+  return *std::max_element(crossing_.begin(), crossing_.end());
+}
+
+int64_t QuotaSolver::most_near() const {
+  return *std::max_element(near_.begin(), near_.end());
+}
+
+int64_t QuotaSolver::most_away() const {
+  return *std::max_element(away_.begin(), away_.end());
+}
+
 void QuotaSolver::unlink(int32_t host) {
+  travel(host, -1);
   const int32_t expert = expert_of_[host];
   int32_t before = -1;
   for (int32_t at = first_[expert]; at != host; at = next_[at]) {
@@ -201,7 +249,11 @@ void QuotaSolver::unlink(int32_t host) {
   }
   set(before < 0 ? first_[expert] : next_[before], next_[host]);
   if (first_in(node_of(host), expert) == host) {
-    set(first_in_[cell(node_of(host), expert)], next_in_node(host));
+    const int32_t next = next_in_node(host);
+    set(first_in_[cell(node_of(host), expert)], next);
+    if (next < 0) {
+      travel_away(expert, node_of(host), -1);
+    }
   }
 }
 
@@ -216,6 +268,7 @@ void QuotaSolver::hold(int node, int expert, int64_t more) {
   set(inter_node_,
       inter_node_ + std::max<int64_t>(0, tokens - held - more) -
           std::max<int64_t>(0, tokens - held));
+  set(crossing_[node], crossing_[node] + std::abs(held + more - tokens) - std::abs(held - tokens));
   set(held, held + more);
 }
 
@@ -228,6 +281,7 @@ void QuotaSolver::divide_all() {
       load_[rank_of_[expert]] += quota_[expert];
       held_[cell(home, expert)] = quota_[expert];
       inter_node_ += quota_[expert] - counts_->of(home, expert);
+      crossing_[home] += quota_[expert] - 2 * counts_->of(home, expert);
     } else {
       shared_.push_back(expert);
     }
@@ -238,6 +292,7 @@ void QuotaSolver::divide_all() {
       const int node = node_of(host);
       if (first_in(node, expert) == host) {
         held_[cell(node, expert)] = counts_->of(node, expert);
+        crossing_[node] -= counts_->of(node, expert);
         level_cell(node, expert);
         left -= held_[cell(node, expert)];
       }

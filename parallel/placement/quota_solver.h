@@ -94,6 +94,13 @@ class QuotaSolver {
   int slots() const { return slots_; }
   int num_ranks() const { return topology_.num_ranks(); }
   int num_replicas() const { return static_cast<int>(num_replicas_); }
+  int num_nodes() const { return topology_.num_nodes(); }
+  /// Experts that come to another node, once for each.
+  int64_t num_away() const { return num_away_; }
+  /// Of those that a node's link brings and those that it takes to others, the most.
+  int64_t most_away() const;
+  /// Of the replicas that come to a rank and those that its experts have in its node, the most.
+  int64_t most_near() const;
   /// Tokens of an expert that a rank computes.
   int64_t quota(int expert, int32_t rank) const;
   int64_t load(int32_t rank) const { return load_[rank]; }
@@ -103,6 +110,8 @@ class QuotaSolver {
   int32_t slowest() const;
   /// Tokens that cross nodes.
   int64_t inter_node() const { return inter_node_; }
+  /// Of those that leave a node or come there, the most.
+  int64_t most_crossing() const;
   /// Each replica of a rank with its tokens, in the order of its slots: use(replica, tokens).
   template <typename Use>
   void each_replica(int32_t rank, Use use) const {
@@ -168,6 +177,8 @@ class QuotaSolver {
   int32_t place(Replica replica);
   void link(int32_t host);
   void unlink(int32_t host);
+  void travel(int32_t host, int64_t more);
+  void travel_away(int32_t expert, int node, int64_t more);
   void divide_all();
   void give(int32_t host, int64_t tokens);
   /// More tokens of an expert for the hosts of a node; inter_node_ follows.
@@ -214,7 +225,10 @@ class QuotaSolver {
   std::vector<int64_t> quota_;                // [hosts]
   std::vector<int64_t> load_;                 // [ranks]
   std::vector<int32_t> used_;                 // [ranks] slots
-  int64_t num_replicas_ = 0, inter_node_ = 0;
+  int64_t num_replicas_ = 0, num_away_ = 0, inter_node_ = 0;
+  std::vector<int64_t> crossing_;  // [nodes] tokens that leave or come
+  std::vector<int64_t> near_;      // [ranks, 2] replicas that come, that go in the node
+  std::vector<int64_t> away_;      // [nodes, 2] experts that come, that go
   std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
   std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;

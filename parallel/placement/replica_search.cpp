@@ -25,7 +25,8 @@ constexpr int64_t kHostsForAll = 512;
 // In thousandths of a rank's mean: coverage from nearly all experts to none, ranks more or less
 // full.
 constexpr std::array kThresholds{10, 30, 60, 100, 150, 200, 300, 400, 550, 800, 1200, 9000};
-constexpr std::array kLimits{1003, 1020, 1050, 1100};
+constexpr std::array kLimits{1003, 1020, 1050, 1100, 1250, 1500, 2000, 3000, 5000};
+constexpr size_t kLimitsOfTokens = 4;  // where replicas are cheap beside stragglers
 
 int64_t tries_of(int num_experts) {
   return std::max<int64_t>(kFewestTries, kTriedExperts / num_experts - kFewestTries);
@@ -33,26 +34,12 @@ int64_t tries_of(int num_experts) {
 
 }  // namespace
 
-int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topology& topology) {
-  return counts.total() * prices.goal / (int64_t{1000} * topology.num_ranks()) + 1;
-}
-
-int64_t sending_cost_of(const PlanPrices& prices, const QuotaSolver& solver) {
-  return prices.inter_node * solver.inter_node() +
-         prices.replica * solver.num_replicas() * solver.counts().total() / 1000;
-}
-
-int64_t cost_of(const PlanPrices& prices, const QuotaSolver& relieved) {
-  const int64_t excess = relieved.load(relieved.slowest()) - relieved.goal();
-  return prices.straggling * std::max<int64_t>(0, excess) * relieved.num_ranks() +
-         sending_cost_of(prices, relieved);
-}
-
 /// Nodes that have many tokens for an expert that they lack, as a replica on the first rank.
 void ReplicaSearch::list_gaps() {
   const NodeCounts& counts = solver_.counts();
   // Of fewer tokens than a replica costs.
-  const int64_t least = prices_.replica * counts.total() / (1000 * prices_.inter_node) / 2;
+  const int64_t least =
+      least_price_of_replica(prices_, counts.total()) / std::max<int64_t>(prices_.crossing, 1) / 2;
   gaps_.clear();
   for (int node = 0; node < topology_.num_nodes(); ++node) {
     const std::span<const int32_t> tokens = counts.of_node(node);
@@ -229,10 +216,16 @@ int64_t ReplicaSearch::search(std::span<const int32_t> owners,
   const int64_t mean = std::max<int64_t>(counts.total() / topology_.num_ranks(), 1);
   const int64_t hosts = std::ssize(owners) + int64_t{topology_.num_ranks()} * solver_.slots();
   const size_t stride = hosts / kHostsForAll | 1;  // odd: all limits have their turn
-  int64_t least = std::numeric_limits<int64_t>::max();
-  for (size_t i = 0; i < kThresholds.size() * kLimits.size(); i += stride) {
-    const int64_t threshold = mean * kThresholds[i / kLimits.size()] / 1000;
-    const int64_t limit = mean * kLimits[i % kLimits.size()] / 1000 + 1;
+  cheapest_.resize(owners.size());
+  for (std::vector<int32_t>& ranks : cheapest_) {
+    ranks.clear();
+  }
+  solver_.start(owners, counts, cheapest_, goal);
+  int64_t least = relieved_cost();
+  const size_t limits = prices.by_links ? kLimits.size() : kLimitsOfTokens;
+  for (size_t i = 0; i < kThresholds.size() * limits; i += stride) {
+    const int64_t threshold = mean * kThresholds[i / limits] / 1000;
+    const int64_t limit = mean * kLimits[i % limits] / 1000 + 1;
     construction_.run(owners, counts, std::max<int64_t>(1, threshold), limit, constructed_);
     solver_.start(owners, counts, constructed_, goal);
     const int64_t cost = relieved_cost();

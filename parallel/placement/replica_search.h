@@ -7,31 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "parallel/placement/plan_prices.h"
 #include "parallel/placement/quota_solver.h"
 #include "parallel/placement/replica_construction.h"
 #include "parallel/placement/saved_numbers.h"
 
 namespace enodia {
-
-/// What a plan of one layer costs, in thousandths of a token's compute.
-struct PlanPrices {
-  /// The fewer slots a rank has, the less level: they keep tokens in their nodes instead.
-  explicit PlanPrices(int slots) : goal(1004 + 16 / std::max(slots, 1)) {}
-
-  int64_t straggling =
-      1500;  ///< of a token that the slowest rank has beyond the goal, for each rank
-  int64_t inter_node = 500;  ///< of a token that crosses nodes
-  int64_t replica = 1750;    ///< of a replica, for each thousand tokens of the layer
-  /// Tokens of a rank that are as good as the mean, in thousandths of it.
-  int64_t goal;
-};
-
-/// The tokens of a rank that a plan should stay below.
-int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topology& topology);
-/// Of tokens between nodes and replicas alone.
-int64_t sending_cost_of(const PlanPrices& prices, const QuotaSolver& solver);
-/// Of what relieve() has come to.
-int64_t cost_of(const PlanPrices& prices, const QuotaSolver& relieved);
 
 /// What a search has come to in a layer, and starts near the next time.
 struct FoundReplicas {

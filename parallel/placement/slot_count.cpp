@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "parallel/expert_shape.h"
+#include "parallel/placement/expert_stripes.h"
 
 namespace enodia {
 namespace {

@@ -67,11 +67,11 @@ class Program {
     std::ostringstream text;
     text << "Minimize\n cost: " << prices_.straggling * ranks() << " b";
     for_each_replica([&](int expert, int32_t rank) {
-      text << "\n + " << prices_.replica * counts_.total() / 1000 << ' '
+      text << "\n + " << prices_.share * counts_.total() / 1000 << ' '
            << name_of('h', expert, rank);
     });
     for_each_cell([&](int expert, int node) {
-      text << "\n + " << prices_.inter_node << ' ' << name_of('x', expert, node);
+      text << "\n + " << prices_.crossing << ' ' << name_of('x', expert, node);
     });
     text << "\nSubject To\n";
     divide_tokens(text);

@@ -2,21 +2,24 @@
 """Compares placement policies on a cluster that this machine plays (scripts/netcluster.sh).
 
     tests/bench/emulated_cluster.py [--counts RECORDING | --preset drifting] [--machines p3dn,p4d]
-        [--policies owners,enodia] [--slots 1,2,4] [--rate 100mbit] [--steps 10] [--output TABLE.md]
+        [--shape deepseek-v3] [--policies owners,enodia] [--slots 1,2,4] [--rate 100mbit] [--steps 10]
+        [--budget fixed] [--output TABLE.md]
 
 Four nodes of four ranks; planning, messages, their order and their bytes are real, only ranks sleep
 in place of computing (train.virtual_compute), and links are slow (tc). Routing is a recording's, or
 a preset's of `enodia simulate`.
 
 What is played: half of each node of the machines in configs/clusters, whose sources stand there,
-training experts as wide as DeepSeek-V3's (2048, arXiv 2412.19437) on one sequence of 4096 tokens a
-rank, 8 experts each. Expert width and copies of tokens are a SHRINK-th of that, so computation,
+training experts as wide as DeepSeek-V3's (2048, arXiv 2412.19437) or Mixtral 8x7B's (14336, arXiv
+2401.04088) on one sequence of 4096 tokens a rank, 8 or 2 experts each. Expert width and copies of
+tokens are a SHRINK-th of that, so computation,
 their product, shrinks by its square where messages do once; a word has 4 bytes in place of 2. So
 
     time_dilation = link of half a node / link here * SHRINK * 2
 
 keeps computation and messages in the machine's proportion: one factor for each machine, by which
-all its time is longer here. The hidden size is in both alike.
+all its time is longer here. The hidden size is in both alike. Enodia prices its plans by the rates of
+what is played (placement.budget), unless --budget fixed; no other policy knows prices.
 
 The processor must have been idle, or at work that is niced and gives way, for 25 % of the steps after
 warm-up: then waiting decides how long a step takes, not this machine. A run where it was not does
@@ -39,20 +42,23 @@ PROGRAM = os.environ.get("ENODIA_PROGRAM", str(ROOT / "build/enodia"))
 NODES, RANKS_PER_NODE = 4, 4
 SHRINK = 16
 IDLE = 0.25  # of the processor's time, at least
-SEQUENCES, LENGTH, CHOSEN = 16, 64, 2  # of a rank: 2048 copies, 1/16 of 4096 * 8
+SEQUENCES, CHOSEN = 16, 2  # of a rank
+# Expert width, and tokens of a sequence: 16 * 64 * 2 copies are 1/16 of 4096 * 8, 16 * 16 * 2 of 4096 * 2.
+SHAPES = {"deepseek-v3": (2048 // SHRINK, 64), "mixtral": (14336 // SHRINK, 16)}
 PLANNED = ("replicas", "imbalance", "load", "bytes", "dropped_tokens", "plan_hash")  # the same at any speed
 POLICIES = "owners,replicate_all,fastermoe,hecate,eplb,laer,ultraep,enodia"
 WITHOUT_SLOTS = ("owners", "replicate_all", "fastermoe")  # know no limit
 
 def training(options, experts):
     """The configuration as JSON, which is YAML."""
+    width, length = SHAPES[options.shape]
     return json.dumps({
         "model": {"hidden_size": options.hidden, "num_hidden_layers": options.layers,
                   "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": options.hidden // 4,
-                  "moe_intermediate_size": 2048 // SHRINK, "num_experts": experts,
-                  "num_experts_per_tok": CHOSEN, "max_position_embeddings": LENGTH},
+                  "moe_intermediate_size": width, "num_experts": experts,
+                  "num_experts_per_tok": CHOSEN, "max_position_embeddings": length},
         "router": {"aux_loss_coef": 0}, "optim": {"lr": 1e-3}, "data": {"train": "text"},
-        "train": {"steps": options.steps, "micro_batch_size": SEQUENCES, "sequence_length": LENGTH,
+        "train": {"steps": options.steps, "micro_batch_size": SEQUENCES, "sequence_length": length,
                   "global_batch_size": SEQUENCES * NODES * RANKS_PER_NODE},
         "run": {"progress": "thread", "tensorboard": False, "timeout_s": 600}}, indent=1)
 
@@ -116,6 +122,15 @@ class Bench:
         self.enodia("prepare", "--input", "text.txt", "--output", "text", "--tokenizer", "byte")
         (self.folder / "config.yaml").write_text(training(self.options, experts))
 
+    def write_rates(self, name):
+        """A cluster file of what is played, in the time that passes here."""
+        rate = self.options.rate
+        file = self.folder / f"{name}.yaml"
+        file.write_text(f"nodes: {NODES}\nranks_per_node: {RANKS_PER_NODE}\n"
+                        f"tflops: {machine(name)['tflops'] / dilation(name, rate)}\nmemory_gb: 1\n"
+                        f"inside_gb_s: 1\nbetween_gb_s: {bits_per_second(rate) / 8e9}\n")
+        return file
+
     def run(self, name, policy, slots, rate, time_dilation):
         """Trains; what was measured of the steps after warm-up."""
         self.runs += 1
@@ -123,7 +138,8 @@ class Bench:
         values = {"run.dir": run.name, "router.forced_counts": self.counts,
                   "placement.policy": policy, "placement.extra_slots": slots,
                   "train.virtual_compute": ROOT / f"configs/clusters/{name}.yaml",
-                  "train.time_dilation": time_dilation}
+                  "train.time_dilation": time_dilation,
+                  "placement.budget": "fixed" if self.options.budget == "fixed" else self.write_rates(name)}
         values.update(text.split("=", 1) for text in self.options.set)
         command = [str(ROOT / "scripts/netcluster.sh"), "--nodes", str(NODES), "--ranks-per-node",
                    str(RANKS_PER_NODE), "--rate", rate, "--counters", f"{run.name}.json", "--",
@@ -167,10 +183,10 @@ class Bench:
 
     def check(self, run, name):
         """Says where a run did not do the same as without limits, or kept the processor busy."""
-        key = run["policy"], run["slots"]
+        key = run["policy"], run["slots"], name if run["policy"] == "enodia" else ""
         who = f"{name}, {run['policy']} with {run['slots']} slots"
         if key not in self.unshaped:
-            self.unshaped[key] = self.run(name, *key, "none", 100)  # long enough for its threads to wait idly
+            self.unshaped[key] = self.run(name, *key[:2], "none", 100)  # long enough for its threads to wait idly
         free = self.unshaped[key]
         for one, other in zip(run["records"], free["records"]):
             for field in PLANNED:
@@ -251,6 +267,8 @@ def main():
     parser.add_argument("--counts", help="recorded routing of 16 ranks, safetensors")
     parser.add_argument("--preset", default="drifting", help="made-up routing without --counts")
     parser.add_argument("--machines", default="p3dn,p4d,dgx-h100")
+    parser.add_argument("--shape", choices=SHAPES, default="deepseek-v3")
+    parser.add_argument("--budget", choices=["played", "fixed"], default="played")
     parser.add_argument("--policies", default=POLICIES)
     parser.add_argument("--slots", default="1,2,4", help="tried for each policy that knows a limit")
     parser.add_argument("--rate", default="100mbit")

@@ -37,15 +37,5 @@ TEST(ExpertShape, StripesAreEvenRunsOfWholeRows) {
   }
 }
 
-TEST(ExpertShape, RunsOfRanksOwnStripesTogether) {
-  EXPECT_EQ(owner_of_stripe(5, 0, 1), 5);
-  EXPECT_EQ(owner_of_stripe(5, 0, 4), 4);
-  EXPECT_EQ(owner_of_stripe(5, 3, 4), 7);
-  EXPECT_EQ(stripe_of_rank(7, 4), 3);
-  EXPECT_TRUE(owns_stripe(7, 5, 4));
-  EXPECT_FALSE(owns_stripe(3, 5, 4));
-  EXPECT_FALSE(owns_stripe(4, 5, 1));
-}
-
 }  // namespace
 }  // namespace enodia

@@ -105,7 +105,7 @@ TEST(LoadForecast, SaysWhatItHasMissed) {
   NodeCounts counts(1, 2);
   EXPECT_EQ(forecast.missed_of_late(), 0);
   for (int step = 0; step < 40; ++step) {  // a fifth of the tokens goes to and fro
-    counts.assign([&](size_t cell) { return cell == step % 2 ? 600 : 400; });
+    counts.assign([&](size_t cell) { return cell == static_cast<size_t>(step) % 2 ? 600 : 400; });
     forecast.observe(counts);
   }
   // Half of that by a mean.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "parallel/placement/expert_stripes.h"
+
 namespace enodia {
 namespace {
 
@@ -13,6 +15,16 @@ PlacementOptions options_of(const char* policy, int extra_slots, int stripes = 1
     options.policy = entry.name == policy ? &entry : options.policy;
   }
   return options;
+}
+
+TEST(ExpertStripes, RunsOfRanksOwnStripesTogether) {
+  EXPECT_EQ(owner_of_stripe(5, 0, 1), 5);
+  EXPECT_EQ(owner_of_stripe(5, 0, 4), 4);
+  EXPECT_EQ(owner_of_stripe(5, 3, 4), 7);
+  EXPECT_EQ(stripe_of_rank(7, 4), 3);
+  EXPECT_TRUE(owns_stripe(7, 5, 4));
+  EXPECT_FALSE(owns_stripe(3, 5, 4));
+  EXPECT_FALSE(owns_stripe(4, 5, 1));
 }
 
 TEST(SlotCount, RowsOfAllRanksAreEveryExpertOnce) {

@@ -49,8 +49,8 @@ class LpPolicy : public ::testing::Test {
         score.imbalance * static_cast<double>(score.tokens) / topology_.num_ranks() + 0.5);
     const int64_t goal = goal_of(prices, NodeCounts(counts, topology_), topology_);
     return prices.straggling * topology_.num_ranks() * std::max<int64_t>(0, slowest - goal) +
-           prices.inter_node * score.inter_node +
-           prices.replica * score.tokens / 1000 * count_transfers(plan);
+           prices.crossing * score.inter_node +
+           prices.share * score.tokens / 1000 * count_transfers(plan);
   }
 
   Topology topology_ = Topology::uniform(2, 2);

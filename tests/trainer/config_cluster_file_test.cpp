@@ -35,6 +35,15 @@ TEST(ClusterFile, IsReadWithUnits) {
   EXPECT_EQ(cluster.between.latency_us, 30);
 }
 
+TEST(ClusterFile, IsWrittenAsItIsRead) {
+  const Cluster cluster{"c", 3, 8, 0.081, 16, {3.1, 0}, {0.0125, 0}};
+  const Cluster again = parse_cluster(to_yaml(cluster), "c.yaml");
+  EXPECT_EQ(to_yaml(again), to_yaml(cluster));
+  EXPECT_EQ(again.ranks_per_node, 8);
+  EXPECT_EQ(again.tflops, 0.081);
+  EXPECT_EQ(again.between.gigabytes_per_s, 0.0125);
+}
+
 TEST(ClusterFile, ListsAllThatIsWrong) {
   const std::string refusal = refusal_of("node: 4\nranks_per_node: 0\ntflops: fast\n");
   EXPECT_THAT(refusal, HasSubstr("c.yaml:1:1: a cluster has no key 'node'; did you mean 'nodes'?"));

@@ -166,6 +166,7 @@ TEST(ConfigRules, EveryRuleBreaksWithAPlaceBothValuesAndARemedy) {
       {"train.virtual_compute=cluster", "run.progress=thread", "parallel.tp=2"},
       {"train.virtual_compute=cluster", "run.progress=thread", "train.recompute=layers"},
       {"train.virtual_compute=cluster", "run.progress=thread", "data.valid=text"},
+      {"train.virtual_compute=cluster", "run.progress=thread", "placement.budget=measured"},
       {"train.virtual_compute=cluster", "run.progress=thread", "train.init=model"},
   };
   std::vector<std::vector<std::string>> documented;

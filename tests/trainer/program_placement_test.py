@@ -83,6 +83,53 @@ class Placement(ProgramTest):
                     ranks=2)
 
 
+class Budget(ProgramTest):
+    """placement.budget: rates by which plans are priced."""
+
+    VALUES = dict(Placement.SKEW, placement__policy="enodia")
+
+    def replicas(self, folder):
+        return sum(record["replicas"] for record in self.metrics(folder)[1:])
+
+    def test_measured_rates_stay_with_a_run(self):
+        values = dict(self.VALUES, placement__budget="measured")
+        first = self.train("whole", ranks=3, **values)
+        self.assertIn("placement.budget: measured now", first.err)
+        rates = self.folder / "whole/rates.yaml"
+        kept = rates.read_text()
+        for key in ("tflops", "inside_gb_s", "between_gb_s"):
+            self.assertIn(f"\n{key}: ", kept)
+        shutil.copytree(self.folder / "whole", self.folder / "cut")
+        shutil.rmtree(self.folder / "cut/checkpoints/step_6")
+        again = self.train("cut", ranks=3, **values)
+        self.assertIn("cut/rates.yaml", again.err)
+        self.assertEqual((self.folder / "cut/rates.yaml").read_text(), kept)
+        self.assert_same_run("cut", "whole")
+        # Elsewhere they are a cluster file.
+        other = self.train("other", ranks=3, **dict(values, placement__budget=rates))
+        self.assertFalse((self.folder / "other/rates.yaml").exists())
+        self.assertEqual([record["plan_hash"] for record in self.metrics("other")],
+                         [record["plan_hash"] for record in self.metrics("whole")])
+        self.assertIn("whole/rates.yaml", other.err)
+
+    def test_dear_links_keep_experts_at_home(self):
+        self.train("fixed", ranks=4, **self.VALUES)
+        rates = "nodes: 1\nranks_per_node: 4\ntflops: {}\nmemory_gb: 1\ninside_gb_s: {}\nbetween_gb_s: 1\n"
+        found = {}
+        for name, tflops, links in (("dear", 10, 0.001), ("cheap", 0.001, 1000)):
+            (self.folder / f"{name}.yaml").write_text(rates.format(tflops, links))
+            self.train(name, ranks=4, **self.VALUES, placement__budget=f"{name}.yaml")
+            found[name] = self.replicas(name)
+            self.assert_close(self.losses(name), self.losses("fixed"), 2e-5)
+        self.assertEqual(found["dear"], 0)
+        self.assertGreater(found["cheap"], 0)
+
+    def test_no_such_file(self):
+        self.refuse(2, ["none.yaml", "configs/clusters"],
+                    *self.train_arguments("no", **self.VALUES, placement__budget="none.yaml"),
+                    ranks=2)
+
+
 class Stripes(ProgramTest):
     """placement.stripes: ranks that own an expert together."""
 

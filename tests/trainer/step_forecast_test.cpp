@@ -100,6 +100,21 @@ TEST(StepForecast, ReplicasLevelRanksForBytes) {
   EXPECT_EQ(forecast_step(config, slow, trace, find_policy("enodia")).replicas, kept);
 }
 
+/// Wide experts beside few tokens: what levels ranks costs more than it gains.
+TEST(StepForecast, PlansThatKnowRatesBringNoExpertThatDoesNotPay) {
+  TrainConfig config = small_config();
+  config.model.moe_intermediate_size = 8192;
+  Cluster slow = small_cluster();
+  slow.between.gigabytes_per_s = slow.inside.gigabytes_per_s = 1;
+  const RoutingTrace trace = zipf_trace(config, 4, 2);
+  const double owners = forecast_step(config, slow, trace, find_policy("owners")).total();
+  const double fixed = forecast_step(config, slow, trace, find_policy("enodia")).total();
+  config.placement.budget = PlacementConfig::kMeasured;
+  const double priced = forecast_step(config, slow, trace, find_policy("enodia")).total();
+  EXPECT_GT(fixed, owners);
+  EXPECT_LE(priced, owners);
+}
+
 TEST(StepForecast, TokensAreThoseOfTheConfiguration) {
   TrainConfig config = small_config();
   const RoutingTrace trace = zipf_trace(config, 4, 1);

@@ -108,6 +108,7 @@ void train(Communicator& world,
   run_together(run.mesh.control(), [&] {
     if (speaks) {
       log.emplace(run.config, first_step, arguments.show);
+      keep_rates(run.rates, run.config);
       if (first_step > 0 && first_step < num_steps) {
         memory.write();
       }

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -121,6 +122,22 @@ Cluster parse_cluster(const std::string& yaml_text, const std::string& file_name
   }
   throw_problems(problems);
   return cluster;
+}
+
+std::string to_yaml(const Cluster& cluster) {
+  std::ostringstream text;
+  text << "nodes: " << cluster.nodes << "\nranks_per_node: " << cluster.ranks_per_node
+       << "\ntflops: " << cluster.tflops << "\nmemory_gb: " << cluster.memory_gb
+       << "\ninside_gb_s: " << cluster.inside.gigabytes_per_s
+       << "\nbetween_gb_s: " << cluster.between.gigabytes_per_s << '\n';
+  return text.str();
+}
+
+std::string describe_rates(const Cluster& cluster) {
+  std::ostringstream text;
+  text << cluster.tflops << " TFLOP/s a rank, " << cluster.inside.gigabytes_per_s
+       << " GB/s inside a node, " << cluster.between.gigabytes_per_s << " between nodes";
+  return text.str();
 }
 
 Cluster read_cluster(const std::string& path) {

@@ -261,6 +261,13 @@ void check_virtual_compute(const TrainConfig& config, Rules& rules) {
                file,
                ") keeps nothing that train.recompute (layers) could make again; set "
                "train.recompute to none");
+  rules.relate(off || config.placement.budget != PlacementConfig::kMeasured,
+               "train.virtual_compute (",
+               file,
+               ") plays a machine that placement.budget (measured) would not measure; set "
+               "placement.budget to ",
+               file,
+               ", or to fixed");
   rules.relate(off || config.data.valid.empty(),
                "train.virtual_compute (",
                file,

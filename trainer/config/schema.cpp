@@ -436,6 +436,13 @@ void describe(Section placement, PlacementConfig& o) {
                 integer(0, kMaxMegabytes),
                 "memory of a rank, in millions of bytes, for replicas that stay from forward to "
                 "backward even so: those of as many of the last layers as fit");
+  placement.key("budget",
+                o.budget,
+                text(),
+                "by what enodia prices its plans: the rates of a cluster file (configs/clusters), "
+                "with which experts travel as far as they gain more than they cost; measured, the "
+                "same measured when a run begins and kept in run.dir; or fixed, prices in tokens "
+                "for no machine in particular, with which a run repeats bit by bit");
   placement.key("reshard_interval",
                 o.reshard_interval,
                 integer(0, kMaxSteps),

@@ -71,9 +71,12 @@ struct PlacementConfig {
   int64_t stripes = 1;           ///< ranks that own an expert together
   bool rematerialize = true;     ///< replicas are brought again for backward
   int64_t keep_memory_mb = 0;    ///< of a rank, for those of the last layers that stay even so
+  std::string budget = kFixed;   ///< prices of enodia's plans: kFixed, kMeasured, or a cluster file
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
   double reshard_gain = 0.03;    ///< that it takes
 
+  static constexpr const char* kFixed = "fixed";
+  static constexpr const char* kMeasured = "measured";
   static constexpr const char* kOwners = "owners";
   static constexpr const char* kEnodia = "enodia";
   /// kEnodia where each of several ranks owns experts of every layer, else kOwners.

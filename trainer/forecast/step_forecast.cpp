@@ -9,7 +9,9 @@
 #include "common/error.h"
 #include "models/flops.h"
 #include "parallel/expert_shape.h"
+#include "parallel/placement/expert_stripes.h"
 #include "parallel/placement/token_split.h"
+#include "trainer/forecast/layer_work.h"
 #include "trainer/forecast/memory_forecast.h"
 
 namespace enodia {
@@ -23,9 +25,10 @@ int64_t num_moe_layers(const ModelOptions& model) {
   return layers;
 }
 
-/// Tokens of a micro-batch that a rank has as its own.
-double own_tokens(const TrainConfig& config) {
-  return static_cast<double>(config.train.micro_batch_size * config.train.sequence_length) /
+/// Token copies of a micro-batch that a rank has as its own.
+double own_copies(const TrainConfig& config) {
+  return static_cast<double>(config.train.micro_batch_size * config.train.sequence_length *
+                             config.model.num_experts_per_tok) /
          static_cast<double>(config.parallel.tp);
 }
 
@@ -51,16 +54,11 @@ class LayerCost {
   LayerCost(const TrainConfig& config, const Cluster& cluster)
       : cluster_(cluster),
         topology_(cluster.topology()),
-        flops_of_copy_(forward_flops(config.model, micro_batch_layout(config)).token_copy),
+        work_(layer_work(config)),
         shape_{config.model.hidden_size,
                config.model.moe_intermediate_size,
                static_cast<int>(config.placement.stripes)},
-        wide_(config.model.dtype == DType::kFloat64 ? 8 : 4) {
-    const DType wire = config.parallel.dispatch_dtype.value_or(config.model.dtype);
-    bytes_of_copy_ =
-        static_cast<double>(config.model.hidden_size) * static_cast<double>(size_of(wire));
-    compute_ = static_cast<double>(size_of(config.model.dtype));
-  }
+        compute_(static_cast<double>(size_of(config.model.dtype))) {}
 
   /// `scale` makes of the trace's copies those of the configuration.
   LayerSeconds evaluate(const LayerPlan& plan, const LayerCounts& counts, double scale) const {
@@ -70,12 +68,12 @@ class LayerCost {
     const double largest = *std::max_element(rows.begin(), rows.end());
     const double all = std::accumulate(rows.begin(), rows.end(), 0.0);
     seconds.imbalance = all > 0 ? largest * static_cast<double>(rows.size()) / all : 1.0;
-    seconds.experts = compute_seconds(cluster_, largest * scale * flops_of_copy_);
+    seconds.experts = compute_seconds(cluster_, largest * scale * work_.flops_of_copy);
     seconds.tokens = exchange_seconds(cluster_, token_exchange(used, counts, scale));
     seconds.gather = exchange_seconds(cluster_, replica_exchange(plan, /*unasked_only=*/false));
     seconds.gather_unasked =
         exchange_seconds(cluster_, replica_exchange(plan, /*unasked_only=*/true));
-    seconds.home = seconds.gather * wide_ / compute_;
+    seconds.home = seconds.gather * work_.bytes_of_gradients / work_.bytes_of_weights;
     return seconds;
   }
 
@@ -114,7 +112,7 @@ class LayerCost {
         for (const ReplicaShare& share : shares) {
           exchange.add(rank,
                        hosts[share.replica],
-                       static_cast<double>(share.tokens) * scale * bytes_of_copy_);
+                       static_cast<double>(share.tokens) * scale * work_.bytes_of_copy);
         }
       }
     }
@@ -124,31 +122,51 @@ class LayerCost {
   /// From each owner of a stripe; to the home, too, where an expert has several.
   Exchange replica_exchange(const LayerPlan& plan, bool unasked_only) const {
     Exchange exchange(topology_.num_ranks());
-    const auto send = [&](int32_t owner, int32_t rank) {
-      for (int stripe = 0; stripe < shape_.stripes; ++stripe) {
-        const auto elements = static_cast<double>(shape_.stripe(stripe).count);
-        exchange.add(owner_of_stripe(owner, stripe, shape_.stripes), rank, elements * compute_);
-      }
-    };
+    std::vector<int32_t> ranks;
     for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
       const std::vector<int32_t>& before = plan.predicted[expert];
+      ranks.clear();
       for (const int32_t rank : plan.replicas[expert]) {
         if (!unasked_only || !std::binary_search(before.begin(), before.end(), rank)) {
-          send(plan.owners[expert], rank);
+          ranks.push_back(rank);
         }
       }
       if (!unasked_only) {
-        send(plan.owners[expert], plan.owners[expert]);
+        ranks.push_back(plan.owners[expert]);
+      }
+      for (int stripe = 0; stripe < shape_.stripes; ++stripe) {
+        const auto elements = static_cast<double>(shape_.stripe(stripe).count);
+        send(owner_of_stripe(plan.owners[expert], stripe, shape_.stripes),
+             ranks,
+             elements * compute_,
+             exchange);
       }
     }
     return exchange;
   }
 
+  /// Once to each node, in as many parts as there are ranks that want it, which they exchange.
+  void send(int32_t owner, std::span<const int32_t> ranks, double bytes, Exchange& exchange) const {
+    for (const int32_t rank : ranks) {
+      const int32_t node = topology_.node_of(rank);
+      const auto is_near = [&](int32_t other) { return topology_.node_of(other) == node; };
+      const auto near = std::count_if(ranks.begin(), ranks.end(), is_near);
+      const bool is_home = is_near(owner);
+      const double part = is_home ? bytes : bytes / static_cast<double>(near);
+      exchange.add(owner, rank, part);
+      for (const int32_t other : ranks) {
+        if (!is_home && other != rank && is_near(other)) {
+          exchange.add(rank, other, part);
+        }
+      }
+    }
+  }
+
   const Cluster& cluster_;
   Topology topology_;
-  double flops_of_copy_;
+  LayerWork work_;
   ExpertShape shape_;
-  double wide_, bytes_of_copy_ = 0, compute_ = 0;
+  double compute_;  // bytes of a weight
 };
 
 /// Mean token copies of a rank in a micro-batch and layer of the trace.
@@ -175,12 +193,14 @@ void check_trace(const TrainConfig& config, const Cluster& cluster, const Routin
 }
 
 /// Adds one micro-batch's forward and backward through an MoE layer. `window` is what hides
-/// communication forward; `is_kept`: replicas stay for backward.
+/// communication forward beside the experts of the layer before; `is_kept`: replicas stay for
+/// backward.
 void add_layer(const LayerSeconds& layer, double window, bool is_kept, StepForecast& step) {
   step.experts += (1 + kBackwardOverForward) * layer.experts;
   step.tokens += 4 * layer.tokens;
   const double predicted = std::max(0.0, layer.gather - layer.gather_unasked);
   const double again = is_kept ? 0.0 : layer.gather;
+  window += layer.experts;
   step.replicas += std::max(0.0, predicted - window) + layer.gather_unasked +
                    std::max(0.0, again + layer.home - kBackwardOverForward * window);
 }
@@ -206,6 +226,20 @@ CommonSeconds common_seconds(const TrainConfig& config, const Cluster& cluster) 
   return seconds;
 }
 
+/// A token of the trace stands for as many copies as make it the configuration's.
+PlanBudget budget_for_trace(const TrainConfig& config,
+                            const Cluster& cluster,
+                            const RoutingTrace& trace) {
+  if (config.placement.budget == PlacementConfig::kFixed) {
+    return {};
+  }
+  LayerWork work = layer_work(config);
+  const double scale = own_copies(config) / std::max(1.0, mean_copies(trace.at(0, 0)));
+  work.flops_of_copy *= scale;
+  work.bytes_of_copy *= scale;
+  return plan_budget(cluster, static_cast<double>(cluster.ranks_per_node), work);
+}
+
 }  // namespace
 
 Json StepForecast::to_json() const {
@@ -229,10 +263,11 @@ StepForecast forecast_step(const TrainConfig& config,
        static_cast<int>(moe_layers),
        trace.num_experts(),
        static_cast<int>(config.placement.extra_slots),
-       block_owners(static_cast<int>(moe_layers), trace.num_experts(), trace.num_ranks())});
+       block_owners(static_cast<int>(moe_layers), trace.num_experts(), trace.num_ranks()),
+       budget_for_trace(config, cluster, trace)});
   const LayerCost cost(config, cluster);
   const CommonSeconds common = common_seconds(config, cluster);
-  const double copies = own_tokens(config) * static_cast<double>(config.model.num_experts_per_tok);
+  const double copies = own_copies(config);
   const int first = trace.num_samples() > 1 ? 1 : 0;
   const int kept = kept_layers(config, cluster.num_ranks());
   StepForecast step;
@@ -273,7 +308,7 @@ RoutingTrace zipf_trace(const TrainConfig& config, int num_ranks, double exponen
   constexpr int kSamples = 3;
   const auto experts = static_cast<int>(config.model.num_experts);
   const auto layers = static_cast<int>(num_moe_layers(config.model));
-  const double copies = own_tokens(config) * static_cast<double>(config.model.num_experts_per_tok);
+  const double copies = own_copies(config);
   std::vector<double> parts(experts);
   for (int place = 0; place < experts; ++place) {
     parts[place] = std::pow(place + 1, -exponent);

@@ -39,8 +39,8 @@ CommunicationThread::Options thread_options(const TrainConfig& config, Trace& tr
   constexpr double kLongestPause = 2000;  // microseconds
   CommunicationThread::Options options{.trace = &trace};
   if (!config.train.computes() && config.train.time_dilation > 1) {
-    options.pause = std::chrono::microseconds(static_cast<int64_t>(
-        std::min(kLongestPause, config.train.time_dilation * options.pause.count())));
+    options.pause = std::chrono::microseconds(static_cast<int64_t>(std::min(
+        kLongestPause, config.train.time_dilation * static_cast<double>(options.pause.count()))));
     options.eager_looks = 0;
   }
   return options;
@@ -65,6 +65,14 @@ std::vector<Sampler> samplers_of(const TrainConfig& config, const RunData& data)
   return samplers;
 }
 
+PlacementOptions placement_of(const TrainConfig& config,
+                              const ProcessMesh& mesh,
+                              const PlanRates& rates) {
+  PlacementOptions options = config.placement_options(mesh.world_size());
+  options.budget = budget_of(rates, mesh, config);
+  return options;
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(Communicator& world,
@@ -83,6 +91,7 @@ TrainingRun::TrainingRun(Communicator& world,
            layout_of(config, world.world_size()),
            decorate_with(communication.get(), recorder, device),
            device.compute()),
+      rates(open_rates(mesh, config)),
       decoder(config.model,
               config.router,
               mesh,
@@ -90,7 +99,7 @@ TrainingRun::TrainingRun(Communicator& world,
               parts.losses.at(config.train.loss)(config.model),
               {.zero1 = config.parallel.zero1,
                .bucket_bytes = communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket},
-              {config.parallel.dispatch_dtype, config.placement_options(world.world_size())},
+              {config.parallel.dispatch_dtype, placement_of(config, mesh, rates)},
               emulation),
       optimizer(config.optim, decoder.registry()),
       engine(decoder,

@@ -20,6 +20,7 @@
 #include "trainer/data/micro_batch.h"
 #include "trainer/evaluate.h"
 #include "trainer/metrics/step_record.h"
+#include "trainer/run/plan_rates.h"
 #include "trainer/run/start.h"
 #include "trainer/run/training_device.h"
 #include "trainer/step/step_engine.h"
@@ -65,6 +66,7 @@ struct TrainingRun {
   /// None under `progress: inline`. Makes all calls to MPI while it lives.
   std::unique_ptr<CommunicationThread> communication;
   ProcessMesh mesh;
+  PlanRates rates;
   Decoder decoder;
   AdamW optimizer;
   StepEngine engine;

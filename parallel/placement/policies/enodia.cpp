@@ -20,7 +20,9 @@ class EnodiaPolicy : public PlacementPolicy {
  public:
   explicit EnodiaPolicy(const PolicySetup& setup)
       : setup_(setup),
-        prices_(setup.extra_slots),
+        prices_(setup.budget.is_known() ? PlanPrices(setup.budget, setup.topology)
+                                        : PlanPrices(setup.extra_slots)),
+        late_prices_(prices_.in_the_open()),
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
         search_(setup_.topology, solver_),
         counts_(setup_.topology.num_nodes(), setup_.num_experts),
@@ -40,9 +42,9 @@ class EnodiaPolicy : public PlacementPolicy {
     solver_.start(owners, counts_, predicted, goal);
     patch();
     if (is_worth_an_exact_plan()) {
-      const int64_t cost = cost_of(prices_, solver_);
+      const int64_t cost = cost_of(late_prices_, solver_);
       solver_.copy_replicas(patched_);
-      if (search_.search(owners, counts_, prices_) + counts_.total() * kWorthIt < cost) {
+      if (search_.search(owners, counts_, late_prices_) + counts_.total() * kWorthIt < cost) {
         ++exact_plans_;
       } else {
         solver_.start(owners, counts_, patched_, goal);
@@ -118,8 +120,8 @@ class EnodiaPolicy : public PlacementPolicy {
   PlanPrices prices_ahead(const LoadForecast& forecast) const {
     PlanPrices prices = prices_;
     const int64_t missed = forecast.missed_of_late();
-    if (setup_.topology.num_nodes() == 1) {
-      prices.replica = 6000;
+    if (setup_.topology.num_nodes() == 1 && !setup_.budget.is_known()) {
+      prices.share = 6000;
       prices.goal = 1035 + std::min<int64_t>(missed, 150) * 9 / 4;
     } else {
       prices.goal += std::clamp<int64_t>(missed - 100, 0, 200);
@@ -136,18 +138,31 @@ class EnodiaPolicy : public PlacementPolicy {
 
   void relieve() { solver_.relieve(std::numeric_limits<int64_t>::max(), kReach); }
 
-  /// Relieved, with replicas more where they are worth it.
+  /// Relieved, with replicas more, as far as they are worth it together: where several ranks are
+  /// equally slow, one alone gains nothing.
   void patch() {
     relieve();
-    for (int patches = 0; patches < kPatches; ++patches) {
-      const Replica more = missing();
-      if (more.expert >= 0) {
-        solver_.add(more);
-        relieve();
-      } else if (!exchange()) {
-        return;
+    int64_t least = cost_of(late_prices_, solver_);
+    QuotaSolver::Mark best = solver_.mark();
+    for (int patches = 0; patches < kPatches && change(); ++patches) {
+      const int64_t cost = cost_of(late_prices_, solver_);
+      if (cost < least) {
+        least = cost;
+        best = solver_.mark();
       }
     }
+    solver_.take_back(best);
+  }
+
+  /// The replica that is missing most, or one in the place of another; false when there is none.
+  bool change() {
+    const Replica more = missing();
+    if (more.expert >= 0) {
+      solver_.add(more);
+      relieve();
+      return true;
+    }
+    return exchange();
   }
 
   /// A replica for the slowest rank in the place of one that computes less, if that pays.
@@ -160,12 +175,12 @@ class EnodiaPolicy : public PlacementPolicy {
     if (come.expert < 0) {
       return false;
     }
-    const int64_t cost = cost_of(prices_, solver_);
+    const int64_t cost = cost_of(late_prices_, solver_);
     const QuotaSolver::Mark before = solver_.mark();
     solver_.remove(gone);
     solver_.add(come);
     relieve();
-    if (cost_of(prices_, solver_) < cost) {
+    if (cost_of(late_prices_, solver_) < cost) {
       return true;
     }
     solver_.take_back(before);
@@ -208,6 +223,7 @@ class EnodiaPolicy : public PlacementPolicy {
 
   PolicySetup setup_;
   PlanPrices prices_;
+  PlanPrices late_prices_;  // of what is planned when the tokens are there
   QuotaSolver solver_;
   ReplicaSearch search_;
   NodeCounts counts_;

@@ -1,0 +1,30 @@
+#include "trainer/forecast/layer_work.h"
+
+#include <vector>
+
+#include "models/flops.h"
+
+namespace enodia {
+
+LayerWork layer_work(const TrainConfig& config) {
+  const ModelOptions& model = config.model;
+  const TrainOptions& train = config.train;
+  const ForwardFlops flops = forward_flops(model,
+                                           SequenceLayout::from_lengths(std::vector<int64_t>(
+                                               train.micro_batch_size, train.sequence_length)));
+  const auto hidden = static_cast<double>(model.hidden_size);
+  const double weights = 3 * hidden * static_cast<double>(model.moe_intermediate_size);
+  const DType wire = config.parallel.dispatch_dtype.value_or(model.dtype);
+  const double wide = model.dtype == DType::kFloat64 ? 8 : 4;
+  LayerWork work;
+  work.flops_of_copy = flops.token_copy;
+  work.flops_between =
+      (flops.attention + flops.every_token) / static_cast<double>(config.parallel.tp);
+  work.bytes_of_copy = hidden * static_cast<double>(size_of(wire));
+  work.bytes_of_weights = weights * static_cast<double>(size_of(model.dtype));
+  work.bytes_of_gradients = weights * wide;
+  work.brought_twice = config.placement.rematerialize;
+  return work;
+}
+
+}  // namespace enodia

@@ -1,0 +1,68 @@
+#include "trainer/run/plan_rates.h"
+
+#include <filesystem>
+#include <string>
+
+#include "collectives/collectives.h"
+#include "collectives/run_together.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "trainer/config/cluster_file.h"
+#include "trainer/forecast/layer_work.h"
+#include "trainer/run/measured_rates.h"
+
+namespace enodia {
+namespace {
+
+std::filesystem::path kept_file(const TrainConfig& config) {
+  return std::filesystem::path(config.run.dir) / "rates.yaml";
+}
+
+}  // namespace
+
+PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
+  const std::string& budget = config.placement.budget;
+  const PolicyEntry* const policy = config.placement_options(mesh.world_size()).policy;
+  if (budget == PlacementConfig::kFixed || config.model.num_experts == 0 || policy == nullptr) {
+    return {};
+  }
+  const bool is_measured = budget == PlacementConfig::kMeasured;
+  const std::string file = is_measured ? kept_file(config).string() : budget;
+  Communicator& all = mesh.control();
+  std::string text;  // from rank 0, since others may not see its files
+  run_together(all, [&] {
+    if (mesh.rank() == 0 && (!is_measured || std::filesystem::exists(file))) {
+      text = to_yaml(read_cluster(file));
+    }
+  });
+  text = broadcast_text(all, text, 0);
+  PlanRates rates;
+  rates.fresh = text.empty();
+  rates.machine = rates.fresh ? measure_rates(mesh, config) : parse_cluster(text, file);
+  if (mesh.rank() == 0) {
+    log_info("plans are priced by " + describe_rates(*rates.machine) +
+             " (placement.budget: " + (rates.fresh ? "measured now" : file) + ")");
+  }
+  return rates;
+}
+
+void keep_rates(const PlanRates& rates, const TrainConfig& config) {
+  if (rates.fresh) {
+    write_file_atomically(kept_file(config),
+                          "# Measured when the run began; it plans by them when it goes on.\n" +
+                              to_yaml(*rates.machine));
+  }
+}
+
+PlanBudget budget_of(const PlanRates& rates, const ProcessMesh& mesh, const TrainConfig& config) {
+  if (!rates.machine) {
+    return {};
+  }
+  const auto nodes = mesh.tokens().nodes();
+  const Topology topology({nodes.begin(), nodes.end()});
+  return plan_budget(*rates.machine,
+                     static_cast<double>(topology.num_ranks()) / topology.num_nodes(),
+                     layer_work(config));
+}
+
+}  // namespace enodia
