@@ -101,6 +101,25 @@ TEST_F(Rules, HecateGivesSlotsByShareOverNodes) {
   EXPECT_THAT(plan.quotas[1], ElementsAre(600, 600)) << "ranks 2 and 3 have none near: evenly";
 }
 
+// The first expert was hot, and fills three of twelve slots; each other has one. Now the second is:
+// it gets slots that are left where its tokens are many enough to be worth the wait.
+TEST_F(Rules, HecateCalibratesWhereItPays) {
+  for (const int32_t scale : {1, 20}) {
+    std::vector<int32_t> before, now;
+    for (int rank = 0; rank < 4; ++rank) {
+      before.insert(before.end(), {1000, 10, 10, 10});
+      now.insert(now.end(), {scale, 100 * scale, scale, scale});
+    }
+    const RuleInput input{topology_, owners_, 3};
+    const LayerPlan plain = plan_hecate(input, {4, before}, {4, now});
+    const LayerPlan plan = plan_hecate_calibrated(input, {4, before}, {4, now});
+    EXPECT_EQ(plan.predicted, plain.predicted);
+    EXPECT_EQ(plain.replicas[1].size(), 1u);
+    EXPECT_EQ(plan.replicas[1].size(), scale == 20 ? 3u : 1u);
+    EXPECT_EQ(plan.transfers, count_transfers(plan));
+  }
+}
+
 // Inside a node only: ranks 0 and 1 come to (4000 + 400) / 2 each, 2 and 3 stay.
 TEST_F(Rules, UltraEpLevelsInsideItsDomain) {
   const LayerPlan inside = this->plan(plan_ultraep, 1, {1000, 100, 100, 200});

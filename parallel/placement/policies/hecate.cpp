@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <tuple>
 
 #include "parallel/placement/policies/division.h"
@@ -9,12 +10,23 @@
 namespace enodia {
 namespace {
 
+/// Tokens whose compute takes as long as an expert that all ranks wait for.
+constexpr int64_t kTokensOfALateExpert = 500;
+
 /// Free slots while experts are spread.
 class FreeSlots {
  public:
-  FreeSlots(const Topology& topology, int slots)
-      : topology_(topology),
-        free_(topology.num_ranks(), slots) {}
+  /// Beside the replicas of `holders`; the owners' own experts take none.
+  FreeSlots(const RuleInput& input, const Holders& holders)
+      : topology_(input.topology),
+        free_(input.topology.num_ranks(), input.extra_slots) {
+    for (size_t expert = 0; expert < holders.size(); ++expert) {
+      for (const int32_t rank : holders[expert]) {
+        free_[rank] -= rank != input.owners[expert] ? 1 : 0;
+      }
+    }
+  }
+  int count() const { return std::accumulate(free_.begin(), free_.end(), 0); }
 
   /// A rank without the expert: of the node with the fewest copies, then of the one with the most
   /// free slots, then with the most itself; -1 when there is none. Takes the slot.
@@ -50,44 +62,76 @@ class FreeSlots {
   std::vector<int> free_;
 };
 
-LayerPlan plan_top(const RuleInput& input,
-                   const LayerCounts& known,
-                   const LayerCounts& counts,
-                   int top) {
+/// Algorithm 1: more holders for the `top` most loaded experts. All ranks where there are slots for
+/// it, else free slots by share of the load.
+void spread_top(const RuleInput& input, const LayerCounts& known, int top, Holders& holders) {
   const std::vector<int64_t> load = known.totals();
   std::vector<int32_t> order = by_load(load);
   order.resize(std::min<size_t>(order.size(), top));
-  Holders holders = owners_alone(input.owners);
   if (top <= input.extra_slots) {
     for (const int32_t expert : order) {
       holders[expert] = all_ranks(input.topology);
     }
-  } else {
-    int64_t of_top = 0;
-    for (const int32_t expert : order) {
-      of_top += load[expert];
-    }
-    FreeSlots slots(input.topology, input.extra_slots);
-    const double all_slots = input.topology.num_ranks() * input.extra_slots;
-    for (const int32_t expert : order) {
-      const double share =
-          of_top > 0 ? static_cast<double>(load[expert]) / static_cast<double>(of_top) : 0.0;
-      const auto wanted = std::max<int64_t>(1, std::llround(all_slots * share));
-      for (int64_t i = 0; i < wanted; ++i) {
-        const int32_t rank = slots.take(holders[expert]);
-        if (rank < 0) {
-          break;
-        }
-        holders[expert].push_back(rank);
-      }
-      std::sort(holders[expert].begin(), holders[expert].end());
-    }
+    return;
   }
-  LayerPlan plan = make_plan(
+  int64_t of_top = 0;
+  for (const int32_t expert : order) {
+    of_top += load[expert];
+  }
+  FreeSlots slots(input, holders);
+  const double all_slots = slots.count();
+  for (const int32_t expert : order) {
+    const double share =
+        of_top > 0 ? static_cast<double>(load[expert]) / static_cast<double>(of_top) : 0.0;
+    const auto wanted = std::max<int64_t>(1, std::llround(all_slots * share));
+    for (int64_t i = 0; i < wanted; ++i) {
+      const int32_t rank = slots.take(holders[expert]);
+      if (rank < 0) {
+        break;
+      }
+      holders[expert].push_back(rank);
+    }
+    std::sort(holders[expert].begin(), holders[expert].end());
+  }
+}
+
+LayerPlan divide(const RuleInput& input, const LayerCounts& counts, const Holders& holders) {
+  return make_plan(
       input.owners, holders, divide_near(counts, holders, input.topology, OwnTokens::kStay));
+}
+
+LayerPlan plan_top(const RuleInput& input,
+                   const LayerCounts& known,
+                   const LayerCounts& counts,
+                   int top) {
+  Holders holders = owners_alone(input.owners);
+  spread_top(input, known, top, holders);
+  LayerPlan plan = divide(input, counts, holders);
   plan.predicted = plan.replicas;
   plan.transfers = count_transfers(plan);
   return plan;
+}
+
+int64_t slowest(const LayerPlan& plan, const Topology& topology) {
+  std::vector<int64_t> tokens(topology.num_ranks(), 0);
+  for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
+    tokens[plan.owners[expert]] += plan.quotas[expert][0];
+    for (size_t i = 0; i < plan.replicas[expert].size(); ++i) {
+      tokens[plan.replicas[expert][i]] += plan.quotas[expert][i + 1];
+    }
+  }
+  return *std::max_element(tokens.begin(), tokens.end());
+}
+
+/// Experts that arrive late at the rank where most do.
+int64_t most_late(const LayerPlan& plan, const Topology& topology) {
+  std::vector<int64_t> late(topology.num_ranks(), 0);
+  for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
+    for (const int32_t rank : plan.replicas[expert]) {
+      late[rank] += holds(plan.predicted[expert], rank) ? 0 : 1;
+    }
+  }
+  return *std::max_element(late.begin(), late.end());
 }
 
 }  // namespace
@@ -100,6 +144,25 @@ LayerPlan plan_hecate_narrow(const RuleInput& input,
                              const LayerCounts& known,
                              const LayerCounts& counts) {
   return plan_top(input, known, counts, input.extra_slots);
+}
+
+LayerPlan plan_hecate_calibrated(const RuleInput& input,
+                                 const LayerCounts& known,
+                                 const LayerCounts& counts) {
+  LayerPlan plan = plan_hecate(input, known, counts);
+  Holders holders = owners_alone(input.owners);
+  for (size_t expert = 0; expert < holders.size(); ++expert) {
+    holders[expert].insert(
+        holders[expert].end(), plan.replicas[expert].begin(), plan.replicas[expert].end());
+    std::sort(holders[expert].begin(), holders[expert].end());
+  }
+  spread_top(input, counts, 2 * input.extra_slots, holders);
+  LayerPlan calibrated = divide(input, counts, holders);
+  calibrated.predicted = plan.predicted;
+  calibrated.transfers = count_transfers(calibrated);
+  const int64_t cost = most_late(calibrated, input.topology) * kTokensOfALateExpert;
+  const bool pays = slowest(calibrated, input.topology) + cost < slowest(plan, input.topology);
+  return pays ? calibrated : plan;
 }
 
 }  // namespace enodia

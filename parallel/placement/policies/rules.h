@@ -31,6 +31,12 @@ LayerPlan plan_fastermoe(const RuleInput&, const LayerCounts& known, const Layer
 LayerPlan plan_hecate(const RuleInput&, const LayerCounts& known, const LayerCounts& counts);
 /// The same with t = m: those to all ranks.
 LayerPlan plan_hecate_narrow(const RuleInput&, const LayerCounts& known, const LayerCounts& counts);
+/// The same as plan_hecate, calibrated (section 3.2): algorithm 1 again for the exact counts and
+/// the slots that are left, if the slowest rank's tokens fall by more than what has to come late
+/// costs, 500 tokens for each expert of a rank.
+LayerPlan plan_hecate_calibrated(const RuleInput&,
+                                 const LayerCounts& known,
+                                 const LayerCounts& counts);
 /// DeepSeek's EPLB (github.com/deepseek-ai/EPLB), global: copies by load a copy, packed longest
 /// first, tokens evenly over copies.
 LayerPlan plan_eplb(const RuleInput&, const LayerCounts& known, const LayerCounts& counts);
