@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "collectives/queue_event.h"
+#include "collectives/sparse/peer_messages.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -61,14 +62,10 @@ class HomeComing : public PendingOperation {
   std::vector<Addition> additions_;
 };
 
-/// A single round is an ordinary exchange, which a communication thread may cut.
-Work exchange_rounds(Communicator& communicator,
-                     std::vector<ExchangeRound> rounds,
-                     const Queue& after) {
-  if (rounds.size() == 1 && !rounds.front().finish) {
-    return communicator.exchange(rounds.front().sends, rounds.front().receives, after);
-  }
-  return communicator.exchange_in_rounds(std::move(rounds), after);
+/// A single round is an ordinary exchange, whose messages are packed, and which a communication
+/// thread may cut.
+bool is_one_exchange(const SparseSchedule& schedule) {
+  return schedule.rounds.size() == 1;
 }
 
 }  // namespace
@@ -79,6 +76,7 @@ Work sparse_all_gather(Communicator& communicator,
                        const ChunkBuffer& held,
                        const Queue& after) {
   const int rank = communicator.rank();
+  PeerMessages messages;
   std::vector<ExchangeRound> rounds;
   for (const auto& [transfers, before] : schedule.rounds) {
     ExchangeRound& round = rounds.emplace_back();
@@ -86,14 +84,19 @@ Work sparse_all_gather(Communicator& communicator,
     for (const auto& [chunk, from, to, first, count] : transfers) {
       if (from == rank) {
         const ChunkBuffer& source = schedule.owners[chunk] == rank ? owned : held;
-        round.sends.push_back({to, source(chunk).slice(first, count)});
+        const Buffer piece = source(chunk).slice(first, count);
+        messages.send(to, piece);
+        round.sends.push_back({to, piece});
       }
       if (to == rank) {
-        round.receives.push_back({from, held(chunk).slice(first, count)});
+        const Buffer piece = held(chunk).slice(first, count);
+        messages.receive(from, piece);
+        round.receives.push_back({from, piece});
       }
     }
   }
-  return exchange_rounds(communicator, std::move(rounds), after);
+  return is_one_exchange(schedule) ? messages.exchange(communicator, after)
+                                   : communicator.exchange_in_rounds(std::move(rounds), after);
 }
 
 Work sparse_reduce_scatter(Communicator& communicator,
@@ -103,6 +106,7 @@ Work sparse_reduce_scatter(Communicator& communicator,
                            const Queue& after) {
   const int rank = communicator.rank();
   const SparseSchedule homewards = transposed(schedule);
+  PeerMessages messages;
   std::vector<ExchangeRound> rounds;
   std::vector<Addition> at_home;
   for (const auto& [transfers, before] : homewards.rounds) {
@@ -111,7 +115,9 @@ Work sparse_reduce_scatter(Communicator& communicator,
     std::vector<Addition> on_the_way;
     for (const auto& [chunk, from, to, first, count] : transfers) {
       if (from == rank) {
-        round.sends.push_back({to, held(chunk).slice(first, count)});
+        const Buffer piece = held(chunk).slice(first, count);
+        messages.send(to, piece);
+        round.sends.push_back({to, piece});
       }
       if (to == rank) {
         const bool is_home = schedule.owners[chunk] == rank;
@@ -119,6 +125,7 @@ Work sparse_reduce_scatter(Communicator& communicator,
         check_summable(sum);
         const Queue on = sum.device < 0 ? Queue() : after;
         const Buffer arrived = scratch_like(sum, on);
+        messages.receive(from, arrived);
         round.receives.push_back({from, arrived});
         (is_home ? at_home : on_the_way).push_back({arrived, sum, on});
       }
@@ -129,7 +136,9 @@ Work sparse_reduce_scatter(Communicator& communicator,
       };
     }
   }
-  Work under_way = exchange_rounds(communicator, std::move(rounds), after);
+  Work under_way = is_one_exchange(schedule)
+                       ? messages.exchange(communicator, after)
+                       : communicator.exchange_in_rounds(std::move(rounds), after);
   return Work(std::make_unique<HomeComing>(std::move(under_way), std::move(at_home)));
 }
 
