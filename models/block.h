@@ -10,6 +10,7 @@
 
 #include "models/model_options.h"
 #include "models/sequence_layout.h"
+#include "parallel/placement/layer_plan.h"
 #include "parallel/sequence_parallel.h"
 
 namespace enodia {
@@ -68,8 +69,9 @@ struct MoeLoad {
   int64_t computed_rows = 0;  ///< token copies that this rank's experts computed
   int64_t replicas = 0;       ///< of all ranks, besides those at home
   uint64_t plan_hash = 0;     ///< TokenMap::plan_hash
-  at::Tensor entropy;         ///< router_entropy of this rank's valid tokens
-  at::Tensor margin;          ///< Route::margin of this rank's tokens
+  PlanMode plan_mode = PlanMode::kOff;
+  at::Tensor entropy;  ///< router_entropy of this rank's valid tokens
+  at::Tensor margin;   ///< Route::margin of this rank's tokens
 };
 
 /// What the router of one MoE layer decided for this rank's own tokens of a micro-batch. On the

@@ -307,6 +307,7 @@ void MoeBlock::exchange(BlockState& state, Saved& saved) {
     MoeLoad& load = state.moe_loads[layer];
     load.computed_rows = saved.map.num_received();
     load.plan_hash = saved.map.plan_hash;
+    load.plan_mode = planner.mode();
     load.replicas = plan.placement.num_replicas() - wiring_.store->placement(layer).num_replicas();
   }
   saved.placement = std::move(plan.placement);

@@ -71,6 +71,7 @@ ExpertPlan ExpertPlanner::resolve(int layer, const ExchangedCounts& counts) {
   }
   const std::vector<int32_t> tokens = rank_counts(counts, topology_);
   policy_->resolve(layer, {counts.num_experts, tokens}, predicted_[layer], plan_);
+  mode_ = mode_of(plan_);
   return to_expert_plan(plan_, topology_);
 }
 

@@ -32,6 +32,8 @@ class ExpertPlanner {
   const ExpertPlacement& foreseen(int layer) const { return foreseen_.at(layer); }
   /// Stage B: the plan for the exact counts. In training, once a layer and micro-batch.
   ExpertPlan resolve(int layer, const ExchangedCounts& counts);
+  /// Of the last plan that was resolved.
+  PlanMode mode() const { return mode_; }
   /// The plan without materialized replicas.
   ExpertPlan at_home(int layer, const ExchangedCounts& counts) const;
   /// The counts of a micro-batch that has been planned: what is foreseen changes.
@@ -63,6 +65,7 @@ class ExpertPlanner {
   std::vector<ExpertPlacement> foreseen_;  // [layers]
   std::vector<Replicas> predicted_;        // [layers], the same as the policy gave it
   LayerPlan plan_;                         // the last, kept for its memory
+  PlanMode mode_ = PlanMode::kOff;
 };
 
 }  // namespace enodia

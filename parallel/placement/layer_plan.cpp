@@ -55,6 +55,22 @@ int64_t count_transfers(const LayerPlan& plan) {
   return count;
 }
 
+PlanMode mode_of(const LayerPlan& plan) {
+  bool has_replicas = false;
+  bool as_predicted = true;
+  for (size_t expert = 0; expert < plan.replicas.size(); ++expert) {
+    const std::vector<int32_t>& used = plan.replicas[expert];
+    const std::vector<int32_t>& predicted = plan.predicted[expert];
+    has_replicas = has_replicas || !used.empty();
+    as_predicted =
+        as_predicted && std::includes(predicted.begin(), predicted.end(), used.begin(), used.end());
+  }
+  return !has_replicas  ? PlanMode::kOff
+         : plan.exact   ? PlanMode::kExact
+         : as_predicted ? PlanMode::kPredicted
+                        : PlanMode::kPatched;
+}
+
 ExpertPlan to_expert_plan(const LayerPlan& plan, const Topology& topology) {
   std::vector<std::vector<int32_t>> hosts;
   ExpertPlan made;

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "parallel/placement/expert_placement.h"
@@ -32,7 +34,21 @@ struct LayerPlan {
   std::vector<std::vector<int64_t>>
       quotas;             ///< [experts]: of the owner, then of each of `replicas`
   int64_t transfers = 0;  ///< experts that are sent to a rank for it
+  bool exact = false;     ///< made of the exact counts, whatever was predicted
 };
+
+/// How a plan has come to be.
+enum class PlanMode : uint8_t {
+  kOff,        ///< owners alone
+  kPredicted,  ///< no replicas but predicted ones
+  kPatched,    ///< with others, too
+  kExact,      ///< LayerPlan::exact
+};
+constexpr std::array<std::string_view, 4> kPlanModeNames{"off", "predicted", "patched", "exact"};
+/// Plans by their mode.
+using PlanModeCounts = std::array<int64_t, kPlanModeNames.size()>;
+
+PlanMode mode_of(const LayerPlan& plan);
 
 /// What a plan comes to.
 struct PlanScore {

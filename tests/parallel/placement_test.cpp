@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "common/error.h"
+#include "parallel/placement/layer_plan.h"
 #include "parallel/placement/static_placement.h"
 #include "parallel/placement/token_split.h"
 
@@ -187,6 +188,20 @@ TEST(StaticPlacement, RefusesGroupsThatDoNotFillTheWorld) {
   EXPECT_THROW(static_placement(1, 4, 2, 3), UsageError);
   EXPECT_THROW(static_placement(1, 0, 2, 4), UsageError);
   EXPECT_THROW(static_placement(1, 4, 0, 4), UsageError);
+}
+
+TEST(PlanMode, SaysHowAPlanCameToBe) {
+  LayerPlan plan;
+  plan.owners = {0, 1};
+  plan.predicted = {{2, 3}, {}};
+  plan.replicas.resize(2);
+  EXPECT_EQ(mode_of(plan), PlanMode::kOff);
+  plan.replicas[0] = {3};
+  EXPECT_EQ(mode_of(plan), PlanMode::kPredicted);
+  plan.replicas[1] = {2};
+  EXPECT_EQ(mode_of(plan), PlanMode::kPatched);
+  plan.exact = true;
+  EXPECT_EQ(mode_of(plan), PlanMode::kExact);
 }
 
 TEST(EvenPlan, SplitsTokensEvenlyOverReplicas) {

@@ -19,12 +19,19 @@ class Placement(ProgramTest):
         records = self.metrics(folder)[1:]
         return sum(record["imbalance"]["rank"] for record in records) / len(records)
 
+    def modes(self, folder):
+        """Plans of all steps but the first, by mode."""
+        records = self.metrics(folder)[1:]
+        return {mode: sum(record["plans"][mode] for record in records)
+                for mode in ("off", "predicted", "patched", "exact")}
+
     def plans(self, folder):
         return [record["plan_hash"] for record in self.metrics(folder)]
 
     def test_policies_train_the_same_model_and_level_the_ranks(self):
         self.train("owners", ranks=4, placement__policy="owners", **self.SKEW)
         self.assertEqual({record["replicas"] for record in self.metrics("owners")}, {0})
+        self.assertEqual(self.modes("owners").pop("off"), sum(self.modes("owners").values()))
         uneven = self.imbalance("owners")
         self.assertGreater(uneven, 1.3)
         for policy in ("enodia", "hecate", "laer", "eplb", "ultraep", "replicate_all"):
@@ -34,6 +41,12 @@ class Placement(ProgramTest):
                 self.assertGreater(self.metrics(policy)[-1]["replicas"], 0)
                 self.assertNotEqual(self.plans(policy)[-1], self.plans("owners")[-1])
                 self.assertLess(self.imbalance(policy), 1 + 0.6 * (uneven - 1))
+                modes = self.modes(policy)
+                self.assertEqual(sum(modes.values()), sum(self.modes("owners").values()))
+                after_the_gate = policy in ("ultraep", "replicate_all")
+                self.assertGreater(modes["exact" if after_the_gate else "predicted"], 0)
+                self.assertEqual(modes["predicted" if after_the_gate else "exact"] > 0,
+                                 policy == "enodia" and modes["exact"] > 0)
 
     def test_one_rank_trains_the_same_model(self):
         self.train("one", placement__policy="enodia", **self.SKEW)

@@ -56,6 +56,14 @@ Json columns_of(const std::vector<LayerLoad>& layers) {
   return columns;
 }
 
+Json by_mode(const PlanModeCounts& plans) {
+  Json json;
+  for (size_t mode = 0; mode < plans.size(); ++mode) {
+    json[std::string(kPlanModeNames[mode])] = plans[mode];
+  }
+  return json;
+}
+
 /// " (4.10 in layer 3) | dead 2": the worst layer in the unit of `imbalance`, where layers differ,
 /// and how many experts of all layers had no token.
 std::string notable_load(const std::vector<LayerLoad>& layers) {
@@ -101,6 +109,7 @@ Json StepRecord::to_json() const {
                {"memory_bytes", memory.to_json()}};
   if (!losses.load.entropy.empty()) {
     json["load"] = columns_of(summarize(losses.load));
+    json["plans"] = by_mode(losses.load.plans);
     json["plan_hash"] = printed("%016llx", static_cast<unsigned long long>(losses.load.plan_hash));
   }
   if (std::isfinite(losses.route_margin)) {

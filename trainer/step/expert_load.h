@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "parallel/placement/layer_plan.h"
+
 namespace enodia {
 
 /// Where the tokens of a step went, exact over all ranks and micro-batches. L MoE layers, E
@@ -16,6 +18,7 @@ struct StepLoad {
   int64_t dropped = 0;          ///< copies of valid tokens that found no room, over all layers
   double replicas = 0;          ///< materialized on all ranks, mean over layers and micro-batches
   uint64_t plan_hash = 0;       ///< of all layers' and micro-batches' plans in this rank's group
+  PlanModeCounts plans{};       ///< the same plans by their mode
 };
 
 /// How evenly the experts of the MoE layers were loaded in a step: max / mean, averaged over

@@ -282,6 +282,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
   double& margin = margins[mesh_.rank()] = std::numeric_limits<double>::infinity();
   LossSums losses;
   Readings readings;
+  PlanModeCounts modes{};
   RandomKey plans(static_cast<uint64_t>(std::ssize(states)));
   for (const BlockState& state : states) {
     losses += state.losses;
@@ -289,6 +290,7 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
       const MoeLoad& load = state.moe_loads.at(layer);
       readings.add_to(entropy[layer], load.entropy);
       plans = plans.with(load.plan_hash);
+      ++modes[static_cast<size_t>(load.plan_mode)];
       sums[7] += mesh_.rank() == 0 ? static_cast<double>(load.replicas) : 0.0;
       readings.add(load.margin, [&margin](double value) { margin = std::min(margin, value); });
       sums[6] += static_cast<double>(load.dropped);
@@ -325,7 +327,8 @@ StepLosses StepEngine::reduce_losses(const std::vector<BlockState>& states, int6
                    .replicas = layers == 0 || states.empty()
                                    ? 0.0
                                    : sums[7] / static_cast<double>(layers * std::ssize(states)),
-                   .plan_hash = plans.value()},
+                   .plan_hash = plans.value(),
+                   .plans = modes},
           .stop_wanted = sums[3] > 0};
 }
 

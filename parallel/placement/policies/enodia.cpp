@@ -41,17 +41,20 @@ class EnodiaPolicy : public PlacementPolicy {
     ++plans_;
     solver_.start(owners, counts_, predicted, goal);
     patch();
+    bool exact = false;
     if (is_worth_an_exact_plan()) {
       const int64_t cost = cost_of(late_prices_, solver_);
       solver_.copy_replicas(patched_);
       if (search_.search(owners, counts_, late_prices_) + counts_.total() * kWorthIt < cost) {
         ++exact_plans_;
+        exact = true;
       } else {
         solver_.start(owners, counts_, patched_, goal);
         relieve();
       }
     }
     write(owners, predicted, plan);
+    plan.exact = exact;
   }
 
   void observe(int layer, const LayerCounts& counts) override {

@@ -33,6 +33,7 @@ class RulePolicy : public PlacementPolicy {
     const Rule rule = from_ == PlansFrom::kExactCounts || has_history ? rule_ : &plan_owners;
     plan = rule(input(layer), has_history ? last(layer) : counts, counts);
     plan.predicted = predicted;
+    plan.exact = from_ == PlansFrom::kExactCounts;
   }
 
   void observe(int layer, const LayerCounts& counts) override {
