@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <span>
 #include <tuple>
@@ -8,47 +10,9 @@
 #include <vector>
 
 #include "parallel/placement/layer_plan.h"
+#include "parallel/placement/node_counts.h"
 
 namespace enodia {
-
-/// Token copies of each expert on each node, [nodes, experts].
-class NodeCounts {
- public:
-  /// Of no tokens.
-  NodeCounts(int num_nodes, int num_experts);
-  NodeCounts(const LayerCounts& counts, const Topology& topology);
-  /// Other counts in the same memory.
-  void assign(const LayerCounts& counts, const Topology& topology);
-  /// The same of tokens(cell), cells [nodes, experts].
-  template <typename Tokens>
-  void assign(Tokens tokens) {
-    for (size_t cell = 0; cell < tokens_.size(); ++cell) {
-      tokens_[cell] = tokens(cell);
-    }
-    sum_up();
-  }
-
-  int num_nodes() const { return static_cast<int>(tokens_.size()) / num_experts_; }
-  int num_experts() const { return num_experts_; }
-  int64_t of(int node, int expert) const { return tokens_[node * num_experts_ + expert]; }
-  /// [nodes, experts]
-  std::span<const int32_t> tokens() const { return tokens_; }
-  /// [experts] of a node.
-  std::span<const int32_t> of_node(int node) const {
-    return std::span(tokens_).subspan(static_cast<size_t>(node) * num_experts_, num_experts_);
-  }
-  /// Of an expert on all nodes.
-  int64_t of_expert(int expert) const { return of_expert_[expert]; }
-  int64_t total() const { return total_; }
-
- private:
-  void sum_up();
-
-  int num_experts_;
-  std::vector<int32_t> tokens_;
-  std::vector<int64_t> of_expert_;
-  int64_t total_ = 0;
-};
 
 /// A replica: an expert on a rank.
 struct Replica {
@@ -180,9 +144,21 @@ class QuotaSolver {
   void travel(int32_t host, int64_t more);
   void travel_away(int32_t expert, int node, int64_t more);
   void divide_all();
-  void give(int32_t host, int64_t tokens);
+  void give(int32_t host, int64_t tokens) {
+    set(quota_[host], quota_[host] + tokens);
+    set(load_[rank_of_[host]], load_[rank_of_[host]] + tokens);
+  }
   /// More tokens of an expert for the hosts of a node; inter_node_ follows.
-  void hold(int node, int expert, int64_t more);
+  void hold(int node, int expert, int64_t more) {
+    const int64_t tokens = counts_->of(node, expert);
+    int64_t& held = held_[cell(node, expert)];
+    set(inter_node_,
+        inter_node_ + std::max<int64_t>(0, tokens - held - more) -
+            std::max<int64_t>(0, tokens - held));
+    set(crossing_[node],
+        crossing_[node] + std::abs(held + more - tokens) - std::abs(held - tokens));
+    set(held, held + more);
+  }
   /// More tokens of an expert, from other nodes, to the emptiest of its hosts.
   void send(int expert, int64_t tokens);
   /// What a node sends elsewhere for an expert, from hosts that compute for other nodes; returns

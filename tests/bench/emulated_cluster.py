@@ -2,7 +2,7 @@
 """Compares placement policies on a cluster that this machine plays (scripts/netcluster.sh).
 
     tests/bench/emulated_cluster.py [--counts RECORDING | --preset drifting] [--machines p3dn,p4d]
-        [--shape deepseek-v3] [--policies owners,enodia] [--slots 1,2,4] [--rate 100mbit] [--steps 10]
+        [--shapes deepseek-v3,mixtral] [--policies owners,enodia] [--slots 1,2,4] [--rate 100mbit] [--steps 10]
         [--budget fixed] [--output TABLE.md]
 
 Four nodes of four ranks; planning, messages, their order and their bytes are real, only ranks sleep
@@ -49,9 +49,9 @@ PLANNED = ("replicas", "imbalance", "load", "bytes", "dropped_tokens", "plan_has
 POLICIES = "owners,replicate_all,fastermoe,hecate,eplb,laer,ultraep,enodia"
 WITHOUT_SLOTS = ("owners", "replicate_all", "fastermoe")  # know no limit
 
-def training(options, experts):
+def training(options, shape, experts):
     """The configuration as JSON, which is YAML."""
-    width, length = SHAPES[options.shape]
+    width, length = SHAPES[shape]
     return json.dumps({
         "model": {"hidden_size": options.hidden, "num_hidden_layers": options.layers,
                   "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": options.hidden // 4,
@@ -95,8 +95,8 @@ def busy_and_all():
 
 
 class Bench:
-    def __init__(self, options, folder):
-        self.options, self.folder = options, folder
+    def __init__(self, options, shape, folder):
+        self.options, self.shape, self.folder = options, shape, folder
         self.unshaped = {}
         self.complaints = []
         self.runs = 0
@@ -120,7 +120,7 @@ class Bench:
         experts = header["counts"]["shape"][3]
         (self.folder / "text.txt").write_text("".join(f"{n * n} " for n in range(200000)))
         self.enodia("prepare", "--input", "text.txt", "--output", "text", "--tokenizer", "byte")
-        (self.folder / "config.yaml").write_text(training(self.options, experts))
+        (self.folder / "config.yaml").write_text(training(self.options, self.shape, experts))
 
     def write_rates(self, name):
         """A cluster file of what is played, in the time that passes here."""
@@ -236,7 +236,7 @@ def report(bench, name, runs):
     first = "owners" if "owners" in best else runs[0]["policy"]
     numbers = machine(name)
     balance = numbers["tflops"] * 1e12 * RANKS_PER_NODE / link_bytes(name)
-    text = [f"{name}: {balance / 1000:.1f} thousand operations a byte between nodes, links {options.rate}, "
+    text = [f"{name}, {bench.shape}: {balance / 1000:.1f} thousand operations a byte between nodes, links {options.rate}, "
             f"time_dilation {dilation(name, options.rate):.0f}", "",
             f"| policy | slots | ms a step [least, most] | times {first} | compute · tokens · replicas · gradients "
             "· control, ms | MB a step: links · busiest | ranks · replicas | idle |", "| --- " * 8 + "|"]
@@ -262,12 +262,28 @@ def keep(options, text, kept):
         Path(options.records).write_text(json.dumps(kept))
 
 
+def run_all(bench, name):
+    """Every policy with every number of slots on one machine."""
+    options, runs = bench.options, []
+    slots = [int(text) for text in options.slots.split(",")]
+    for policy in options.policies.split(","):
+        for number in slots[:1] if policy in WITHOUT_SLOTS else slots:
+            run = bench.run(name, policy, number, options.rate, dilation(name, options.rate))
+            run["counted"] = run["idle"] >= IDLE
+            if not options.no_check:
+                bench.check(run, name)
+            runs.append(run)
+            print(f"{name} {bench.shape} {policy} {number}: {step_ms(run):.0f} ms, idle {100 * run['idle']:.0f} %",
+                  file=sys.stderr, flush=True)
+    return runs
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--counts", help="recorded routing of 16 ranks, safetensors")
     parser.add_argument("--preset", default="drifting", help="made-up routing without --counts")
     parser.add_argument("--machines", default="p3dn,p4d,dgx-h100")
-    parser.add_argument("--shape", choices=SHAPES, default="deepseek-v3")
+    parser.add_argument("--shapes", default=",".join(SHAPES))
     parser.add_argument("--budget", choices=["played", "fixed"], default="played")
     parser.add_argument("--policies", default=POLICIES)
     parser.add_argument("--slots", default="1,2,4", help="tried for each policy that knows a limit")
@@ -283,30 +299,21 @@ def main():
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("emulated_cluster: stopped"))
-    slots = [int(text) for text in options.slots.split(",")]
-    text, ratios, kept = "", [], {}
-    with tempfile.TemporaryDirectory(prefix="emulated_cluster.") as place:
-        bench = Bench(options, Path(place))
-        for name in options.machines.split(","):
-            runs = []
-            for policy in options.policies.split(","):
-                for number in slots[:1] if policy in WITHOUT_SLOTS else slots:
-                    run = bench.run(name, policy, number, options.rate, dilation(name, options.rate))
-                    run["counted"] = run["idle"] >= IDLE
-                    if not options.no_check:
-                        bench.check(run, name)
-                    runs.append(run)
-                    print(f"{name} {policy} {number}: {step_ms(run):.0f} ms, idle {100 * run['idle']:.0f} %",
-                          file=sys.stderr, flush=True)
-            part, best = report(bench, name, runs)
-            print(part, flush=True)
-            text += part + "\n"
-            kept[name] = runs
-            keep(options, text, kept)
-            rivals = [step_ms(run) for policy, run in best.items() if policy not in ("enodia", "owners")]
-            if "enodia" in best and rivals:
-                ratios.append(min(rivals) / step_ms(best["enodia"]))
-        complaints = bench.complaints
+    text, ratios, kept, complaints = "", [], {}, []
+    for shape in options.shapes.split(","):
+        with tempfile.TemporaryDirectory(prefix="emulated_cluster.") as place:
+            bench = Bench(options, shape, Path(place))
+            for name in options.machines.split(","):
+                runs = run_all(bench, name)
+                part, best = report(bench, name, runs)
+                print(part, flush=True)
+                text += part + "\n"
+                kept[f"{name}, {shape}"] = runs
+                keep(options, text, kept)
+                rivals = [step_ms(run) for policy, run in best.items() if policy not in ("enodia", "owners")]
+                if "enodia" in best and rivals:
+                    ratios.append(min(rivals) / step_ms(best["enodia"]))
+            complaints += bench.complaints
     if ratios:
         last = f"Geometric mean against the best rival of each: {statistics.geometric_mean(ratios):.2f}.\n"
         print(last)

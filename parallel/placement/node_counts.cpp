@@ -1,0 +1,65 @@
+#include "parallel/placement/node_counts.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace enodia {
+namespace {
+
+/// Adds rows of counts, [rows, size], to a sum. Four at a time: the sum is what costs, not what is
+/// read.
+void add_rows(const int32_t* rows, int num_rows, int size, int32_t* sum) {
+  int row = 0;
+  for (; row + 4 <= num_rows; row += 4) {
+    const int32_t* const a = rows + static_cast<size_t>(row) * size;
+    const int32_t* const b = a + size;
+    const int32_t* const c = b + size;
+    const int32_t* const d = c + size;
+    for (int i = 0; i < size; ++i) {
+      sum[i] += (a[i] + b[i]) + (c[i] + d[i]);
+    }
+  }
+  for (; row < num_rows; ++row) {
+    const int32_t* const a = rows + static_cast<size_t>(row) * size;
+    for (int i = 0; i < size; ++i) {
+      sum[i] += a[i];
+    }
+  }
+}
+
+}  // namespace
+
+NodeCounts::NodeCounts(int num_nodes, int num_experts)
+    : num_experts_(num_experts),
+      tokens_(static_cast<size_t>(num_nodes) * num_experts, 0),
+      of_expert_(num_experts, 0) {}
+
+NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
+    : NodeCounts(topology.num_nodes(), counts.num_experts) {
+  assign(counts, topology);
+}
+
+void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
+  std::fill(tokens_.begin(), tokens_.end(), 0);
+  for (int node = 0; node < topology.num_nodes(); ++node) {
+    const int first = topology.first_rank(node);
+    add_rows(counts.tokens.data() + static_cast<size_t>(first) * num_experts_,
+             topology.first_rank(node + 1) - first,
+             num_experts_,
+             tokens_.data() + static_cast<size_t>(node) * num_experts_);
+  }
+  sum_up();
+}
+
+void NodeCounts::sum_up() {
+  std::fill(of_expert_.begin(), of_expert_.end(), 0);
+  for (int node = 0; node < num_nodes(); ++node) {
+    const int32_t* const row = tokens_.data() + static_cast<size_t>(node) * num_experts_;
+    for (int expert = 0; expert < num_experts_; ++expert) {
+      of_expert_[expert] += row[expert];
+    }
+  }
+  total_ = std::accumulate(of_expert_.begin(), of_expert_.end(), int64_t{0});
+}
+
+}  // namespace enodia
