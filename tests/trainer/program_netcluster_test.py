@@ -40,6 +40,12 @@ class Netcluster(ProgramTest):
         self.assertAlmostEqual(links[0]["sent_bytes"], links[1]["received_bytes"], delta=1e5)
         sent = sum(record["bytes"]["tokens"] for record in self.metrics("nodes"))
         self.assertGreater(links[0]["sent_bytes"], sent / 4)
+        # Across nodes plans are priced by rates, unless the configuration says otherwise.
+        rates = dict(line.split(": ") for line in (self.folder / "nodes/rates.yaml").read_text().splitlines()
+                     if not line.startswith("#"))
+        self.assertEqual((rates["nodes"], rates["ranks_per_node"]), ("2", "2"))
+        self.assertAlmostEqual(float(rates["between_gb_s"]), 0.05, delta=0.02)
+        self.assertGreater(float(rates["inside_gb_s"]), 0.1)
 
     def hang_on_nodes(self, drill):
         """What is said when a rank of the second node goes no further, by each node."""

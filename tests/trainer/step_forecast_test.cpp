@@ -87,6 +87,7 @@ TEST(StepForecast, ReplicasLevelRanksForBytes) {
   EXPECT_LT(enodia.imbalance, 1.1);
   EXPECT_LT(enodia.experts, owners.experts / 2);
   TrainConfig config = small_config();
+  config.placement.budget = PlacementConfig::kFixed;
   Cluster slow = small_cluster();
   slow.between.gigabytes_per_s = slow.inside.gigabytes_per_s = 0.1;
   const RoutingTrace trace = zipf_trace(config, 4, 2);
@@ -108,6 +109,7 @@ TEST(StepForecast, PlansThatKnowRatesBringNoExpertThatDoesNotPay) {
   slow.between.gigabytes_per_s = slow.inside.gigabytes_per_s = 1;
   const RoutingTrace trace = zipf_trace(config, 4, 2);
   const double owners = forecast_step(config, slow, trace, find_policy("owners")).total();
+  config.placement.budget = PlacementConfig::kFixed;
   const double fixed = forecast_step(config, slow, trace, find_policy("enodia")).total();
   config.placement.budget = PlacementConfig::kMeasured;
   const double priced = forecast_step(config, slow, trace, find_policy("enodia")).total();

@@ -441,8 +441,9 @@ void describe(Section placement, PlacementConfig& o) {
                 text(),
                 "by what enodia prices its plans: the rates of a cluster file (configs/clusters), "
                 "with which experts travel as far as they gain more than they cost; measured, the "
-                "same measured when a run begins and kept in run.dir; or fixed, prices in tokens "
-                "for no machine in particular, with which a run repeats bit by bit");
+                "same measured when a run begins and kept in run.dir; fixed, prices in tokens for "
+                "no machine in particular, with which a run repeats bit by bit; auto is measured "
+                "where ranks are on several nodes, else fixed");
   placement.key("reshard_interval",
                 o.reshard_interval,
                 integer(0, kMaxSteps),

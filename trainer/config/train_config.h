@@ -71,7 +71,7 @@ struct PlacementConfig {
   int64_t stripes = 1;           ///< ranks that own an expert together
   bool rematerialize = true;     ///< replicas are brought again for backward
   int64_t keep_memory_mb = 0;    ///< of a rank, for those of the last layers that stay even so
-  std::string budget = kFixed;   ///< prices of enodia's plans: kFixed, kMeasured, or a cluster file
+  std::string budget = kAuto;    ///< prices of enodia's plans: kFixed, kMeasured, kAuto or a file
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
   double reshard_gain = 0.03;    ///< that it takes
 
@@ -79,7 +79,8 @@ struct PlacementConfig {
   static constexpr const char* kMeasured = "measured";
   static constexpr const char* kOwners = "owners";
   static constexpr const char* kEnodia = "enodia";
-  /// kEnodia where each of several ranks owns experts of every layer, else kOwners.
+  /// Of policy: kEnodia where each of several ranks owns experts of every layer, else kOwners. Of
+  /// budget: kMeasured where ranks that compute are on several nodes, else kFixed.
   static constexpr const char* kAuto = "auto";
 };
 

@@ -230,7 +230,9 @@ CommonSeconds common_seconds(const TrainConfig& config, const Cluster& cluster) 
 PlanBudget budget_for_trace(const TrainConfig& config,
                             const Cluster& cluster,
                             const RoutingTrace& trace) {
-  if (config.placement.budget == PlacementConfig::kFixed) {
+  const std::string& budget = config.placement.budget;
+  const bool is_one_node = cluster.nodes == 1;
+  if (budget == PlacementConfig::kFixed || (budget == PlacementConfig::kAuto && is_one_node)) {
     return {};
   }
   LayerWork work = layer_work(config);

@@ -1,5 +1,6 @@
 #include "trainer/run/plan_rates.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 
@@ -18,15 +19,23 @@ std::filesystem::path kept_file(const TrainConfig& config) {
   return std::filesystem::path(config.run.dir) / "rates.yaml";
 }
 
+bool is_one_node(const ProcessMesh& mesh) {
+  const auto nodes = mesh.replicas().nodes();
+  return std::all_of(nodes.begin(), nodes.end(), [&](int node) { return node == nodes.front(); });
+}
+
 }  // namespace
 
 PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   const std::string& budget = config.placement.budget;
   const PolicyEntry* const policy = config.placement_options(mesh.world_size()).policy;
-  if (budget == PlacementConfig::kFixed || config.model.num_experts == 0 || policy == nullptr) {
+  const bool is_auto = budget == PlacementConfig::kAuto;
+  const bool is_fixed = budget == PlacementConfig::kFixed ||
+                        (is_auto && (is_one_node(mesh) || !config.train.computes()));
+  if (is_fixed || config.model.num_experts == 0 || policy == nullptr) {
     return {};
   }
-  const bool is_measured = budget == PlacementConfig::kMeasured;
+  const bool is_measured = is_auto || budget == PlacementConfig::kMeasured;
   const std::string file = is_measured ? kept_file(config).string() : budget;
   Communicator& all = mesh.control();
   std::string text;  // from rank 0, since others may not see its files
