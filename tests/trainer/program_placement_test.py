@@ -125,6 +125,18 @@ class Budget(ProgramTest):
                          [record["plan_hash"] for record in self.metrics("whole")])
         self.assertIn("whole/rates.yaml", other.err)
 
+    def test_rates_of_other_nodes_are_measured_anew(self):
+        values = dict(self.VALUES, placement__budget="measured")
+        self.train("run", ranks=2, **values)
+        file = self.folder / "run/rates.yaml"
+        file.write_text(file.read_text().replace("nodes: 1", "nodes: 7"))
+        again = self.train("run", ranks=2, **dict(values, train__steps=7))
+        self.assertIn("measured now", again.err)
+        self.assertIn("nodes: 1", file.read_text())
+        file.write_text("nodes: many")
+        self.refuse(2, ["rates.yaml", "nodes"],
+                    *self.train_arguments("run", **dict(values, train__steps=8)), ranks=2)
+
     def test_dear_links_keep_experts_at_home(self):
         self.train("fixed", ranks=4, **self.VALUES)
         rates = "nodes: 1\nranks_per_node: 4\ntflops: {}\nmemory_gb: 1\ninside_gb_s: {}\nbetween_gb_s: 1\n"

@@ -19,9 +19,18 @@ std::filesystem::path kept_file(const TrainConfig& config) {
   return std::filesystem::path(config.run.dir) / "rates.yaml";
 }
 
-bool is_one_node(const ProcessMesh& mesh) {
+int num_nodes(const ProcessMesh& mesh) {
   const auto nodes = mesh.replicas().nodes();
-  return std::all_of(nodes.begin(), nodes.end(), [&](int node) { return node == nodes.front(); });
+  return *std::max_element(nodes.begin(), nodes.end()) + 1;
+}
+
+/// The rates that a run kept, as YAML; empty where there are none, or of another number of nodes.
+std::string read_kept(const TrainConfig& config, int nodes) {
+  if (!std::filesystem::exists(kept_file(config))) {
+    return "";
+  }
+  const Cluster kept = read_cluster(kept_file(config).string());
+  return kept.nodes == nodes ? to_yaml(kept) : "";
 }
 
 }  // namespace
@@ -31,7 +40,7 @@ PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   const PolicyEntry* const policy = config.placement_options(mesh.world_size()).policy;
   const bool is_auto = budget == PlacementConfig::kAuto;
   const bool is_fixed = budget == PlacementConfig::kFixed ||
-                        (is_auto && (is_one_node(mesh) || !config.train.computes()));
+                        (is_auto && (num_nodes(mesh) == 1 || !config.train.computes()));
   if (is_fixed || config.model.num_experts == 0 || policy == nullptr) {
     return {};
   }
@@ -40,8 +49,8 @@ PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   Communicator& all = mesh.control();
   std::string text;  // from rank 0, since others may not see its files
   run_together(all, [&] {
-    if (mesh.rank() == 0 && (!is_measured || std::filesystem::exists(file))) {
-      text = to_yaml(read_cluster(file));
+    if (mesh.rank() == 0) {
+      text = is_measured ? read_kept(config, num_nodes(mesh)) : to_yaml(read_cluster(file));
     }
   });
   text = broadcast_text(all, text, 0);

@@ -15,7 +15,8 @@ struct PlanRates {
 };
 
 /// The rates of a cluster file, or measured ones; a run that goes on takes them from its directory,
-/// so that it plans as before. Collective. Throws SharedError.
+/// so that it plans as before, unless ranks are on more or fewer nodes now. Collective. Throws
+/// SharedError.
 PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config);
 
 /// Keeps fresh rates in the run's directory. Local, for one rank. Throws FileError.
