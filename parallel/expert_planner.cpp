@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "parallel/placement/slot_count.h"
 
 namespace enodia {
 namespace {
@@ -48,7 +49,7 @@ ExpertPlanner::ExpertPlanner(std::vector<StaticLayer> layers,
   policy_ = options.policy->make({topology_,
                                   static_cast<int>(layers_.size()),
                                   experts,
-                                  options.extra_slots,
+                                  useful_slots(options.extra_slots, experts, topology_.num_ranks()),
                                   owners_of(layers_),
                                   options.budget});
   predicted_.resize(layers_.size());

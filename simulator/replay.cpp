@@ -5,6 +5,7 @@
 
 #include "common/check.h"
 #include "common/json.h"
+#include "parallel/placement/slot_count.h"
 
 namespace enodia {
 namespace {
@@ -137,7 +138,11 @@ ReplaySummary replay(const RoutingTrace& trace,
   Owners owners = block_owners(trace.num_layers(), trace.num_experts(), trace.num_ranks());
   const OwnerLimit limit(owners, trace.num_ranks());
   const auto planner =
-      policy.make({topology, trace.num_layers(), trace.num_experts(), extra_slots, owners});
+      policy.make({topology,
+                   trace.num_layers(),
+                   trace.num_experts(),
+                   useful_slots(extra_slots, trace.num_experts(), topology.num_ranks()),
+                   owners});
   Tally tally;
   Replicas predicted;
   LayerPlan plan;

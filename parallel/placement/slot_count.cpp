@@ -62,6 +62,10 @@ class HeldExperts {
 
 }  // namespace
 
+int useful_slots(int64_t extra_slots, int num_experts, int num_ranks) {
+  return static_cast<int>(std::min<int64_t>(extra_slots, num_experts - num_experts / num_ranks));
+}
+
 RowCount count_rows(std::span<const StaticLayer> layers, int stripes, int world_size, int rank) {
   RowCount rows;
   for (const StaticLayer& layer : layers) {

@@ -23,6 +23,10 @@ struct SlotCount {
   bool operator==(const SlotCount&) const = default;
 };
 
+/// Of the slots of a rank for one layer, as many as it can fill with experts besides an even share:
+/// policies that fill every slot would go on with second copies.
+int useful_slots(int64_t extra_slots, int num_experts, int num_ranks);
+
 /// Of layers whose replicas are kept: all of them.
 constexpr int kAllLayers = std::numeric_limits<int>::max();
 

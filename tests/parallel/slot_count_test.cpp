@@ -27,6 +27,12 @@ TEST(ExpertStripes, RunsOfRanksOwnStripesTogether) {
   EXPECT_FALSE(owns_stripe(4, 5, 1));
 }
 
+TEST(SlotCount, SlotsBeyondAllExpertsAreOfNoUse) {
+  EXPECT_EQ(useful_slots(3, 8, 4), 3);
+  EXPECT_EQ(useful_slots(65536, 8, 4), 6);
+  EXPECT_EQ(useful_slots(65536, 3, 4), 3);
+}
+
 TEST(SlotCount, RowsOfAllRanksAreEveryExpertOnce) {
   const auto layers = static_placement(3, 10, kRanks, kRanks);
   for (const int stripes : {1, 2, 4}) {

@@ -90,6 +90,13 @@ class Placement(ProgramTest):
         self.assertIn("without history", result.err)
         self.assert_close(self.losses("on_two"), self.losses("on_three"), 2e-5)
 
+    def test_more_slots_than_experts_are_as_many(self):
+        for policy in ("laer", "eplb", "enodia"):
+            with self.subTest(policy):
+                self.train(f"many_{policy}", ranks=4, placement__policy=policy,
+                           placement__extra_slots=65536, **self.SKEW)
+                self.assertLessEqual(self.metrics(f"many_{policy}")[-1]["replicas"], 24)
+
     def test_needs_experts_over_all_ranks(self):
         self.refuse(2, ["placement.policy (enodia)", "parallel.ep (1)"],
                     *self.train_arguments("no", placement__policy="enodia", parallel__ep=1),
@@ -150,7 +157,7 @@ class Budget(ProgramTest):
         self.assertGreater(found["cheap"], 0)
 
     def test_no_such_file(self):
-        self.refuse(2, ["none.yaml", "configs/clusters"],
+        self.refuse(2, ["none.yaml", "configs/clusters", "auto, fixed, measured"],
                     *self.train_arguments("no", **self.VALUES, placement__budget="none.yaml"),
                     ranks=2)
 

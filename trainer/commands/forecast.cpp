@@ -44,6 +44,22 @@ TrainConfig read_forecast_config(const SimulateArguments& arguments,
   return config;
 }
 
+/// What the configuration says of its own policy holds for each that is asked for.
+void check_layout(const TrainConfig& config,
+                  const Cluster& cluster,
+                  const std::vector<const PolicyEntry*>& policies) {
+  const bool over_all = config.parallel.expert_ranks(cluster.num_ranks()) == cluster.num_ranks();
+  for (const PolicyEntry* policy : policies) {
+    if (!over_all && policy->name != PlacementConfig::kOwners) {
+      throw ConfigError("policy " + std::string(policy->name) +
+                        " needs experts over all ranks, not over parallel.ep (" +
+                        std::to_string(config.parallel.ep) + ") of " +
+                        std::to_string(cluster.num_ranks()) +
+                        "; set parallel.ep to auto, or take --policy owners");
+    }
+  }
+}
+
 PolicyForecast forecast_policy(TrainConfig config,
                                const Cluster& cluster,
                                const RoutingTrace& trace,
@@ -114,6 +130,7 @@ void forecast(const SimulateArguments& arguments, const PartNames& parts) {
   const RoutingTrace trace =
       arguments.trace.empty() ? zipf_trace(config, cluster.num_ranks(), config.router.forced_skew)
                               : RoutingTrace::read(arguments.trace);
+  check_layout(config, cluster, policies);
   if (!arguments.json) {
     print_heading(cluster);
   }

@@ -82,6 +82,9 @@ void train(Communicator& world,
     data.emplace(open_data(config));
     resolve_vocab_size(config, *data);
     emulation = open_emulation(config, world.world_size());
+    if (world.rank() == 0) {
+      check_budget(config);
+    }
   });
   check_agreement(world, config, *data);
   const std::optional<RunLock> lock = claim_run_directory(world, config, arguments.start);

@@ -75,6 +75,8 @@ struct PlacementConfig {
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
   double reshard_gain = 0.03;    ///< that it takes
 
+  bool budget_is_file() const { return budget != kAuto && budget != kFixed && budget != kMeasured; }
+
   static constexpr const char* kFixed = "fixed";
   static constexpr const char* kMeasured = "measured";
   static constexpr const char* kOwners = "owners";

@@ -10,7 +10,9 @@
 #include "models/flops.h"
 #include "parallel/expert_shape.h"
 #include "parallel/placement/expert_stripes.h"
+#include "parallel/placement/slot_count.h"
 #include "parallel/placement/token_split.h"
+#include "trainer/config/cluster_file.h"
 #include "trainer/forecast/layer_work.h"
 #include "trainer/forecast/memory_forecast.h"
 
@@ -230,16 +232,19 @@ CommonSeconds common_seconds(const TrainConfig& config, const Cluster& cluster) 
 PlanBudget budget_for_trace(const TrainConfig& config,
                             const Cluster& cluster,
                             const RoutingTrace& trace) {
-  const std::string& budget = config.placement.budget;
+  const PlacementConfig& placement = config.placement;
   const bool is_one_node = cluster.nodes == 1;
-  if (budget == PlacementConfig::kFixed || (budget == PlacementConfig::kAuto && is_one_node)) {
+  if (placement.budget == PlacementConfig::kFixed ||
+      (placement.budget == PlacementConfig::kAuto && is_one_node)) {
     return {};
   }
   LayerWork work = layer_work(config);
   const double scale = own_copies(config) / std::max(1.0, mean_copies(trace.at(0, 0)));
   work.flops_of_copy *= scale;
   work.bytes_of_copy *= scale;
-  return plan_budget(cluster, static_cast<double>(cluster.ranks_per_node), work);
+  return plan_budget(placement.budget_is_file() ? read_cluster(placement.budget) : cluster,
+                     static_cast<double>(cluster.ranks_per_node),
+                     work);
 }
 
 }  // namespace
@@ -264,7 +269,7 @@ StepForecast forecast_step(const TrainConfig& config,
       {cluster.topology(),
        static_cast<int>(moe_layers),
        trace.num_experts(),
-       static_cast<int>(config.placement.extra_slots),
+       useful_slots(config.placement.extra_slots, trace.num_experts(), trace.num_ranks()),
        block_owners(static_cast<int>(moe_layers), trace.num_experts(), trace.num_ranks()),
        budget_for_trace(config, cluster, trace)});
   const LayerCost cost(config, cluster);

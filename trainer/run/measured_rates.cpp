@@ -110,6 +110,10 @@ double memory_gb() {
 
 }  // namespace
 
+int64_t ranks_a_node(int64_t world_size, int64_t nodes) {
+  return (world_size + nodes - 1) / nodes;
+}
+
 Cluster measure_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   Communicator& all = mesh.control();
   const std::vector<std::vector<int>> ranks = ranks_of_nodes(mesh.replicas().nodes());
@@ -119,14 +123,14 @@ Cluster measure_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   Cluster rates;
   rates.name = "measured";
   rates.nodes = std::ssize(ranks);
-  rates.ranks_per_node = (mesh.world_size() + rates.nodes - 1) / rates.nodes;
+  rates.ranks_per_node = ranks_a_node(mesh.world_size(), rates.nodes);
   rates.memory_gb = two_digits(memory_gb() / static_cast<double>(rates.ranks_per_node));
   all.barrier();
   const double product =
       config.run.peak_tflops > 0
           ? config.run.peak_tflops
           : measure_product(scalar_type(config.model.dtype), mesh.device()) / 1e12;
-  rates.tflops = two_digits(all_reduce_value(all, product, ReduceOp::kMin));
+  rates.tflops = two_digits(all_reduce_value(all, product, ReduceOp::kSum) / mesh.world_size());
   const double inside = has_neighbours ? inside_node(mesh, near) / 1e9 : 0;
   const double between = rates.nodes > 1 ? between_nodes(mesh, ranks) / 1e9 : inside;
   rates.inside.gigabytes_per_s = two_digits(has_neighbours ? inside : std::max(between, 1e-3));

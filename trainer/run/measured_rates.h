@@ -6,10 +6,13 @@
 
 namespace enodia {
 
-/// What each of all ranks at once reaches in products of matrices and sends to a neighbour: in its
-/// node, and to another, all ranks of the node together. Rounded to two digits, since more are
-/// noise. Takes about a tenth of a second where links carry 100 MB/s. Collective; the same on every
-/// rank.
+/// What all ranks at once reach in products of matrices, on average, and what each sends to a
+/// neighbour: in its node, and to another, all ranks of the node together. Rounded to two digits,
+/// since more are noise. Takes about a tenth of a second where links carry 100 MB/s. Collective;
+/// the same on every rank.
 Cluster measure_rates(const ProcessMesh& mesh, const TrainConfig& config);
+
+/// Of a node with the most.
+int64_t ranks_a_node(int64_t world_size, int64_t nodes);
 
 }  // namespace enodia

@@ -6,6 +6,7 @@
 
 #include "collectives/collectives.h"
 #include "collectives/run_together.h"
+#include "common/error.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "trainer/config/cluster_file.h"
@@ -24,13 +25,16 @@ int num_nodes(const ProcessMesh& mesh) {
   return *std::max_element(nodes.begin(), nodes.end()) + 1;
 }
 
-/// The rates that a run kept, as YAML; empty where there are none, or of another number of nodes.
-std::string read_kept(const TrainConfig& config, int nodes) {
+/// The rates that a run kept, as YAML; empty where there are none, or of other nodes and ranks.
+std::string read_kept(const TrainConfig& config, const ProcessMesh& mesh) {
   if (!std::filesystem::exists(kept_file(config))) {
     return "";
   }
   const Cluster kept = read_cluster(kept_file(config).string());
-  return kept.nodes == nodes ? to_yaml(kept) : "";
+  const int nodes = num_nodes(mesh);
+  const bool is_alike =
+      kept.nodes == nodes && kept.ranks_per_node == ranks_a_node(mesh.world_size(), nodes);
+  return is_alike ? to_yaml(kept) : "";
 }
 
 }  // namespace
@@ -41,7 +45,8 @@ PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   const bool is_auto = budget == PlacementConfig::kAuto;
   const bool is_fixed = budget == PlacementConfig::kFixed ||
                         (is_auto && (num_nodes(mesh) == 1 || !config.train.computes()));
-  if (is_fixed || config.model.num_experts == 0 || policy == nullptr) {
+  const bool is_priced = policy != nullptr && policy->name == PlacementConfig::kEnodia;
+  if (is_fixed || config.model.num_experts == 0 || !is_priced || mesh.world_size() == 1) {
     return {};
   }
   const bool is_measured = is_auto || budget == PlacementConfig::kMeasured;
@@ -50,7 +55,7 @@ PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   std::string text;  // from rank 0, since others may not see its files
   run_together(all, [&] {
     if (mesh.rank() == 0) {
-      text = is_measured ? read_kept(config, num_nodes(mesh)) : to_yaml(read_cluster(file));
+      text = is_measured ? read_kept(config, mesh) : to_yaml(read_cluster(file));
     }
   });
   text = broadcast_text(all, text, 0);
@@ -62,6 +67,19 @@ PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
              " (placement.budget: " + (rates.fresh ? "measured now" : file) + ")");
   }
   return rates;
+}
+
+void check_budget(const TrainConfig& config) {
+  if (!config.placement.budget_is_file()) {
+    return;
+  }
+  try {
+    read_cluster(config.placement.budget);
+  } catch (const ConfigError& error) {
+    throw ConfigError(std::string(error.what()) +
+                      " (placement.budget is auto, fixed, measured, or "
+                      "such a file)");
+  }
 }
 
 void keep_rates(const PlanRates& rates, const TrainConfig& config) {

@@ -15,9 +15,12 @@ struct PlanRates {
 };
 
 /// The rates of a cluster file, or measured ones; a run that goes on takes them from its directory,
-/// so that it plans as before, unless ranks are on more or fewer nodes now. Collective. Throws
-/// SharedError.
+/// so that it plans as before, unless there are other nodes or ranks now. None for policies that
+/// price nothing, and for one rank. Collective. Throws SharedError.
 PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config);
+
+/// That placement.budget names something. Local. Throws ConfigError.
+void check_budget(const TrainConfig& config);
 
 /// Keeps fresh rates in the run's directory. Local, for one rank. Throws FileError.
 void keep_rates(const PlanRates& rates, const TrainConfig& config);
