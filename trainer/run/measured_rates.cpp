@@ -29,14 +29,15 @@ class NeighbourProbe {
   NeighbourProbe(const ProcessMesh& mesh, int to, int from) : mesh_(mesh), to_(to), from_(from) {}
 
   double bytes_per_second() const {
-    constexpr int64_t kFirst = int64_t{256} << 10;
+    constexpr int64_t kFirst = int64_t{1} << 20;
     constexpr int64_t kMost = int64_t{64} << 20;
-    constexpr double kSeconds = 0.005;
+    constexpr double kSeconds = 0.02;  // long beside what a busy machine is late by
+    constexpr int kRounds = 5;
     seconds_of(kFirst);  // connections are made on first use
     const auto bytes = static_cast<int64_t>(kFirst * kSeconds / seconds_of(kFirst));
     const int64_t chosen = std::clamp(bytes, kFirst, kMost);
     double shortest = seconds_of(chosen);
-    for (int again = 0; again < 3; ++again) {
+    for (int round = 1; round < kRounds; ++round) {
       shortest = std::min(shortest, seconds_of(chosen));
     }
     return static_cast<double>(chosen) / shortest;

@@ -8,8 +8,8 @@ namespace enodia {
 
 /// What all ranks at once reach in products of matrices, on average, and what each sends to a
 /// neighbour: in its node, and to another, all ranks of the node together. Rounded to two digits,
-/// since more are noise. Takes about a tenth of a second where links carry 100 MB/s. Collective;
-/// the same on every rank.
+/// since more are noise. Takes half a second, or a second for each rank of a node where links carry
+/// 10 MB/s. Collective; the same on every rank.
 Cluster measure_rates(const ProcessMesh& mesh, const TrainConfig& config);
 
 /// Of a node with the most.
