@@ -7,7 +7,8 @@
 #include <utility>
 
 #include "collectives/queue_event.h"
-#include "collectives/sparse/peer_messages.h"
+#include "collectives/sparse/packed_exchange.h"
+#include "collectives/sparse/scratch_buffer.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -30,15 +31,6 @@ void check_summable(const Buffer& buffer) {
   ENODIA_CHECK(buffer.dtype == DType::kFloat32 || buffer.dtype == DType::kFloat64,
                "sparse_reduce_scatter sums float32 and float64, not ",
                name_of(buffer.dtype));
-}
-
-/// Memory from a queue's table, freed with the last buffer that views it.
-Buffer scratch_like(const Buffer& model, const Queue& queue) {
-  Buffer scratch = model;
-  const std::shared_ptr<void> memory = allocate(queue, static_cast<size_t>(model.bytes()));
-  scratch.data = memory.get();
-  scratch.keep = memory;
-  return scratch;
 }
 
 /// The rounds of a reduce-scatter; adds what came to owners once all is there.
@@ -64,8 +56,13 @@ class HomeComing : public PendingOperation {
 
 /// A single round is an ordinary exchange, whose messages are packed, and which a communication
 /// thread may cut.
-bool is_one_exchange(const SparseSchedule& schedule) {
-  return schedule.rounds.size() == 1;
+Work exchange_rounds(Communicator& communicator,
+                     std::vector<ExchangeRound> rounds,
+                     const Queue& after) {
+  if (rounds.size() == 1 && !rounds.front().finish) {
+    return exchange_packed(communicator, rounds.front().sends, rounds.front().receives, after);
+  }
+  return communicator.exchange_in_rounds(std::move(rounds), after);
 }
 
 }  // namespace
@@ -76,7 +73,6 @@ Work sparse_all_gather(Communicator& communicator,
                        const ChunkBuffer& held,
                        const Queue& after) {
   const int rank = communicator.rank();
-  PeerMessages messages;
   std::vector<ExchangeRound> rounds;
   for (const auto& [transfers, before] : schedule.rounds) {
     ExchangeRound& round = rounds.emplace_back();
@@ -84,19 +80,14 @@ Work sparse_all_gather(Communicator& communicator,
     for (const auto& [chunk, from, to, first, count] : transfers) {
       if (from == rank) {
         const ChunkBuffer& source = schedule.owners[chunk] == rank ? owned : held;
-        const Buffer piece = source(chunk).slice(first, count);
-        messages.send(to, piece);
-        round.sends.push_back({to, piece});
+        round.sends.push_back({to, source(chunk).slice(first, count)});
       }
       if (to == rank) {
-        const Buffer piece = held(chunk).slice(first, count);
-        messages.receive(from, piece);
-        round.receives.push_back({from, piece});
+        round.receives.push_back({from, held(chunk).slice(first, count)});
       }
     }
   }
-  return is_one_exchange(schedule) ? messages.exchange(communicator, after)
-                                   : communicator.exchange_in_rounds(std::move(rounds), after);
+  return exchange_rounds(communicator, std::move(rounds), after);
 }
 
 Work sparse_reduce_scatter(Communicator& communicator,
@@ -106,7 +97,6 @@ Work sparse_reduce_scatter(Communicator& communicator,
                            const Queue& after) {
   const int rank = communicator.rank();
   const SparseSchedule homewards = transposed(schedule);
-  PeerMessages messages;
   std::vector<ExchangeRound> rounds;
   std::vector<Addition> at_home;
   for (const auto& [transfers, before] : homewards.rounds) {
@@ -115,9 +105,7 @@ Work sparse_reduce_scatter(Communicator& communicator,
     std::vector<Addition> on_the_way;
     for (const auto& [chunk, from, to, first, count] : transfers) {
       if (from == rank) {
-        const Buffer piece = held(chunk).slice(first, count);
-        messages.send(to, piece);
-        round.sends.push_back({to, piece});
+        round.sends.push_back({to, held(chunk).slice(first, count)});
       }
       if (to == rank) {
         const bool is_home = schedule.owners[chunk] == rank;
@@ -125,7 +113,6 @@ Work sparse_reduce_scatter(Communicator& communicator,
         check_summable(sum);
         const Queue on = sum.device < 0 ? Queue() : after;
         const Buffer arrived = scratch_like(sum, on);
-        messages.receive(from, arrived);
         round.receives.push_back({from, arrived});
         (is_home ? at_home : on_the_way).push_back({arrived, sum, on});
       }
@@ -136,9 +123,7 @@ Work sparse_reduce_scatter(Communicator& communicator,
       };
     }
   }
-  Work under_way = is_one_exchange(schedule)
-                       ? messages.exchange(communicator, after)
-                       : communicator.exchange_in_rounds(std::move(rounds), after);
+  Work under_way = exchange_rounds(communicator, std::move(rounds), after);
   return Work(std::make_unique<HomeComing>(std::move(under_way), std::move(at_home)));
 }
 

@@ -35,29 +35,28 @@ class HeldExperts {
   HeldExperts(const StaticLayer& layer, const PlacementOptions& options, int world_size)
       : experts_(std::ssize(layer.owners)),
         options_(options),
-        owned_(world_size, 0),
-        at_home_(world_size, 0) {
+        homes_(layer.world_homes(world_size)),
+        owned_(world_size, 0) {
     for (const int32_t owner : layer.owners) {
       ++owned_[owner];
     }
-    const ExpertPlacement homes = layer.world_homes(world_size);
-    for (int rank = 0; rank < world_size; ++rank) {
-      at_home_[rank] = std::ssize(homes.experts_on(rank));
-    }
   }
   int64_t permanent(int rank) const {
-    return options_.stripes > 1 ? 0 : at_home_[rank] - owned_[rank];
+    return options_.stripes > 1 ? 0 : at_home(rank) - owned_[rank];
   }
   int64_t materialized(int rank) const {
     const auto ranks = static_cast<int>(owned_.size());
     return replicas_a_layer(options_, ranks, experts_, owned_[rank]) +
-           (options_.stripes > 1 ? at_home_[rank] : 0);
+           (options_.stripes > 1 ? at_home(rank) : 0);
   }
 
  private:
+  int64_t at_home(int rank) const { return std::ssize(homes_.experts_on(rank)); }
+
   int64_t experts_;
   const PlacementOptions& options_;
-  std::vector<int64_t> owned_, at_home_;  // [ranks]
+  ExpertPlacement homes_;       // over all ranks
+  std::vector<int64_t> owned_;  // [ranks]
 };
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 #include "collectives/loopback/loopback.h"
 #include "collectives/progress/communication_thread.h"
-#include "collectives/sparse/peer_messages.h"
+#include "collectives/sparse/packed_exchange.h"
 #include "common/error.h"
 
 namespace enodia {
@@ -258,23 +258,23 @@ void exchange_pieces(const std::vector<int64_t>& sizes) {
   run_loopback(2, [&](Communicator& communicator) {
     const int rank = communicator.rank();
     std::vector<std::vector<float>> mine, theirs;
-    PeerMessages messages;
+    std::vector<Message> sends, receives;
     for (size_t i = 0; i < sizes.size(); ++i) {
       mine.emplace_back(sizes[i], static_cast<float>(10 * i + rank));
       theirs.emplace_back(sizes[i], -1.0F);
     }
     for (size_t i = 0; i < sizes.size(); ++i) {
-      messages.send(1 - rank, view(std::span<float>(mine[i])));
-      messages.receive(1 - rank, view(std::span<float>(theirs[i])));
+      sends.push_back({1 - rank, view(std::span<float>(mine[i]))});
+      receives.push_back({1 - rank, view(std::span<float>(theirs[i]))});
     }
-    messages.exchange(communicator, Queue()).wait();
+    exchange_packed(communicator, sends, receives, Queue()).wait();
     for (size_t i = 0; i < sizes.size(); ++i) {
       EXPECT_EQ(theirs[i], std::vector<float>(sizes[i], static_cast<float>(10 * i + 1 - rank)));
     }
   });
 }
 
-TEST(PeerMessages, BringEveryPieceWhereItBelongs) {
+TEST(PackedExchange, BringsEveryPieceWhereItBelongs) {
   exchange_pieces({5});
   exchange_pieces({5, 1, 8000});    // packed
   exchange_pieces({5, 100000, 7});  // one is large

@@ -100,16 +100,19 @@ LayerPlan divide(const RuleInput& input, const LayerCounts& counts, const Holder
       input.owners, holders, divide_near(counts, holders, input.topology, OwnTokens::kStay));
 }
 
+LayerPlan as_predicted(LayerPlan plan) {
+  plan.predicted = plan.replicas;
+  plan.transfers = count_transfers(plan);
+  return plan;
+}
+
 LayerPlan plan_top(const RuleInput& input,
                    const LayerCounts& known,
                    const LayerCounts& counts,
                    int top) {
   Holders holders = owners_alone(input.owners);
   spread_top(input, known, top, holders);
-  LayerPlan plan = divide(input, counts, holders);
-  plan.predicted = plan.replicas;
-  plan.transfers = count_transfers(plan);
-  return plan;
+  return as_predicted(divide(input, counts, holders));
 }
 
 int64_t slowest(const LayerPlan& plan, const Topology& topology) {
@@ -149,13 +152,9 @@ LayerPlan plan_hecate_narrow(const RuleInput& input,
 LayerPlan plan_hecate_calibrated(const RuleInput& input,
                                  const LayerCounts& known,
                                  const LayerCounts& counts) {
-  LayerPlan plan = plan_hecate(input, known, counts);
   Holders holders = owners_alone(input.owners);
-  for (size_t expert = 0; expert < holders.size(); ++expert) {
-    holders[expert].insert(
-        holders[expert].end(), plan.replicas[expert].begin(), plan.replicas[expert].end());
-    std::sort(holders[expert].begin(), holders[expert].end());
-  }
+  spread_top(input, known, 2 * input.extra_slots, holders);
+  const LayerPlan plan = as_predicted(divide(input, counts, holders));
   spread_top(input, counts, 2 * input.extra_slots, holders);
   LayerPlan calibrated = divide(input, counts, holders);
   calibrated.predicted = plan.predicted;
