@@ -206,18 +206,22 @@ void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& plac
   const int layer = pass.layer;
   const ExpertPlacement& homes = this->placement(layer);
   const auto found = materialized_.find(pass);
-  const std::optional<ExpertPlacement> at_home = is_striped() ? std::nullopt : std::optional(homes);
-  if (placement == (found != materialized_.end() ? found->second.placement : at_home)) {
+  const ExpertPlacement* const before = found != materialized_.end() ? &found->second.placement
+                                        : is_striped()               ? nullptr
+                                                                     : &homes;
+  if (before != nullptr && placement == *before) {
     return;
   }
+  const auto is_here = [&](int32_t rank, int32_t expert) {
+    return before != nullptr && before->slot_of(rank, expert) >= 0;
+  };
   ENODIA_CHECK(placement.world_size() == mesh_.world_size() || placement == homes,
                "replicas beyond homes need ep = world");
-  Materialized& here = materialized_.try_emplace(pass, Materialized{at_home, {}, {}}).first->second;
+  Materialized& here = materialized_[pass];
   ChunkPlaces missing = places_of(layer, placement);
-  for (int32_t chunk = 0; here.placement && chunk < std::ssize(missing.owners); ++chunk) {
-    std::erase_if(missing.holders[chunk], [&](int32_t rank) {
-      return here.placement->slot_of(rank, expert_of(chunk)) >= 0;
-    });
+  for (int32_t chunk = 0; chunk < std::ssize(missing.owners); ++chunk) {
+    std::erase_if(missing.holders[chunk],
+                  [&](int32_t rank) { return is_here(rank, expert_of(chunk)); });
   }
   const int group_rank = mesh_.rank() % placement.world_size();
   for (auto slot = here.slots.begin(); slot != here.slots.end();) {
@@ -231,7 +235,7 @@ void ExpertStore::materialize(const LayerPass& pass, const ExpertPlacement& plac
   }
   std::map<int32_t, at::Tensor> fresh;
   for (const int32_t expert : placement.experts_on(group_rank)) {
-    if (!here.placement || here.placement->slot_of(group_rank, expert) < 0) {
+    if (!is_here(group_rank, expert)) {
       fresh[expert] = here.slots[expert] = weight_slots_.take();
     }
   }

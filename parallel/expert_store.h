@@ -142,8 +142,8 @@ class ExpertStore {
   };
   /// Experts for a pass that are here or on their way.
   struct Materialized {
-    std::optional<ExpertPlacement> placement;  // none: nothing is here yet
-    std::map<int32_t, at::Tensor> slots;       // by expert
+    ExpertPlacement placement;
+    std::map<int32_t, at::Tensor> slots;  // by expert
     std::vector<Work> arriving;
   };
   /// Gradients on their way to their owners.
