@@ -202,7 +202,8 @@ class Arguments {
       originals_.push_back(stack[i]);
       const c10::AliasInfo* alias = schema.arguments()[i - first_].alias_info();
       note_uses(stack[i], alias != nullptr && alias->isWrite());
-      stack[i] = opened_value(stack[i]);
+      opened_.push_back(opened_value(stack[i]));
+      stack[i] = opened_.back();
     }
   }
 
@@ -312,6 +313,9 @@ class Arguments {
   const c10::OperatorHandle& op_;
   size_t first_ = 0;
   std::vector<c10::IValue> originals_;
+  // A kernel that writes to an argument gives back a reference to it, which LibTorch reads after it
+  // has taken the arguments off the stack: somebody else must hold them.
+  std::vector<c10::IValue> opened_;
 };
 
 void run_on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
