@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "common/vector_clones.h"
+
 namespace enodia {
 namespace {
 
@@ -28,9 +30,6 @@ template <typename T>
     value[i] = value[i] * c.decay - c.step_size * exp_avg[i] / denominator;
   }
 }
-
-// The widest vectors that the machine has, chosen by the loader.
-#define ENODIA_CLONES [[gnu::target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")]]
 
 ENODIA_CLONES void update_float(float* value,
                                 const float* gradient,

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <limits>
 
+#include "common/vector_clones.h"
+
 namespace enodia {
 namespace {
 
@@ -12,14 +14,24 @@ constexpr int32_t kMostTokens = 1 << 26;
 constexpr int kFading = 8;
 
 /// What a mean has missed; then it takes the counts in.
-int64_t miss_and_take(std::vector<int32_t>& mean, std::span<const int32_t> tokens, int shift) {
+ENODIA_CLONES int64_t miss_and_take(int32_t* mean, const int32_t* tokens, size_t cells, int shift) {
   int64_t missed = 0;
-  for (size_t i = 0; i < mean.size(); ++i) {
+  for (size_t i = 0; i < cells; ++i) {
     const int32_t off = std::min(tokens[i], kMostTokens) * kFraction - mean[i];
     missed += std::abs(off);
     mean[i] += off >> shift;
   }
   return missed;
+}
+
+/// Of the last and two before it.
+ENODIA_CLONES void take_medians(
+    const int32_t* last, const int32_t* a, const int32_t* b, size_t cells, int32_t* medians) {
+  for (size_t i = 0; i < cells; ++i) {
+    const int32_t less = std::min(a[i], b[i]);
+    const int32_t more = std::max(a[i], b[i]);
+    medians[i] = std::min(std::max(last[i], less), more);
+  }
 }
 
 }  // namespace
@@ -39,7 +51,8 @@ void LoadForecast::observe(const NodeCounts& counts) {
   before_[0] = foretold_[0];
   for (size_t i = 0; i < foretold_.size(); ++i) {
     const int shift = i < kShifts.size() ? kShifts[i] : 0;
-    const int64_t missed = miss_and_take(foretold_[i], counts.tokens(), observed_ ? shift : 0);
+    const int64_t missed = miss_and_take(
+        foretold_[i].data(), counts.tokens().data(), foretold_[i].size(), observed_ ? shift : 0);
     missed_[i] = observed_ ? missed_[i] - missed_[i] / kFading + missed : 0;
   }
   if (!observed_) {
@@ -47,14 +60,11 @@ void LoadForecast::observe(const NodeCounts& counts) {
   }
   seen_ = observed_ ? seen_ - seen_ / kFading + counts.total() * int64_t{kFraction} : 0;
   observed_ = true;
-  take_median();
-}
-
-void LoadForecast::take_median() {
-  for (size_t cell = 0; cell < foretold_[0].size(); ++cell) {
-    const auto [less, more] = std::minmax(before_[0][cell], before_[1][cell]);
-    foretold_[kMedian][cell] = std::clamp(foretold_[0][cell], less, more);
-  }
+  take_medians(foretold_[0].data(),
+               before_[0].data(),
+               before_[1].data(),
+               foretold_[0].size(),
+               foretold_[kMedian].data());
 }
 
 size_t LoadForecast::choose() const {

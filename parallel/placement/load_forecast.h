@@ -36,7 +36,6 @@ class LoadForecast {
   static constexpr size_t kMedian = kShifts.size();
 
   size_t choose() const;
-  void take_median();
 
   bool observed_ = false;
   // In sixteenths of a token, [nodes, experts].

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/vector_clones.h"
+
 namespace enodia {
 namespace {
 
 /// Adds rows of counts, [rows, size], to a sum. Four at a time: the sum is what costs, not what is
 /// read.
-void add_rows(const int32_t* rows, int num_rows, int size, int32_t* sum) {
+ENODIA_CLONES void add_rows(const int32_t* rows, int num_rows, int size, int32_t* sum) {
   int row = 0;
   for (; row + 4 <= num_rows; row += 4) {
     const int32_t* const a = rows + static_cast<size_t>(row) * size;
@@ -24,6 +26,13 @@ void add_rows(const int32_t* rows, int num_rows, int size, int32_t* sum) {
     for (int i = 0; i < size; ++i) {
       sum[i] += a[i];
     }
+  }
+}
+
+/// Adds a row to a sum.
+ENODIA_CLONES void add_row(const int32_t* row, int size, int64_t* sum) {
+  for (int i = 0; i < size; ++i) {
+    sum[i] += row[i];
   }
 }
 
@@ -54,10 +63,7 @@ void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
 void NodeCounts::sum_up() {
   std::fill(of_expert_.begin(), of_expert_.end(), 0);
   for (int node = 0; node < num_nodes(); ++node) {
-    const int32_t* const row = tokens_.data() + static_cast<size_t>(node) * num_experts_;
-    for (int expert = 0; expert < num_experts_; ++expert) {
-      of_expert_[expert] += row[expert];
-    }
+    add_row(of_node(node).data(), num_experts_, of_expert_.data());
   }
   total_ = std::accumulate(of_expert_.begin(), of_expert_.end(), int64_t{0});
 }

@@ -28,12 +28,7 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   reached_from_[rank] = {search_, -1, -1, true};
   reached_.push_back(rank);
   for (size_t next = 0; next < reached_.size() && std::ssize(reached_) <= reach; ++next) {
-    int32_t room = -1;
-    each_host_on(reached_[next], [&](int32_t host) {
-      if (quota_[host] > 0 && room < 0 && is_shared(expert_of_[host])) {
-        room = reach_from(host, limit);
-      }
-    });
+    const int32_t room = reach_from_rank(reached_[next], limit);
     if (room >= 0) {
       return room;
     }
@@ -54,16 +49,48 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   return -1;
 }
 
-/// To the ranks of an expert's other hosts; returns one that is below the limit, and free.
+/// To the ranks of the other hosts of its experts; returns one that is below the limit, and free.
+int32_t QuotaSolver::reach_from_rank(int32_t rank, int64_t limit) {
+  for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
+    if (is_shared(owned_[i])) {
+      const int32_t room = reach_from(owned_[i], limit);
+      if (room >= 0) {
+        return room;
+      }
+    }
+  }
+  for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
+    if (expert_of_[host] >= 0) {
+      const int32_t room = reach_from(host, limit);
+      if (room >= 0) {
+        return room;
+      }
+    }
+  }
+  return -1;
+}
+
 int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
-  for (int32_t to = first_[expert_of_[host]]; to >= 0; to = next_[to]) {
+  const int expert = expert_of_[host];
+  const int here = node_of(host);
+  const size_t from = cell(here, expert);
+  // Where one host of an expert in a node leads to, all of them do.
+  if (quota_[host] == 0 || left_[from] == search_) {
+    return -1;
+  }
+  left_[from] = search_;
+  const bool is_foreign = held_[from] > counts_->of(here, expert);
+  for (int32_t to = first_[expert]; to >= 0; to = next_[to]) {
     const int32_t rank = rank_of_[to];
     Reached& reached = reached_from_[rank];
     const bool is_known = reached.search == search_;
     if (is_known && reached.is_free) {
       continue;
     }
-    const bool is_free = free_of_charge(host, to) > 0;
+    const int there = node_of(to);
+    // free_of_charge() has tokens then.
+    const bool is_free =
+        is_foreign || here == there || counts_->of(there, expert) > held_[cell(there, expert)];
     if (is_free) {
       reached = {search_, host, to, true};
       if (load_[rank] < limit) {
@@ -144,20 +171,18 @@ void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most, int re
 
 bool QuotaSolver::relieve(int64_t most, int reach) {
   least_.assign(topology_.num_ranks(), goal_);
-  order_.clear();
+  over_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
     if (load_[rank] > goal_) {
-      order_.push_back(rank);
+      over_.emplace_back(load_[rank], -rank);
     }
   }
-  std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-    return std::tie(load_[b], a) < std::tie(load_[a], b);
-  });
+  // A heap: few are above what the slowest rank is left with.
+  std::make_heap(over_.begin(), over_.end());
   int64_t limit = goal_;  // below the slowest rank no other gains anything
-  for (const int32_t rank : order_) {
-    if (load_[rank] <= limit) {
-      break;
-    }
+  for (; !over_.empty() && load_[-over_.front().second] > limit; over_.pop_back()) {
+    std::pop_heap(over_.begin(), over_.end());
+    const int32_t rank = -over_.back().second;
     relieve_rank(rank, limit, most, reach);
     limit = std::max(limit, load_[rank]);
     if (limit > most) {

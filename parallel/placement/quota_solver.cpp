@@ -12,12 +12,14 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   const size_t hosts = num_experts + static_cast<size_t>(topology.num_ranks()) * slots;
   const size_t cells = static_cast<size_t>(topology.num_nodes()) * num_experts;
   rank_of_.resize(hosts);
+  node_of_.resize(hosts);
   expert_of_.resize(hosts);
   next_.resize(hosts);
   quota_.resize(hosts);
   first_.resize(num_experts);
   first_in_.resize(cells);
   held_.resize(cells);
+  left_.resize(cells);
   load_.resize(topology.num_ranks());
   crossing_.resize(topology.num_nodes());
   near_.resize(2 * static_cast<size_t>(topology.num_ranks()));
@@ -28,6 +30,7 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   first_owned_.resize(topology.num_ranks() + 1);
   for (int32_t rank = 0; rank < topology.num_ranks(); ++rank) {
     std::fill_n(rank_of_.begin() + first_slot(rank), slots, rank);
+    std::fill_n(node_of_.begin() + first_slot(rank), slots, topology.node_of(rank));
   }
 }
 
@@ -85,8 +88,9 @@ void QuotaSolver::place_owners() {
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     expert_of_[expert] = expert;
     rank_of_[expert] = owners_[expert];
+    node_of_[expert] = topology_.node_of(owners_[expert]);
     first_[expert] = expert;
-    first_in_[cell(topology_.node_of(owners_[expert]), expert)] = expert;
+    first_in_[cell(node_of_[expert], expert)] = expert;
   }
 }
 

@@ -117,7 +117,7 @@ class QuotaSolver {
     return static_cast<size_t>(node) * num_experts_ + expert;
   }
   int32_t first_in(int node, int expert) const { return first_in_[cell(node, expert)]; }
-  int node_of(int32_t host) const { return topology_.node_of(rank_of_[host]); }
+  int node_of(int32_t host) const { return node_of_[host]; }
   bool is_shared(int32_t expert) const { return next_[first_[expert]] >= 0; }
   int32_t next_in_node(int32_t host) const {
     const int32_t next = next_[host];
@@ -172,6 +172,7 @@ class QuotaSolver {
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
   int32_t find_room(int32_t rank, int64_t limit, int reach);
+  int32_t reach_from_rank(int32_t rank, int64_t limit);
   int32_t reach_from(int32_t host, int64_t limit);
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);
@@ -193,7 +194,8 @@ class QuotaSolver {
   const NodeCounts* counts_ = nullptr;
   int64_t goal_ = 0;
   std::vector<int32_t> first_owned_, owned_;  // [ranks + 1]; experts by owner
-  std::vector<int32_t> rank_of_, expert_of_;  // [hosts]; -1 = a free slot
+  std::vector<int32_t> rank_of_, node_of_;    // [hosts]
+  std::vector<int32_t> expert_of_;            // [hosts]; -1 = a free slot
   std::vector<int32_t> first_;                // [experts] hosts of an expert, ascending by rank
   std::vector<int32_t> next_;                 // [hosts]
   std::vector<int32_t> first_in_;             // [nodes, experts]
@@ -208,12 +210,14 @@ class QuotaSolver {
   std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
   std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;
-  std::vector<int32_t> shared_;  // experts on several ranks, of divide_all()
-  std::vector<int64_t> sent_;    // their tokens of nodes that lack them
-  std::vector<int64_t> least_;   // [ranks] what relieve() can bring a rank's tokens down to
+  std::vector<int32_t> shared_;                    // experts on several ranks, of divide_all()
+  std::vector<int64_t> sent_;                      // their tokens of nodes that lack them
+  std::vector<std::pair<int64_t, int32_t>> over_;  // load above the goal, -rank: a heap
+  std::vector<int64_t> least_;  // [ranks] what relieve() can bring a rank's tokens down to
   // Of find_room().
   int64_t search_ = 0;
   std::vector<Reached> reached_from_;     // [ranks]
+  std::vector<int64_t> left_;             // [nodes, experts] the last search that went on there
   std::vector<int32_t> reached_, later_;  // ranks
 };
 
