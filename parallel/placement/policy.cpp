@@ -66,7 +66,11 @@ constexpr std::array kPolicies{
                 "UltraEP's rule over all ranks",
                 "a smallest number of tokens a replica",
                 make_rule_policy<plan_ultraep_global, PlansFrom::kExactCounts>},
-    PolicyEntry{"enodia", "this program", "", make_enodia_policy},
+    PolicyEntry{.name = "enodia",
+                .source = "this program",
+                .leaves_out = "",
+                .make = make_enodia_policy,
+                .by_prices = true},
 };
 
 }  // namespace

@@ -71,6 +71,7 @@ struct PolicyEntry {
   std::unique_ptr<PlacementPolicy> (*make)(const PolicySetup& setup);
   CountsReach reads = CountsReach::kNodes;
   SlotUse slots = SlotUse::kExtra;
+  bool by_prices = false;      ///< PolicySetup::budget makes a difference
   bool by_name_alone = false;  ///< takes too long to be among all
 };
 /// All, in the order of docs/placement.md.

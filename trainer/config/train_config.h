@@ -75,6 +75,10 @@ struct PlacementConfig {
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
   double reshard_gain = 0.03;    ///< that it takes
 
+  /// The budget, decided where it is kAuto.
+  std::string budget_on(int64_t nodes) const {
+    return budget == kAuto ? (nodes > 1 ? kMeasured : kFixed) : budget;
+  }
   bool budget_is_file() const { return budget != kAuto && budget != kFixed && budget != kMeasured; }
 
   static constexpr const char* kFixed = "fixed";
@@ -82,7 +86,8 @@ struct PlacementConfig {
   static constexpr const char* kOwners = "owners";
   static constexpr const char* kEnodia = "enodia";
   /// Of policy: kEnodia where each of several ranks owns experts of every layer, else kOwners. Of
-  /// budget: kMeasured where ranks that compute are on several nodes, else kFixed.
+  /// budget: kMeasured where ranks are on several nodes, else kFixed; and that with virtual
+  /// compute, as there is nothing to measure.
   static constexpr const char* kAuto = "auto";
 };
 

@@ -27,4 +27,10 @@ LayerWork layer_work(const TrainConfig& config) {
   return work;
 }
 
+ExpertShape expert_shape(const TrainConfig& config) {
+  return {config.model.hidden_size,
+          config.model.moe_intermediate_size,
+          static_cast<int>(config.placement.stripes)};
+}
+
 }  // namespace enodia

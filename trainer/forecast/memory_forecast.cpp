@@ -7,10 +7,10 @@
 
 #include "common/check.h"
 #include "models/parameter_list.h"
-#include "parallel/expert_shape.h"
 #include "parallel/placement/slot_count.h"
 #include "parallel/placement/static_placement.h"
 #include "parallel/slice.h"
+#include "trainer/forecast/layer_work.h"
 
 namespace enodia {
 namespace {
@@ -137,12 +137,6 @@ int64_t num_moe_layers(const ModelOptions& model) {
   return model.num_experts == 0
              ? 0
              : std::max<int64_t>(model.num_hidden_layers - model.first_k_dense_replace, 0);
-}
-
-ExpertShape expert_shape(const TrainConfig& config) {
-  return {config.model.hidden_size,
-          config.model.moe_intermediate_size,
-          static_cast<int>(config.placement.stripes)};
 }
 
 std::vector<StaticLayer> expert_layers(const TrainConfig& config, int world_size) {

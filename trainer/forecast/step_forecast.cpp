@@ -8,7 +8,6 @@
 
 #include "common/error.h"
 #include "models/flops.h"
-#include "parallel/expert_shape.h"
 #include "parallel/placement/expert_stripes.h"
 #include "parallel/placement/slot_count.h"
 #include "parallel/placement/token_split.h"
@@ -57,9 +56,7 @@ class LayerCost {
       : cluster_(cluster),
         topology_(cluster.topology()),
         work_(layer_work(config)),
-        shape_{config.model.hidden_size,
-               config.model.moe_intermediate_size,
-               static_cast<int>(config.placement.stripes)},
+        shape_(expert_shape(config)),
         compute_(static_cast<double>(size_of(config.model.dtype))) {}
 
   /// `scale` makes of the trace's copies those of the configuration.
@@ -233,9 +230,7 @@ PlanBudget budget_for_trace(const TrainConfig& config,
                             const Cluster& cluster,
                             const RoutingTrace& trace) {
   const PlacementConfig& placement = config.placement;
-  const bool is_one_node = cluster.nodes == 1;
-  if (placement.budget == PlacementConfig::kFixed ||
-      (placement.budget == PlacementConfig::kAuto && is_one_node)) {
+  if (placement.budget_on(cluster.nodes) == PlacementConfig::kFixed) {
     return {};
   }
   LayerWork work = layer_work(config);

@@ -40,16 +40,16 @@ std::string read_kept(const TrainConfig& config, const ProcessMesh& mesh) {
 }  // namespace
 
 PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
-  const std::string& budget = config.placement.budget;
+  const PlacementConfig& placement = config.placement;
   const PolicyEntry* const policy = config.placement_options(mesh.world_size()).policy;
-  const bool is_auto = budget == PlacementConfig::kAuto;
-  const bool is_fixed = budget == PlacementConfig::kFixed ||
-                        (is_auto && (num_nodes(mesh) == 1 || !config.train.computes()));
-  const bool is_priced = policy != nullptr && policy->name == PlacementConfig::kEnodia;
-  if (is_fixed || config.model.num_experts == 0 || !is_priced || mesh.world_size() == 1) {
+  const bool can_measure = config.train.computes();
+  const std::string budget = placement.budget_on(can_measure ? num_nodes(mesh) : 1);
+  const bool is_priced = policy != nullptr && policy->by_prices;
+  if (budget == PlacementConfig::kFixed || config.model.num_experts == 0 || !is_priced ||
+      mesh.world_size() == 1) {
     return {};
   }
-  const bool is_measured = is_auto || budget == PlacementConfig::kMeasured;
+  const bool is_measured = budget == PlacementConfig::kMeasured;
   const std::string file = is_measured ? kept_file(config).string() : budget;
   Communicator& all = mesh.control();
   std::string text;  // from rank 0, since others may not see its files
