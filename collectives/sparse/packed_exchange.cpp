@@ -78,7 +78,7 @@ class Unpacking : public PendingOperation {
     std::for_each(copies_.begin(), copies_.end(), copy);
     copies_.clear();
   }
-  bool done() override { return copies_.empty() && messages_.done(); }
+  bool done() override { return messages_.done(); }
 
  private:
   Work messages_;

@@ -47,7 +47,7 @@ class HomeComing : public PendingOperation {
     }
     wait_between(on, queue);
   }
-  bool done() override { return additions_.empty() && rounds_.done(); }
+  bool done() override { return rounds_.done(); }
 
  private:
   Work rounds_;

@@ -16,9 +16,9 @@ struct ChunkTransfer {
   bool operator==(const ChunkTransfer&) const = default;
 };
 
-/// Transfers that travel together, ordered by chunk, receiver and first element. They start after
-/// the round `after` of the schedule has arrived (-1 = at once) and after all rounds before have
-/// started.
+/// Transfers that travel together, ordered by chunk, receiver (transposed: sender) and first
+/// element. They start after the round `after` of the schedule has arrived (-1 = at once) and after
+/// all rounds before have started.
 struct TransferRound {
   std::vector<ChunkTransfer> transfers;
   int after = -1;
@@ -68,8 +68,8 @@ struct ScheduleRule {
   int wide_fan_out = 3;  ///< a chunk that goes to more other nodes is relayed
 };
 
-/// Directly where no chunk would save a crossing between nodes, or chunks are small; as a tree
-/// where a chunk goes to many nodes; else once to each node. `nodes[r]` is the node of rank r.
+/// As a tree where a chunk goes to many nodes; else once to each node where that saves a crossing
+/// between nodes; else directly, and so where chunks are small. `nodes[r]` is the node of rank r.
 SparseSchedule choose_schedule(const ChunkPlaces& places,
                                std::span<const int> nodes,
                                int64_t element_bytes,

@@ -96,9 +96,10 @@ void LoadForecast::save(std::vector<int64_t>& saved) const {
 
 void LoadForecast::read(SavedNumbers& saved) {
   observed_ = saved.next(0, 1) == 1;
-  seen_ = saved.next(0, std::numeric_limits<int64_t>::max() / 2);
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 1000;  // missed_of_late()
+  seen_ = saved.next(0, kMost);
   for (int64_t& missed : missed_) {
-    missed = saved.next(0, std::numeric_limits<int64_t>::max() / 2);
+    missed = saved.next(0, kMost);
   }
   const auto read_all = [&saved](auto& rows) {
     for (std::vector<int32_t>& row : rows) {

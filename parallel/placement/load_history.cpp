@@ -19,11 +19,12 @@ void LoadHistory::add(std::span<const int64_t> tokens) {
 }
 
 bool LoadHistory::restore(const ExpertLoads& saved) {
-  constexpr int64_t kMost = int64_t{1} << 60;  // leaves room for more
+  constexpr int64_t kAll = int64_t{1} << 60;  // of a layer: leaves room for more
   const bool fits = std::equal(
       saved.begin(), saved.end(), loads_.begin(), loads_.end(), [](const auto& a, const auto& b) {
-        return a.size() == b.size() && std::all_of(a.begin(), a.end(), [](int64_t load) {
-                 return load >= 0 && load <= kMost;
+        const auto most = kAll / std::max<int64_t>(std::ssize(a), 1);
+        return a.size() == b.size() && std::all_of(a.begin(), a.end(), [most](int64_t load) {
+                 return load >= 0 && load <= most;
                });
       });
   if (fits) {

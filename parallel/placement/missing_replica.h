@@ -15,8 +15,8 @@ Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topolog
 std::pair<Replica, Replica> exchange_for_slowest(const QuotaSolver& relieved,
                                                  const Topology& topology);
 
-/// The replica that would keep most tokens inside their node, `least` or more, on the emptiest rank
-/// there with a free slot, or none.
+/// The replica that would keep most tokens inside their node, more than `least`, on the emptiest
+/// rank there with a free slot, or none.
 Replica missing_in_node(const QuotaSolver& relieved, const Topology& topology, int64_t least);
 
 /// The emptiest rank of a node with a free slot, -1 for none.

@@ -158,10 +158,7 @@ void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most, int re
     for (const int32_t reached : reached_) {
       tokens += load_[reached];
     }
-    const int64_t mean = tokens / std::ssize(reached_) + 1;
-    if (mean <= limit) {
-      return;
-    }
+    const int64_t mean = tokens / std::ssize(reached_) + 1;  // above the limit, as all are there
     limit = mean;
     for (const int32_t reached : reached_) {
       least_[reached] = std::max(least_[reached], mean);

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <limits>
+#include <numeric>
 #include <tuple>
 
 #include "parallel/placement/missing_replica.h"
@@ -215,7 +216,6 @@ int64_t ReplicaSearch::search(std::span<const int32_t> owners,
   const int64_t goal = goal_of(prices_, counts, topology_);
   const int64_t mean = std::max<int64_t>(counts.total() / topology_.num_ranks(), 1);
   const int64_t hosts = std::ssize(owners) + int64_t{topology_.num_ranks()} * solver_.slots();
-  const size_t stride = hosts / kHostsForAll | 1;  // odd: all limits have their turn
   cheapest_.resize(owners.size());
   for (std::vector<int32_t>& ranks : cheapest_) {
     ranks.clear();
@@ -223,6 +223,10 @@ int64_t ReplicaSearch::search(std::span<const int32_t> owners,
   solver_.start(owners, counts, cheapest_, goal);
   int64_t least = relieved_cost();
   const size_t limits = prices.by_links ? kLimits.size() : kLimitsOfTokens;
+  size_t stride = hosts / kHostsForAll + 1;
+  while (std::gcd(stride, limits) > 1) {
+    ++stride;  // each threshold with another limit, and all limits have their turn
+  }
   for (size_t i = 0; i < kThresholds.size() * limits; i += stride) {
     const int64_t threshold = mean * kThresholds[i / limits] / 1000;
     const int64_t limit = mean * kLimits[i % limits] / 1000 + 1;
@@ -282,9 +286,13 @@ FoundReplicas read_found(SavedNumbers& saved,
     std::vector<int32_t>& ranks = found.replicas.emplace_back();
     int64_t least = 0;
     for (int64_t left = saved.next(0, solver.num_ranks()); left > 0 && !saved.failed(); --left) {
-      ranks.push_back(static_cast<int32_t>(saved.next(least, solver.num_ranks() - 1)));
-      least = ranks.back() + 1;
-      saved.require(ranks.back() != owner && ++used[ranks.back()] <= solver.slots());
+      const auto rank = static_cast<int32_t>(saved.next(least, solver.num_ranks() - 1));
+      if (saved.failed()) {
+        break;  // the number is no rank
+      }
+      saved.require(rank != owner && ++used[rank] <= solver.slots());
+      ranks.push_back(rank);
+      least = rank + 1;
     }
   }
   return found;

@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 
 #include "common/error.h"
+#include "parallel/placement/policies/enodia.h"
 
 #include "simulator/generated_trace.h"
 #include "simulator/replay_policies.h"
@@ -143,6 +144,20 @@ TEST_P(Policies, GoOnFromWhatTheyHaveSaved) {
       }
     }
   }
+}
+
+// Numbers behind a replica on the last rank: there is no rank for them.
+TEST(EnodiaPolicy, RefusesReplicasBehindTheLastRank) {
+  const PolicySetup setup{Topology::uniform(1, 4), 1, 4, 2, {{0, 1, 2, 3}}};
+  const auto policy = make_enodia_policy(setup);
+  std::vector<int64_t> saved = policy->save();
+  // Plans, exact plans, the cost and the steps of the layer, then each expert's replicas.
+  saved[4] = 3;
+  saved.insert(saved.begin() + 5, {1, 3, 3});
+  EXPECT_FALSE(policy->restore(saved));
+  saved[4] = 2;
+  saved.erase(saved.begin() + 7);
+  EXPECT_TRUE(policy->restore(saved));
 }
 
 // What is no state of this policy is refused, or is one of its states: it plans on validly.

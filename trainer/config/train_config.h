@@ -75,10 +75,6 @@ struct PlacementConfig {
   int64_t reshard_interval = 0;  ///< steps after which owners may move; 0 = never
   double reshard_gain = 0.03;    ///< that it takes
 
-  /// The budget, decided where it is kAuto.
-  std::string budget_on(int64_t nodes) const {
-    return budget == kAuto ? (nodes > 1 ? kMeasured : kFixed) : budget;
-  }
   bool budget_is_file() const { return budget != kAuto && budget != kFixed && budget != kMeasured; }
 
   static constexpr const char* kFixed = "fixed";
@@ -86,8 +82,7 @@ struct PlacementConfig {
   static constexpr const char* kOwners = "owners";
   static constexpr const char* kEnodia = "enodia";
   /// Of policy: kEnodia where each of several ranks owns experts of every layer, else kOwners. Of
-  /// budget: kMeasured where ranks are on several nodes, else kFixed; and that with virtual
-  /// compute, as there is nothing to measure.
+  /// budget: kMeasured where ranks that compute are on several nodes, else kFixed.
   static constexpr const char* kAuto = "auto";
 };
 
@@ -162,6 +157,13 @@ struct TrainConfig {
   ValueSource source_of(const std::string& path) const;
   /// For a Decoder on so many ranks.
   PlacementOptions placement_options(int64_t world_size) const;
+  /// placement.budget, decided where it is auto.
+  std::string budget_on(int64_t nodes) const {
+    const bool can_measure = nodes > 1 && train.computes();
+    return placement.budget != PlacementConfig::kAuto ? placement.budget
+           : can_measure                              ? PlacementConfig::kMeasured
+                                                      : PlacementConfig::kFixed;
+  }
   /// Micro-batches that a rank has in a step.
   int64_t micro_batches_of_rank(int64_t world_size) const {
     const int64_t at_once = train.micro_batch_size * parallel.groups(world_size);

@@ -230,7 +230,7 @@ PlanBudget budget_for_trace(const TrainConfig& config,
                             const Cluster& cluster,
                             const RoutingTrace& trace) {
   const PlacementConfig& placement = config.placement;
-  if (placement.budget_on(cluster.nodes) == PlacementConfig::kFixed) {
+  if (config.budget_on(cluster.nodes) == PlacementConfig::kFixed) {
     return {};
   }
   LayerWork work = layer_work(config);

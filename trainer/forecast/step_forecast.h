@@ -29,9 +29,9 @@ struct StepForecast {
 /// recorded routing; mean over its samples but the first, which nobody can foresee. Tokens are as
 /// many as the configuration says, spread over experts as in the trace, whose layers are used in
 /// turn. Simplifications: ranks meet after each phase; an exchange takes the time of its busiest
-/// link; replicas go from their owner to each rank; what was predicted is hidden behind attention,
-/// what was not is not. The update takes no time. Local. Throws ConfigError when the trace is for
-/// other ranks or experts.
+/// link; replicas go from their owner to each node once; what was predicted is hidden behind
+/// attention and experts, what was not is not. The update takes no time. Local. Throws ConfigError
+/// when the trace is for other ranks or experts.
 StepForecast forecast_step(const TrainConfig& config,
                            const Cluster& cluster,
                            const RoutingTrace& trace,

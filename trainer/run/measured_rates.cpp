@@ -111,8 +111,12 @@ double memory_gb() {
 
 }  // namespace
 
-int64_t ranks_a_node(int64_t world_size, int64_t nodes) {
-  return (world_size + nodes - 1) / nodes;
+int64_t most_ranks_a_node(const ProcessMesh& mesh) {
+  int64_t most = 0;
+  for (const std::vector<int>& node : ranks_of_nodes(mesh.replicas().nodes())) {
+    most = std::max<int64_t>(most, std::ssize(node));
+  }
+  return most;
 }
 
 Cluster measure_rates(const ProcessMesh& mesh, const TrainConfig& config) {
@@ -124,7 +128,7 @@ Cluster measure_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   Cluster rates;
   rates.name = "measured";
   rates.nodes = std::ssize(ranks);
-  rates.ranks_per_node = ranks_a_node(mesh.world_size(), rates.nodes);
+  rates.ranks_per_node = most_ranks_a_node(mesh);
   rates.memory_gb = two_digits(memory_gb() / static_cast<double>(rates.ranks_per_node));
   all.barrier();
   const double product =

@@ -32,18 +32,15 @@ std::string read_kept(const TrainConfig& config, const ProcessMesh& mesh) {
   }
   const Cluster kept = read_cluster(kept_file(config).string());
   const int nodes = num_nodes(mesh);
-  const bool is_alike =
-      kept.nodes == nodes && kept.ranks_per_node == ranks_a_node(mesh.world_size(), nodes);
+  const bool is_alike = kept.nodes == nodes && kept.ranks_per_node == most_ranks_a_node(mesh);
   return is_alike ? to_yaml(kept) : "";
 }
 
 }  // namespace
 
 PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
-  const PlacementConfig& placement = config.placement;
   const PolicyEntry* const policy = config.placement_options(mesh.world_size()).policy;
-  const bool can_measure = config.train.computes();
-  const std::string budget = placement.budget_on(can_measure ? num_nodes(mesh) : 1);
+  const std::string budget = config.budget_on(num_nodes(mesh));
   const bool is_priced = policy != nullptr && policy->by_prices;
   if (budget == PlacementConfig::kFixed || config.model.num_experts == 0 || !is_priced ||
       mesh.world_size() == 1) {
@@ -61,7 +58,10 @@ PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config) {
   text = broadcast_text(all, text, 0);
   PlanRates rates;
   rates.fresh = text.empty();
-  rates.machine = rates.fresh ? measure_rates(mesh, config) : parse_cluster(text, file);
+  if (rates.fresh) {  // as it will be read again
+    text = broadcast_text(all, to_yaml(measure_rates(mesh, config)), 0);
+  }
+  rates.machine = parse_cluster(text, file);
   if (mesh.rank() == 0) {
     log_info("plans are priced by " + describe_rates(*rates.machine) +
              " (placement.budget: " + (rates.fresh ? "measured now" : file) + ")");

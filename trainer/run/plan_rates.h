@@ -15,8 +15,8 @@ struct PlanRates {
 };
 
 /// The rates of a cluster file, or measured ones; a run that goes on takes them from its directory,
-/// so that it plans as before, unless there are other nodes or ranks now. None for policies that
-/// price nothing, and for one rank. Collective. Throws SharedError.
+/// so that it plans as before, unless there are more or fewer nodes now, or ranks in the fullest of
+/// them. None for policies that price nothing, and for one rank. Collective. Throws SharedError.
 PlanRates open_rates(const ProcessMesh& mesh, const TrainConfig& config);
 
 /// That placement.budget names something. Local. Throws ConfigError.
