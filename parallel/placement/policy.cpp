@@ -33,7 +33,7 @@ constexpr std::array kPolicies{
     PolicyEntry{"hecate_calibrated",
                 "Hecate, t = 2m, with calibration",
                 "heterogeneous sharding (placement.reshard_interval)",
-                make_rule_policy<plan_hecate_calibrated, PlansFrom::kCountsBefore>,
+                make_rule_policy<plan_hecate_calibrated, PlansFrom::kCountsBefore, plan_hecate>,
                 CountsReach::kRanks},
     PolicyEntry{"hecate_narrow",
                 "Hecate, t = m",

@@ -9,6 +9,7 @@
 
 #include "parallel/placement/policies/eplb.h"
 #include "parallel/placement/policies/rules.h"
+#include "parallel/placement/policy.h"
 
 namespace enodia {
 namespace {
@@ -118,6 +119,25 @@ TEST_F(Rules, HecateCalibratesWhereItPays) {
     EXPECT_EQ(plan.replicas[1].size(), scale == 20 ? 3u : 1u);
     EXPECT_EQ(plan.transfers, count_transfers(plan));
   }
+}
+
+// Algorithm 1 leaves a slot here that a second round would fill: there is nothing to calibrate yet.
+TEST(HecateCalibrated, PredictsAsHecate) {
+  std::vector<int32_t> tokens;
+  for (int rank = 0; rank < 4; ++rank) {
+    tokens.insert(tokens.end(), {3000, 3000, 3000, 1000, 0, 0, 0, 0});
+  }
+  const PolicySetup setup{Topology::uniform(1, 4), 1, 8, 2, block_owners(1, 8, 4)};
+  std::vector<Replicas> predicted;
+  for (const PolicyEntry& entry : placement_policies()) {
+    if (entry.name == "hecate" || entry.name == "hecate_calibrated") {
+      const auto policy = entry.make(setup);
+      policy->observe(0, {8, tokens});
+      policy->predict(0, predicted.emplace_back());
+    }
+  }
+  ASSERT_EQ(predicted.size(), 2u);
+  EXPECT_EQ(predicted[0], predicted[1]);
 }
 
 // Inside a node only: ranks 0 and 1 come to (4000 + 400) / 2 each, 2 and 3 stay.

@@ -57,6 +57,17 @@ LayerPlan plan(const RuleInput& input,
   return made;
 }
 
+/// Whether all nodes have as many ranks: only then is a run of ranks a node.
+bool is_even(const Topology& topology) {
+  const int ranks = topology.first_rank(1);
+  for (int node = 0; node < topology.num_nodes(); ++node) {
+    if (topology.first_rank(node + 1) != (node + 1) * ranks) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Holders place_eplb(std::span<const int64_t> load,
@@ -66,8 +77,7 @@ Holders place_eplb(std::span<const int64_t> load,
   const auto num_experts = static_cast<int>(load.size());
   const int nodes = topology.num_nodes();
   std::vector<std::vector<int32_t>> parts;
-  if (experts_a_group > 0 && num_experts % (experts_a_group * nodes) == 0 &&
-      topology.num_ranks() % nodes == 0) {
+  if (experts_a_group > 0 && num_experts % (experts_a_group * nodes) == 0 && is_even(topology)) {
     parts = split_by_nodes(load, nodes, experts_a_group);
   } else {
     parts.emplace_back(num_experts);

@@ -10,9 +10,10 @@ namespace {
 
 class RulePolicy : public PlacementPolicy {
  public:
-  RulePolicy(const PolicySetup& setup, Rule rule, PlansFrom from)
+  RulePolicy(const PolicySetup& setup, Rule rule, PlansFrom from, Rule ahead)
       : setup_(setup),
         rule_(rule),
+        ahead_(ahead),
         from_(from),
         last_(setup.num_layers) {}
 
@@ -22,7 +23,7 @@ class RulePolicy : public PlacementPolicy {
       return;
     }
     const LayerCounts known = last(layer);
-    replicas = rule_(input(layer), known, known).replicas;
+    replicas = ahead_(input(layer), known, known).replicas;
   }
 
   void resolve(int layer,
@@ -79,7 +80,7 @@ class RulePolicy : public PlacementPolicy {
   LayerCounts last(int layer) const { return {setup_.num_experts, last_[layer]}; }
 
   PolicySetup setup_;
-  Rule rule_;
+  Rule rule_, ahead_;
   PlansFrom from_;
   std::vector<std::vector<int32_t>> last_;  // [layers] counts, empty = none yet
 };
@@ -88,8 +89,9 @@ class RulePolicy : public PlacementPolicy {
 
 std::unique_ptr<PlacementPolicy> make_rule_policy(const PolicySetup& setup,
                                                   Rule rule,
-                                                  PlansFrom from) {
-  return std::make_unique<RulePolicy>(setup, rule, from);
+                                                  PlansFrom from,
+                                                  Rule ahead) {
+  return std::make_unique<RulePolicy>(setup, rule, from, ahead);
 }
 
 }  // namespace enodia
