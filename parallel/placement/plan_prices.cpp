@@ -3,7 +3,10 @@
 namespace enodia {
 namespace {
 
-constexpr int64_t kHiddenCosts = 3;  // a third of the price: it shares links with tokens
+// What is hidden shares links with tokens: the fuller the time that hides it, the more it delays
+// them. In thousandths of the price: for the first expert, and more for one that fills the time.
+constexpr int64_t kHidden = 100;
+constexpr int64_t kHiddenInFullTime = 800;
 
 /// The busiest link decides how long all wait; the others count a little, so that a step that
 /// relieves one of them is seen, too.
@@ -32,8 +35,10 @@ int64_t cost_of_replicas(const PlanPrices& prices, const QuotaSolver& solver) {
   const int64_t whole = prices.share * solver.num_replicas() * tokens / 1000 +
                         prices.near * experts_near(prices, solver) +
                         prices.away * experts_away(prices, solver);
-  const int64_t hidden = std::min(whole, prices.hidden + prices.hidden_by_token * tokens);
-  return whole - hidden + hidden / kHiddenCosts;
+  const int64_t time = prices.hidden + prices.hidden_by_token * tokens;
+  const int64_t hidden = std::min(whole, time);
+  const int64_t fill = hidden > 0 ? 1000 * hidden / time : 0;  // of the time, in thousandths
+  return whole - hidden + hidden * (kHidden + kHiddenInFullTime * fill / 2000) / 1000;
 }
 
 }  // namespace
@@ -61,7 +66,8 @@ int64_t goal_of(const PlanPrices& prices, const NodeCounts& counts, const Topolo
 
 int64_t least_price_of_replica(const PlanPrices& prices, int64_t tokens) {
   const int64_t whole = prices.share * tokens / 1000 + prices.near + prices.away;
-  return prices.hidden_by_token > 0 ? whole / kHiddenCosts : whole;
+  const int64_t off_busiest_links = prices.by_links ? weighed(0, whole) : whole;
+  return prices.hidden_by_token > 0 ? off_busiest_links * kHidden / 1000 : off_busiest_links;
 }
 
 int64_t sending_cost_of(const PlanPrices& prices, const QuotaSolver& solver) {

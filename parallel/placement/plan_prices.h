@@ -24,8 +24,9 @@ struct PlanPrices {
   int64_t share = 1750;    ///< of a replica, for each thousand tokens of the layer
   int64_t near = 0;        ///< of a replica on its way to a rank
   int64_t away = 0;        ///< of an expert that comes to another node
-  /// Of the price of replicas, so much is hidden under what ranks compute, and costs a third: in
-  /// all, and for each token of the layer.
+  /// Of the price of replicas, so much is hidden under what ranks compute: in all, and for each
+  /// token of the layer. What is hidden costs from a tenth to half of its price: the more, the
+  /// fuller the time is that hides it.
   int64_t hidden = 0, hidden_by_token = 0;
   bool by_links = false;  ///< crossings as if all links had as many as the busiest
   /// Tokens of a rank that are as good as the mean, in thousandths of it.

@@ -58,8 +58,13 @@ TEST(PlanPrices, CountLinksByTheBusiest) {
   // one: three quarters count it for all.
   const int64_t experts = 3000 * ((3 * 4 + 1) / 4) + 50'000 * ((3 * 2 + 1) / 4);
   EXPECT_EQ(sending_cost_of(prices, solver), experts);
-  prices.hidden = 1'000'000;
-  EXPECT_EQ(sending_cost_of(prices, solver), experts / 3);
+  // Hidden, a tenth of the price, and more the fuller the time is that hides it.
+  prices.hidden = 1000 * experts;
+  EXPECT_EQ(sending_cost_of(prices, solver), experts / 10);
+  prices.hidden = experts;
+  EXPECT_EQ(sending_cost_of(prices, solver), experts / 2);
+  prices.hidden = experts / 2;
+  EXPECT_EQ(sending_cost_of(prices, solver), experts / 2 + experts / 4);
   EXPECT_EQ(sending_cost_of(prices.in_the_open(), solver), experts);
 }
 

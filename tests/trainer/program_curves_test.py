@@ -1,6 +1,6 @@
 """Long runs of every placement policy with owners that move, against runs of one rank.
 
-By ctest two policies and few steps. All of it, in about a quarter of an hour on two cores that
+By ctest few policies and few steps. All of it, in about a quarter of an hour on two cores that
 nobody else uses:
 
     ENODIA_CURVE_STEPS=200 ENODIA_CURVE_POLICIES=all tests/trainer/program_curves_test.py
@@ -17,9 +17,10 @@ import unittest
 
 from program_testing import ProgramTest
 
-TRAINING = "owners,replicate_all,fastermoe,hecate,eplb,laer,ultraep,enodia"
+TRAINING = ("owners,replicate_all,fastermoe,hecate,hecate_calibrated,eplb,laer,ultraep,enodia,"
+            "enodia/2,enodia/4")  # after the slash: stripes
 STEPS = int(os.environ.get("ENODIA_CURVE_STEPS", "40"))
-CHOSEN = os.environ.get("ENODIA_CURVE_POLICIES", "owners,enodia")
+CHOSEN = os.environ.get("ENODIA_CURVE_POLICIES", "owners,enodia,enodia/2")
 POLICIES = (TRAINING if CHOSEN == "all" else CHOSEN).split(",")
 EVERY = 20
 RANKS = 4
@@ -125,23 +126,25 @@ class Curves(ProgramTest):
         apart = max(last) - min(last)
         print(f"| one rank, {len(last)} orders | {min(last):.5f} to {max(last):.5f} | "
               f"spread {spread[-1]:.1e} | | |")
-        for policy in POLICIES:
-            with self.subTest(policy):
+        for name in POLICIES:
+            policy, _, stripes = name.partition("/")
+            folder = name.replace("/", "_")
+            with self.subTest(name):
                 values = dict(placement__policy=policy, placement__reshard_interval=10,
-                              placement__reshard_gain=0.01)
-                self.train(policy, ranks=RANKS, **{**self.VALUES, **values})
-                moved = sum(record.get("moved_experts", 0) for record in self.metrics(policy))
+                              placement__reshard_gain=0.01, placement__stripes=stripes or 1)
+                self.train(folder, ranks=RANKS, **{**self.VALUES, **values})
+                moved = sum(record.get("moved_experts", 0) for record in self.metrics(folder))
                 self.assertGreater(moved, 1)
-                outside = self.farthest_outside(policy)
-                errors = [self.parity(policy, step, **values)
+                outside = self.farthest_outside(folder)
+                errors = [self.parity(folder, step, **values)
                           for step in range(EVERY, STEPS, EVERY)]
                 decided = [error for error in errors if error is not None]
                 self.assertGreaterEqual(2 * len(decided), len(errors), "most steps are decided")
-                print(f"| `{policy}` | {self.last_loss(policy):.5f} | {outside:.2f} | {moved} | "
+                print(f"| `{name}` | {self.last_loss(folder):.5f} | {outside:.2f} | {moved} | "
                       f"{max(decided):.2f} ({len(decided)} of {len(errors)}) |", flush=True)
                 self.assertLessEqual(outside, 1)
-                self.assertGreaterEqual(self.last_loss(policy), min(last) - apart)
-                self.assertLessEqual(self.last_loss(policy), max(last) + apart)
+                self.assertGreaterEqual(self.last_loss(folder), min(last) - apart)
+                self.assertLessEqual(self.last_loss(folder), max(last) + apart)
                 self.assertLessEqual(max(decided), 1)
 
     def test_another_learning_rate_does_not(self):
