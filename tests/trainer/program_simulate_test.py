@@ -128,6 +128,12 @@ class Simulate(ProgramTest):
         batch = ["--set", "train.global_batch_size=64"]
         self.refuse(2, ["model.num_experts is 0"], *command, *batch, "--set", "model.num_experts=0")
         self.refuse(2, ["model.vocab_size is 0"], *command, *batch, "--set", "model.vocab_size=0")
+        self.refuse(2, ["parallel.ep (2) of 32"], *command, *batch, "--set", "parallel.ep=2")
+        few = ["--set", "model.num_experts=8", "--policy"]
+        self.refuse(2, ["policy owners", "8 experts on 32 ranks"], *command, *batch, *few, "owners")
+        table = self.succeed(*command, *batch, *few, "all").out
+        self.assertIn("enodia", table)
+        self.assertNotIn("owners", table)
         write_trace(self.folder / "other.safetensors", 2, 1, 4, 8)
         self.refuse(2, ["4 ranks", "p4d", "(8)"], *command, *batch, "--trace", "other.safetensors")
 

@@ -44,18 +44,25 @@ TrainConfig read_forecast_config(const SimulateArguments& arguments,
   return config;
 }
 
-/// What the configuration says of its own policy holds for each that is asked for.
+/// A step is foretold where each expert lives with its owner alone. Plain expert parallelism keeps
+/// several copies where experts are fewer than ranks: it is left out of all then.
 void check_layout(const TrainConfig& config,
                   const Cluster& cluster,
-                  const std::vector<const PolicyEntry*>& policies) {
-  const bool over_all = config.parallel.expert_ranks(cluster.num_ranks()) == cluster.num_ranks();
-  for (const PolicyEntry* policy : policies) {
-    if (!over_all && policy->name != PlacementConfig::kOwners) {
-      throw ConfigError("policy " + std::string(policy->name) +
-                        " needs experts over all ranks, not over parallel.ep (" +
-                        std::to_string(config.parallel.ep) + ") of " +
-                        std::to_string(cluster.num_ranks()) +
-                        "; set parallel.ep to auto, or take --policy owners");
+                  std::vector<const PolicyEntry*>& policies) {
+  const std::string ranks = std::to_string(cluster.num_ranks());
+  if (config.parallel.expert_ranks(cluster.num_ranks()) != cluster.num_ranks()) {
+    throw ConfigError("a forecast knows experts over all ranks, not over parallel.ep (" +
+                      std::to_string(config.parallel.ep) + ") of " + ranks +
+                      "; set parallel.ep to auto");
+  }
+  if (config.model.num_experts < cluster.num_ranks()) {
+    std::erase_if(policies, [](const PolicyEntry* policy) {
+      return policy->name == PlacementConfig::kOwners;
+    });
+    if (policies.empty()) {
+      throw ConfigError("policy owners keeps copies of " +
+                        std::to_string(config.model.num_experts) + " experts on " + ranks +
+                        " ranks, which a forecast does not know; take another policy");
     }
   }
 }
@@ -123,8 +130,7 @@ void forecast(const SimulateArguments& arguments, const PartNames& parts) {
   if (arguments.cluster.empty()) {
     throw ConfigError("a forecast needs --cluster FILE, such as configs/clusters/dgx-h100.yaml");
   }
-  const std::vector<const PolicyEntry*> policies =
-      find_policies(placement_policies(), arguments.policy);
+  std::vector<const PolicyEntry*> policies = find_policies(placement_policies(), arguments.policy);
   const Cluster cluster = read_cluster(arguments.cluster);
   const TrainConfig config = read_forecast_config(arguments, cluster, parts);
   const RoutingTrace trace =

@@ -1,17 +1,13 @@
 #include "trainer/forecast/layer_work.h"
 
+#include <algorithm>
 #include <vector>
-
-#include "models/flops.h"
 
 namespace enodia {
 
 LayerWork layer_work(const TrainConfig& config) {
   const ModelOptions& model = config.model;
-  const TrainOptions& train = config.train;
-  const ForwardFlops flops = forward_flops(model,
-                                           SequenceLayout::from_lengths(std::vector<int64_t>(
-                                               train.micro_batch_size, train.sequence_length)));
+  const ForwardFlops flops = micro_batch_flops(config);
   const auto hidden = static_cast<double>(model.hidden_size);
   const double weights = 3 * hidden * static_cast<double>(model.moe_intermediate_size);
   const DType wire = config.parallel.dispatch_dtype.value_or(model.dtype);
@@ -25,6 +21,19 @@ LayerWork layer_work(const TrainConfig& config) {
   work.bytes_of_gradients = weights * wide;
   work.brought_twice = config.placement.rematerialize;
   return work;
+}
+
+ForwardFlops micro_batch_flops(const TrainConfig& config) {
+  const TrainOptions& train = config.train;
+  return forward_flops(config.model,
+                       SequenceLayout::from_lengths(
+                           std::vector<int64_t>(train.micro_batch_size, train.sequence_length)));
+}
+
+int64_t num_moe_layers(const ModelOptions& model) {
+  return model.num_experts == 0
+             ? 0
+             : std::max<int64_t>(model.num_hidden_layers - model.first_k_dense_replace, 0);
 }
 
 ExpertShape expert_shape(const TrainConfig& config) {

@@ -133,12 +133,6 @@ void add_dense(const TrainConfig& config, const Place& place, RankMemory& memory
   }
 }
 
-int64_t num_moe_layers(const ModelOptions& model) {
-  return model.num_experts == 0
-             ? 0
-             : std::max<int64_t>(model.num_hidden_layers - model.first_k_dense_replace, 0);
-}
-
 std::vector<StaticLayer> expert_layers(const TrainConfig& config, int world_size) {
   const ModelOptions& model = config.model;
   if (num_moe_layers(model) == 0) {

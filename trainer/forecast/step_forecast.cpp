@@ -18,25 +18,11 @@
 namespace enodia {
 namespace {
 
-int64_t num_moe_layers(const ModelOptions& model) {
-  int64_t layers = 0;
-  for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
-    layers += model.is_moe_layer(layer) ? 1 : 0;
-  }
-  return layers;
-}
-
 /// Token copies of a micro-batch that a rank has as its own.
 double own_copies(const TrainConfig& config) {
   return static_cast<double>(config.train.micro_batch_size * config.train.sequence_length *
                              config.model.num_experts_per_tok) /
          static_cast<double>(config.parallel.tp);
-}
-
-/// Sequences of full length.
-SequenceLayout micro_batch_layout(const TrainConfig& config) {
-  return SequenceLayout::from_lengths(
-      std::vector<int64_t>(config.train.micro_batch_size, config.train.sequence_length));
 }
 
 /// Seconds of one micro-batch's forward pass through one layer.
@@ -212,7 +198,7 @@ struct CommonSeconds {
 
 CommonSeconds common_seconds(const TrainConfig& config, const Cluster& cluster) {
   const ModelOptions& model = config.model;
-  const ForwardFlops flops = forward_flops(model, micro_batch_layout(config));
+  const ForwardFlops flops = micro_batch_flops(config);
   const auto share = [&](double of_group) {
     return compute_seconds(cluster, of_group / static_cast<double>(config.parallel.tp));
   };
