@@ -79,6 +79,11 @@ std::string read_file(const fs::path& path, int64_t max_bytes) {
 }
 
 void write_file_atomically(const fs::path& path, std::string_view content) {
+  std::error_code error;
+  const fs::file_status there = fs::status(path, error);
+  if (fs::exists(there) && !fs::is_regular_file(there)) {  // a device would be replaced
+    throw FileError("cannot write " + path.string() + ": something other than a file is there");
+  }
   const fs::path beside = path.string() + ".tmp";
   {
     const Descriptor file(beside, O_WRONLY | O_CREAT | O_TRUNC, "write");

@@ -42,14 +42,19 @@ const SafetensorsEntry& find_counts(const SafetensorsHeader& header, const std::
 }
 
 /// Sums over ranks are counted in as many bits.
-void check_layers(const std::vector<int32_t>& counts, int64_t cells, const std::string& source) {
+void check_layers(const std::vector<int32_t>& counts,
+                  int64_t layers,
+                  int64_t cells,
+                  const std::string& source) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   for (auto first = counts.begin(); first != counts.end(); first += cells) {
     const int64_t tokens = std::accumulate(first, first + cells, int64_t{0});
     if (tokens > kMost) {
-      throw FileError(source + ": layer " + std::to_string((first - counts.begin()) / cells) +
-                      " of the tensor counts, all samples in turn, has " + std::to_string(tokens) +
-                      " token copies; " + std::to_string(kMost) + " are the most");
+      const int64_t at = (first - counts.begin()) / cells;
+      throw FileError(source + ": sample " + std::to_string(at / layers) + ", layer " +
+                      std::to_string(at % layers) + " of the tensor counts has " +
+                      std::to_string(tokens) + " token copies; " + std::to_string(kMost) +
+                      " are the most: record smaller micro-batches");
     }
   }
 }
@@ -70,7 +75,7 @@ RoutingTrace RoutingTrace::read(const std::filesystem::path& path) {
                     " of the tensor counts is " + std::to_string(*negative) +
                     "; there are no negative numbers of tokens");
   }
-  check_layers(counts, entry.shape[2] * entry.shape[3], source);
+  check_layers(counts, entry.shape[1], entry.shape[2] * entry.shape[3], source);
   const auto extent = [&](int dim) { return static_cast<int>(entry.shape[dim]); };
   return {extent(0), extent(1), extent(2), extent(3), std::move(counts)};
 }

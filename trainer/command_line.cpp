@@ -223,17 +223,21 @@ void add_simulate(CLI::App& app, CommandLine& line) {
           "--write-trace", arguments.write_trace, "Write what is replayed, as --trace reads it")
       ->excludes(config);
   command->add_option("--policy", arguments.policy, "A policy, or all")->capture_default_str();
-  command->add_option("--nodes", arguments.nodes, "Nodes of the cluster")->check(count_from(1));
+  command->add_option("--nodes", arguments.nodes, "Nodes of the cluster")
+      ->check(count_from(1))
+      ->excludes(config);
   command->add_option("--ranks-per-node", arguments.ranks_per_node, "Ranks of each node")
-      ->check(count_from(1));
+      ->check(count_from(1))
+      ->excludes(config);
   command
       ->add_option("--slots",
                    arguments.slots,
                    "Replicas that a rank can hold of one layer, beside the experts that it owns")
       ->check(count_from(0))
+      ->excludes(config)
       ->capture_default_str();
-  command->add_option(
-      "--emit-plans", arguments.emit_plans, "Write each plan, a JSON object a line");
+  command->add_option("--emit-plans", arguments.emit_plans, "Write each plan, a JSON object a line")
+      ->excludes(config);
   command->add_flag("--json", arguments.json, "Print a list of JSON objects");
   command->callback([&line] {
     line.on_one = [&line] {

@@ -74,7 +74,7 @@ TEST_F(RoutingTraceTest, IsRefusedWithASentence) {
          "element 1 of the tensor counts is -3");
   refuse(R"({"counts":{"dtype":"I32","shape":[1,2,2,1],"data_offsets":[0,16]}})",
          {1, 2, 1 << 30, 1 << 30},
-         "layer 1 of the tensor counts, all samples in turn, has 2147483648 token copies");
+         "sample 0, layer 1 of the tensor counts has 2147483648 token copies");
   refuse(R"({"counts":{"dtype":"I32","shape":[1,1,1,2],"data_offsets":[0,8]}})", {1}, "");
 }
 

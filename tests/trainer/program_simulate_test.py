@@ -1,6 +1,7 @@
 """Runs `enodia simulate` on routing that is made up here."""
 
 import json
+import os
 import random
 import struct
 import unittest
@@ -98,6 +99,13 @@ class Simulate(ProgramTest):
         self.refuse(2, ["--preset"], *command, "--ranks-per-node", "2", "--preset", "zipf")
         (self.folder / "cut.safetensors").write_bytes(
             (self.folder / "trace.safetensors").read_bytes()[:-4])
+        for ranks in ("65536", "46341", "2147483647"):
+            self.refuse(2, [ranks, "1024"], "simulate", "--preset", "zipf", "--nodes", ranks,
+                        "--ranks-per-node", ranks)
+        os.mkfifo(self.folder / "pipe")
+        self.refuse(4, ["pipe", "something other than a file"], "simulate", "--preset", "zipf",
+                    "--nodes", "2", "--ranks-per-node", "2", "--policy", "owners",
+                    "--emit-plans", "pipe")
         for trace in ("nowhere.safetensors", "docs.jsonl", "cut.safetensors"):
             self.refuse(4, [trace], "simulate", "--trace", trace, "--nodes", "2",
                         "--ranks-per-node", "2")
@@ -128,6 +136,8 @@ class Simulate(ProgramTest):
         batch = ["--set", "train.global_batch_size=64"]
         self.refuse(2, ["model.num_experts is 0"], *command, *batch, "--set", "model.num_experts=0")
         self.refuse(2, ["model.vocab_size is 0"], *command, *batch, "--set", "model.vocab_size=0")
+        for option in (["--nodes", "2"], ["--slots", "1"], ["--emit-plans", "plans"]):
+            self.refuse(2, [option[0]], *command, *batch, *option)
         self.refuse(2, ["parallel.ep (2) of 32"], *command, *batch, "--set", "parallel.ep=2")
         few = ["--set", "model.num_experts=8", "--policy"]
         self.refuse(2, ["policy owners", "8 experts on 32 ranks"], *command, *batch, *few, "owners")

@@ -5,6 +5,7 @@
 
 #include "common/error.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "trainer/commands/commands.h"
 #include "trainer/config/cluster_file.h"
 #include "trainer/forecast/memory_forecast.h"
@@ -56,6 +57,7 @@ void check_layout(const TrainConfig& config,
                       "; set parallel.ep to auto");
   }
   if (config.model.num_experts < cluster.num_ranks()) {
+    log_info("policy owners keeps copies of experts that are fewer than ranks: it is left out");
     std::erase_if(policies, [](const PolicyEntry* policy) {
       return policy->name == PlacementConfig::kOwners;
     });

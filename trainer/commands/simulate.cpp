@@ -29,6 +29,19 @@ const TracePreset& chosen_preset(const std::string& wanted) {
                      : "there is no preset '" + wanted + "'; take one of " + known);
 }
 
+/// Made-up routing has two experts for each rank: its size and time grow with the square of ranks.
+void check_size(const SimulateArguments& arguments) {
+  constexpr int64_t kMostMadeUp = 1024;
+  constexpr int64_t kMost = 65536;
+  const int64_t most = arguments.trace.empty() ? kMostMadeUp : kMost;
+  if (arguments.nodes > most || arguments.nodes * arguments.ranks_per_node > most) {
+    throw ConfigError("--nodes (" + std::to_string(arguments.nodes) + ") times --ranks-per-node (" +
+                      std::to_string(arguments.ranks_per_node) + ") must be at most " +
+                      std::to_string(most) +
+                      (arguments.trace.empty() ? "; more need a recording (--trace)" : ""));
+  }
+}
+
 RoutingTrace chosen_trace(const SimulateArguments& arguments) {
   if (!arguments.trace.empty()) {
     return RoutingTrace::read(arguments.trace);
@@ -92,6 +105,7 @@ void simulate(const SimulateArguments& arguments) {
         "a replay needs --trace or --preset, --nodes and --ranks-per-node; a forecast needs a "
         "CONFIG and --cluster");
   }
+  check_size(arguments);
   const std::vector<const PolicyEntry*> policies =
       find_policies(replay_policies(), arguments.policy);
   if (!arguments.emit_plans.empty() && policies.size() > 1) {
