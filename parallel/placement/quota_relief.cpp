@@ -28,7 +28,12 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   reached_from_[rank] = {search_, -1, -1, true};
   reached_.push_back(rank);
   for (size_t next = 0; next < reached_.size() && std::ssize(reached_) <= reach; ++next) {
-    const int32_t room = reach_from_rank(reached_[next], limit);
+    int32_t room = -1;
+    each_host_on(reached_[next], [&](int32_t host) {
+      if (room < 0 && is_shared(expert_of_[host])) {
+        room = reach_from(host, limit);
+      }
+    });
     if (room >= 0) {
       return room;
     }
@@ -49,37 +54,15 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   return -1;
 }
 
-/// To the ranks of the other hosts of its experts; returns one that is below the limit, and free.
-int32_t QuotaSolver::reach_from_rank(int32_t rank, int64_t limit) {
-  for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
-    if (is_shared(owned_[i])) {
-      const int32_t room = reach_from(owned_[i], limit);
-      if (room >= 0) {
-        return room;
-      }
-    }
-  }
-  for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
-    if (expert_of_[host] >= 0) {
-      const int32_t room = reach_from(host, limit);
-      if (room >= 0) {
-        return room;
-      }
-    }
-  }
-  return -1;
-}
-
+/// To the ranks of an expert's other hosts; returns one that is below the limit, and free.
 int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
   const int expert = expert_of_[host];
-  const int here = node_of(host);
-  const size_t from = cell(here, expert);
   // Where one host of an expert in a node leads to, all of them do.
-  if (quota_[host] == 0 || left_[from] == search_) {
+  int64_t& left = left_[cell(node_of(host), expert)];
+  if (quota_[host] == 0 || left == search_) {
     return -1;
   }
-  left_[from] = search_;
-  const bool is_foreign = held_[from] > counts_->of(here, expert);
+  left = search_;
   for (int32_t to = first_[expert]; to >= 0; to = next_[to]) {
     const int32_t rank = rank_of_[to];
     Reached& reached = reached_from_[rank];
@@ -87,10 +70,7 @@ int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
     if (is_known && reached.is_free) {
       continue;
     }
-    const int there = node_of(to);
-    // free_of_charge() has tokens then.
-    const bool is_free =
-        is_foreign || here == there || counts_->of(there, expert) > held_[cell(there, expert)];
+    const bool is_free = free_of_charge(host, to) > 0;
     if (is_free) {
       reached = {search_, host, to, true};
       if (load_[rank] < limit) {

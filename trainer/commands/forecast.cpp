@@ -57,14 +57,16 @@ void check_layout(const TrainConfig& config,
                       "; set parallel.ep to auto");
   }
   if (config.model.num_experts < cluster.num_ranks()) {
-    log_info("policy owners keeps copies of experts that are fewer than ranks: it is left out");
-    std::erase_if(policies, [](const PolicyEntry* policy) {
-      return policy->name == PlacementConfig::kOwners;
-    });
+    const bool is_left_out = std::erase_if(policies, [](const PolicyEntry* policy) {
+                               return policy->name == PlacementConfig::kOwners;
+                             }) > 0;
     if (policies.empty()) {
       throw ConfigError("policy owners keeps copies of " +
                         std::to_string(config.model.num_experts) + " experts on " + ranks +
                         " ranks, which a forecast does not know; take another policy");
+    }
+    if (is_left_out) {
+      log_info("policy owners keeps copies of experts that are fewer than ranks: it is left out");
     }
   }
 }
