@@ -78,12 +78,16 @@ std::string read_file(const fs::path& path, int64_t max_bytes) {
   return content;
 }
 
-void write_file_atomically(const fs::path& path, std::string_view content) {
+void check_replaceable(const fs::path& path) {
   std::error_code error;
   const fs::file_status there = fs::status(path, error);
-  if (fs::exists(there) && !fs::is_regular_file(there)) {  // a device would be replaced
+  if (fs::exists(there) && !fs::is_regular_file(there)) {
     throw FileError("cannot write " + path.string() + ": something other than a file is there");
   }
+}
+
+void write_file_atomically(const fs::path& path, std::string_view content) {
+  check_replaceable(path);
   const fs::path beside = path.string() + ".tmp";
   {
     const Descriptor file(beside, O_WRONLY | O_CREAT | O_TRUNC, "write");

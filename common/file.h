@@ -12,8 +12,12 @@ namespace enodia {
 /// larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 34);
 
+/// That a rename to the path would replace a file or nothing: no device, pipe or folder. Throws
+/// FileError.
+void check_replaceable(const std::filesystem::path& path);
+
 /// Writes beside the target, flushes to the disk and renames: a reader sees the old file or the
-/// new one, never half of it. Throws FileError.
+/// new one, never half of it. Throws FileError, also where something other than a file is there.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// Flushes a folder's entries to the disk, so that a rename in it survives a power cut.

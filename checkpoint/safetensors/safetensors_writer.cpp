@@ -74,11 +74,7 @@ struct SafetensorsWriter::File {
 SafetensorsWriter::File::File(fs::path target)
     : path(std::move(target)),
       beside(path.string() + ".tmp") {
-  std::error_code error;
-  const fs::file_status there = fs::status(path, error);
-  if (fs::exists(there) && !fs::is_regular_file(there)) {
-    throw FileError("cannot write " + path.string() + ": something other than a file is there");
-  }
+  check_replaceable(path);
   descriptor = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (descriptor < 0 && errno == ENOENT) {
     throw FileError("cannot write " + path.string() + ": its folder does not exist; make it first");
