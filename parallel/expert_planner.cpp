@@ -1,5 +1,6 @@
 #include "parallel/expert_planner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -8,25 +9,15 @@
 namespace enodia {
 namespace {
 
-/// As a policy wants them. Where it goes by nodes alone, the first rank of each stands for it.
-std::vector<int32_t> rank_counts(const ExchangedCounts& counts, const Topology& topology) {
-  const int experts = counts.num_experts;
-  std::vector<int32_t> tokens(static_cast<size_t>(topology.num_ranks()) * experts, 0);
-  const auto fill = [&](int rank, const std::vector<int64_t>& rows, int row) {
-    for (int expert = 0; expert < experts; ++expert) {
-      tokens[rank * experts + expert] = static_cast<int32_t>(rows[row * experts + expert]);
-    }
-  };
-  if (!counts.rank_rows.empty()) {
-    for (int rank = 0; rank < topology.num_ranks(); ++rank) {
-      fill(rank, counts.rank_rows, rank);
-    }
-  } else {
-    for (int node = 0; node < topology.num_nodes(); ++node) {
-      fill(topology.first_rank(node), counts.node_totals, node);
-    }
-  }
-  return tokens;
+/// As a policy wants them, in the memory of others.
+LayerCounts rows_of(const ExchangedCounts& counts, std::vector<int32_t>& tokens) {
+  const std::vector<int64_t>& rows =
+      counts.rank_rows.empty() ? counts.node_totals : counts.rank_rows;
+  tokens.resize(rows.size());
+  std::transform(rows.begin(), rows.end(), tokens.begin(), [](int64_t of_row) {
+    return static_cast<int32_t>(of_row);
+  });
+  return {counts.num_experts, tokens};
 }
 
 }  // namespace
@@ -70,8 +61,7 @@ ExpertPlan ExpertPlanner::resolve(int layer, const ExchangedCounts& counts) {
   if (policy_ == nullptr) {
     return at_home(layer, counts);
   }
-  const std::vector<int32_t> tokens = rank_counts(counts, topology_);
-  policy_->resolve(layer, {counts.num_experts, tokens}, predicted_[layer], plan_);
+  policy_->resolve(layer, rows_of(counts, rows_), predicted_[layer], plan_);
   mode_ = mode_of(plan_);
   return to_expert_plan(plan_, topology_);
 }
@@ -80,8 +70,7 @@ void ExpertPlanner::observe(int layer, const ExchangedCounts& counts) {
   if (policy_ == nullptr) {
     return;
   }
-  const std::vector<int32_t> tokens = rank_counts(counts, topology_);
-  policy_->observe(layer, {counts.num_experts, tokens});
+  policy_->observe(layer, rows_of(counts, rows_));
   foresee(layer);
 }
 

@@ -65,6 +65,7 @@ class ExpertPlanner {
   std::vector<ExpertPlacement> foreseen_;  // [layers]
   std::vector<Replicas> predicted_;        // [layers], the same as the policy gave it
   LayerPlan plan_;                         // the last, kept for its memory
+  std::vector<int32_t> rows_;              // counts of a policy, kept for their memory
   PlanMode mode_ = PlanMode::kOff;
 };
 

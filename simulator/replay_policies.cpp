@@ -21,7 +21,7 @@ const PolicyEntry kReplayAlone[] = {
     {"symi",
      "Symi (arXiv 2504.19925)",
      "dropped tokens; an expert's first copy is with its owner",
-     make_rule_policy<plan_symi, PlansFrom::kCountsBefore>},
+     make_rule_policy<plan_symi, PlansFrom::kNodeCountsBefore>},
     {.name = "lp",
      .source = "this program: the cheapest plan there is, for small cases",
      .leaves_out = "",

@@ -11,15 +11,15 @@
 
 namespace enodia {
 
-/// Token copies that each rank has for each expert of one layer in one micro-batch, [ranks,
-/// experts]. Borrowed.
+/// Token copies for each expert of one layer in one micro-batch, [rows, experts]: a row of each
+/// rank, or one of each node where no more is known. Borrowed.
 struct LayerCounts {
   int num_experts = 0;
   std::span<const int32_t> tokens;
 
-  int num_ranks() const { return static_cast<int>(tokens.size()) / num_experts; }
-  int64_t of(int rank, int expert) const { return tokens[rank * num_experts + expert]; }
-  /// [experts] over all ranks.
+  int num_rows() const { return static_cast<int>(tokens.size()) / num_experts; }
+  int64_t of(int row, int expert) const { return tokens[row * num_experts + expert]; }
+  /// [experts] over all rows.
   std::vector<int64_t> totals() const;
 };
 

@@ -49,6 +49,11 @@ NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
 }
 
 void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
+  if (counts.num_rows() == topology.num_nodes()) {
+    tokens_.assign(counts.tokens.begin(), counts.tokens.end());
+    sum_up();
+    return;
+  }
   std::fill(tokens_.begin(), tokens_.end(), 0);
   for (int node = 0; node < topology.num_nodes(); ++node) {
     const int first = topology.first_rank(node);

@@ -15,7 +15,7 @@ class NodeCounts {
   /// Of no tokens.
   NodeCounts(int num_nodes, int num_experts);
   NodeCounts(const LayerCounts& counts, const Topology& topology);
-  /// Other counts in the same memory.
+  /// Other counts in the same memory, with rows of ranks or of nodes.
   void assign(const LayerCounts& counts, const Topology& topology);
   /// The same of tokens(cell), cells [nodes, experts].
   template <typename Tokens>

@@ -26,7 +26,7 @@ std::vector<std::vector<int32_t>> block_owners(int num_layers, int num_experts, 
 
 /// Which counts of tokens a policy plans by.
 enum class CountsReach : uint8_t {
-  kNodes,  ///< sums by nodes: how the tokens of a node are spread over its ranks changes no plan
+  kNodes,  ///< sums by nodes, a row of each; those of ranks make the same plan
   kRanks,  ///< every rank's own
 };
 

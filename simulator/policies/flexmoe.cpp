@@ -134,7 +134,8 @@ class FlexMoePolicy : public PlacementPolicy {
           holders[expert].end(), predicted[expert].begin(), predicted[expert].end());
       std::sort(holders[expert].begin(), holders[expert].end());
     }
-    plan = make_plan(setup_.owners[layer], holders, divide_evenly(counts, holders));
+    plan = make_plan(
+        setup_.owners[layer], holders, divide_evenly(counts, holders, setup_.topology.num_ranks()));
     plan.predicted = predicted;
     plan.transfers = count_transfers(plan);
   }

@@ -56,7 +56,8 @@ LayerPlan plan_symi(const RuleInput& input, const LayerCounts& known, const Laye
     }
     std::sort(holders[expert].begin(), holders[expert].end());
   }
-  LayerPlan plan = make_plan(input.owners, holders, divide_evenly(counts, holders));
+  LayerPlan plan =
+      make_plan(input.owners, holders, divide_evenly(counts, holders, input.topology.num_ranks()));
   plan.predicted = plan.replicas;
   plan.transfers = count_transfers(plan);
   return plan;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/placement/node_counts.h"
 #include "parallel/placement/policy.h"
 
 #include "simulator/generated_trace.h"
@@ -67,7 +68,9 @@ void time_policy(const PolicyEntry& policy, int experts, int nodes, int ranks_pe
                                              .tokens = 4096,
                                              .decay = 0.02,
                                              .drift = 0.05});
-  const auto planner = policy.make({Topology::uniform(nodes, ranks_per_node),
+  const Topology topology = Topology::uniform(nodes, ranks_per_node);
+  NodeCounts sums(nodes, experts);
+  const auto planner = policy.make({topology,
                                     trace.num_layers(),
                                     experts,
                                     slots,
@@ -79,7 +82,11 @@ void time_policy(const PolicyEntry& policy, int experts, int nodes, int ranks_pe
   LayerPlan plan;
   for (int sample = 0; sample < trace.num_samples(); ++sample) {
     for (int layer = 0; layer < trace.num_layers(); ++layer) {
-      const LayerCounts counts = trace.at(sample, layer);
+      const LayerCounts of_ranks = trace.at(sample, layer);
+      sums.assign(of_ranks, topology);
+      // As counts are exchanged in training.
+      const LayerCounts counts =
+          policy.reads == CountsReach::kRanks ? of_ranks : LayerCounts{experts, sums.tokens()};
       planner->predict(layer, predicted);
       const int64_t allocations_before = allocations;
       const double start = microseconds();

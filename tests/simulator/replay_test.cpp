@@ -198,7 +198,7 @@ TEST_P(Policies, RefuseWhatTheyHaveNotSaved) {
   }
 }
 
-// In training a policy that says that it plans by nodes gets the tokens of each at its first rank.
+// In training a policy that says that it plans by nodes gets a row of each.
 TEST_P(Policies, ReadNoMoreThanTheySay) {
   if (GetParam().reads == CountsReach::kRanks) {
     return;
@@ -210,15 +210,8 @@ TEST_P(Policies, ReadNoMoreThanTheySay) {
     for (int sample = 0; sample < trace.num_samples(); ++sample) {
       for (int layer = 0; layer < trace.num_layers(); ++layer) {
         const LayerCounts counts = trace.at(sample, layer);
-        std::vector<int32_t> gathered(counts.tokens.size(), 0);
-        for (int rank = 0; rank < counts.num_ranks(); ++rank) {
-          const int first = by_nodes.topology.first_rank(by_nodes.topology.node_of(rank));
-          for (int expert = 0; expert < counts.num_experts; ++expert) {
-            gathered[first * counts.num_experts + expert] +=
-                static_cast<int32_t>(counts.of(rank, expert));
-          }
-        }
-        EXPECT_EQ(by_nodes.plan({counts.num_experts, gathered}, sample, layer),
+        const NodeCounts of_nodes(counts, by_nodes.topology);
+        EXPECT_EQ(by_nodes.plan({counts.num_experts, of_nodes.tokens()}, sample, layer),
                   by_ranks.plan(counts, sample, layer));
       }
     }

@@ -158,7 +158,7 @@ class LayerCost {
 double mean_copies(const LayerCounts& counts) {
   const std::vector<int64_t> totals = counts.totals();
   const auto all = static_cast<double>(std::accumulate(totals.begin(), totals.end(), int64_t{0}));
-  return all / counts.num_ranks();
+  return all / counts.num_rows();
 }
 
 void check_trace(const TrainConfig& config, const Cluster& cluster, const RoutingTrace& trace) {

@@ -14,8 +14,8 @@ void spread(int64_t tokens, std::span<const int32_t> ranks, int turn, std::vecto
   }
 }
 
-Division nothing(const LayerCounts& counts) {
-  return Division(counts.num_experts, std::vector<int64_t>(counts.num_ranks(), 0));
+Division nothing(int num_experts, int num_ranks) {
+  return Division(num_experts, std::vector<int64_t>(num_ranks, 0));
 }
 
 }  // namespace
@@ -46,8 +46,8 @@ std::vector<int32_t> by_load(std::span<const int64_t> load) {
   return order;
 }
 
-Division divide_evenly(const LayerCounts& counts, const Holders& holders) {
-  Division division = nothing(counts);
+Division divide_evenly(const LayerCounts& counts, const Holders& holders, int num_ranks) {
+  Division division = nothing(counts.num_experts, num_ranks);
   const std::vector<int64_t> totals = counts.totals();
   for (int expert = 0; expert < counts.num_experts; ++expert) {
     spread(totals[expert], holders[expert], expert, division[expert]);
@@ -59,10 +59,10 @@ Division divide_near(const LayerCounts& counts,
                      const Holders& holders,
                      const Topology& topology,
                      OwnTokens own) {
-  Division division = nothing(counts);
+  Division division = nothing(counts.num_experts, topology.num_ranks());
   std::vector<int32_t> near;
   for (int expert = 0; expert < counts.num_experts; ++expert) {
-    for (int rank = 0; rank < counts.num_ranks(); ++rank) {
+    for (int rank = 0; rank < topology.num_ranks(); ++rank) {
       near.clear();
       if (own == OwnTokens::kStay && holds(holders[expert], rank)) {
         near.push_back(rank);

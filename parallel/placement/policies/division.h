@@ -24,9 +24,9 @@ std::vector<int32_t> by_load(std::span<const int64_t> load);
 using Division = std::vector<std::vector<int64_t>>;
 
 /// Each expert's tokens evenly over its copies.
-Division divide_evenly(const LayerCounts& counts, const Holders& holders);
-/// Those of each rank to itself if it may and holds the expert, else evenly over the copies in its
-/// node, else over all.
+Division divide_evenly(const LayerCounts& counts, const Holders& holders, int num_ranks);
+/// From a row of each rank: its tokens to itself if they may stay and it holds the expert, else
+/// evenly over the copies in its node, else over all.
 enum class OwnTokens : uint8_t { kStay, kSpread };
 Division divide_near(const LayerCounts& counts,
                      const Holders& holders,

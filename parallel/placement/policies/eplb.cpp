@@ -51,7 +51,7 @@ LayerPlan plan(const RuleInput& input,
   const int ranks = input.topology.num_ranks();
   const int slots_a_rank = (counts.num_experts + ranks - 1) / ranks + input.extra_slots;
   const Holders holders = place_eplb(known.totals(), input.topology, slots_a_rank, experts_a_group);
-  LayerPlan made = make_plan(input.owners, holders, divide_evenly(counts, holders));
+  LayerPlan made = make_plan(input.owners, holders, divide_evenly(counts, holders, ranks));
   made.predicted = made.replicas;
   made.transfers = int64_t{slots_a_rank} * ranks - counts.num_experts;
   return made;

@@ -7,7 +7,8 @@ LayerPlan plan_owners(const RuleInput& input,
                       const LayerCounts& /*known*/,
                       const LayerCounts& counts) {
   const Holders holders = owners_alone(input.owners);
-  return make_plan(input.owners, holders, divide_evenly(counts, holders));
+  return make_plan(
+      input.owners, holders, divide_evenly(counts, holders, input.topology.num_ranks()));
 }
 
 LayerPlan plan_replicate_all(const RuleInput& input,

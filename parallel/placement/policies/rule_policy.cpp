@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "parallel/placement/node_counts.h"
 #include "parallel/placement/saved_numbers.h"
 
 namespace enodia {
@@ -38,7 +39,12 @@ class RulePolicy : public PlacementPolicy {
   }
 
   void observe(int layer, const LayerCounts& counts) override {
-    last_[layer].assign(counts.tokens.begin(), counts.tokens.end());
+    if (from_ == PlansFrom::kCountsBefore) {
+      last_[layer].assign(counts.tokens.begin(), counts.tokens.end());
+    } else if (from_ == PlansFrom::kNodeCountsBefore) {
+      const NodeCounts of_nodes(counts, setup_.topology);
+      last_[layer].assign(of_nodes.tokens().begin(), of_nodes.tokens().end());
+    }
   }
 
   void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
@@ -56,7 +62,7 @@ class RulePolicy : public PlacementPolicy {
 
   bool restore(std::span<const int64_t> saved) override {
     SavedNumbers numbers(saved);
-    const int64_t all = int64_t{setup_.topology.num_ranks()} * setup_.num_experts;
+    const int64_t all = int64_t{num_rows()} * setup_.num_experts;
     std::vector<std::vector<int32_t>> last(last_.size());
     for (std::vector<int32_t>& counts : last) {
       const int64_t size = numbers.next(0, all);
@@ -74,6 +80,17 @@ class RulePolicy : public PlacementPolicy {
   }
 
  private:
+  int num_rows() const {
+    switch (from_) {
+      case PlansFrom::kCountsBefore:
+        return setup_.topology.num_ranks();
+      case PlansFrom::kNodeCountsBefore:
+        return setup_.topology.num_nodes();
+      case PlansFrom::kExactCounts:
+        break;
+    }
+    return 0;
+  }
   RuleInput input(int layer) const {
     return {setup_.topology, setup_.owners[layer], setup_.extra_slots};
   }
@@ -82,7 +99,7 @@ class RulePolicy : public PlacementPolicy {
   PolicySetup setup_;
   Rule rule_, ahead_;
   PlansFrom from_;
-  std::vector<std::vector<int32_t>> last_;  // [layers] counts, empty = none yet
+  std::vector<std::vector<int32_t>> last_;  // [layers] counts to plan from, empty = none yet
 };
 
 }  // namespace

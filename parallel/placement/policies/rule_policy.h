@@ -8,7 +8,11 @@
 
 namespace enodia {
 
-enum class PlansFrom : uint8_t { kCountsBefore, kExactCounts };
+enum class PlansFrom : uint8_t {
+  kExactCounts,
+  kCountsBefore,      ///< of each rank
+  kNodeCountsBefore,  ///< of each node: the rule's `known`
+};
 
 /// A rule as a policy. What it plans before the micro-batch it plans from the counts of the one
 /// before, by the rule `ahead`; without any, owners only.

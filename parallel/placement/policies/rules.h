@@ -6,7 +6,8 @@
 #include "parallel/placement/layer_plan.h"
 
 /// The published policies as rules: a plan of one layer from the counts that the rule plans by
-/// (those before the micro-batch, or its own) and those that it divides.
+/// (those before the micro-batch, or its own) and those that it divides, with rows of ranks or of
+/// nodes, as its PolicyEntry reads.
 namespace enodia {
 
 struct RuleInput {

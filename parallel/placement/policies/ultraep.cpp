@@ -18,7 +18,7 @@ class Export {
   Export(const RuleInput& input, const LayerCounts& counts)
       : input_(input),
         holders(owners_alone(input.owners)),
-        division(divide_evenly(counts, holders)),
+        division(divide_evenly(counts, holders, input.topology.num_ranks())),
         load_(input.topology.num_ranks(), 0),
         free_(input.topology.num_ranks(), input.extra_slots) {
     for (size_t expert = 0; expert < holders.size(); ++expert) {
