@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace enodia {
+namespace {
+
+// What a replica's room is worth, in percent: in a node that lacks the expert it serves that node,
+// too.
+constexpr int64_t kAtHome = 100, kInNode = 90, kInNewNode = 105;
+
+}  // namespace
 
 Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology) {
   const int32_t slowest = relieved.slowest();
@@ -13,20 +20,23 @@ Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topolog
   if (excess <= 0) {
     return best;
   }
-  relieved.each_expert(slowest, [&](int expert, int64_t tokens) {
-    for (int node = 0; tokens > 0 && node < topology.num_nodes(); ++node) {
-      // In a node that lacks the expert a replica serves that node, too.
-      const int64_t percent = node == home ? 100 : relieved.is_in_node(expert, node) ? 90 : 105;
-      for (int32_t rank = topology.first_rank(node); rank < topology.first_rank(node + 1); ++rank) {
-        const int64_t room = std::min({tokens, excess, relieved.goal() - relieved.load(rank)});
-        if (percent * room > most && relieved.has_free_slot(rank) &&
-            !relieved.is_on(expert, rank)) {
-          most = percent * room;
-          best = {expert, rank};
-        }
-      }
+  for (int32_t rank = 0; rank < topology.num_ranks(); ++rank) {
+    const int64_t room = std::min(excess, relieved.goal() - relieved.load(rank));
+    if (kInNewNode * room <= most || !relieved.has_free_slot(rank)) {
+      continue;
     }
-  });
+    const int node = topology.node_of(rank);
+    relieved.each_expert(slowest, [&](int expert, int64_t tokens) {
+      const int64_t percent = node == home                        ? kAtHome
+                              : relieved.is_in_node(expert, node) ? kInNode
+                                                                  : kInNewNode;
+      const int64_t gain = percent * std::min(tokens, room);
+      if (gain > most && !relieved.is_on(expert, rank)) {
+        most = gain;
+        best = {expert, rank};
+      }
+    });
+  }
   return best;
 }
 

@@ -30,7 +30,7 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   for (size_t next = 0; next < reached_.size() && std::ssize(reached_) <= reach; ++next) {
     int32_t room = -1;
     each_host_on(reached_[next], [&](int32_t host) {
-      if (room < 0 && is_shared(expert_of_[host])) {
+      if (room < 0 && quota_[host] > 0 && is_shared(expert_of_[host])) {
         room = reach_from(host, limit);
       }
     });
@@ -57,12 +57,14 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
 /// To the ranks of an expert's other hosts; returns one that is below the limit, and free.
 int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
   const int expert = expert_of_[host];
+  const int here = node_of(host);
   // Where one host of an expert in a node leads to, all of them do.
-  int64_t& left = left_[cell(node_of(host), expert)];
-  if (quota_[host] == 0 || left == search_) {
+  int64_t& left = left_[cell(here, expert)];
+  if (left == search_) {
     return -1;
   }
   left = search_;
+  const bool computes_for_others = held_[cell(here, expert)] > counts_->of(here, expert);
   for (int32_t to = first_[expert]; to >= 0; to = next_[to]) {
     const int32_t rank = rank_of_[to];
     Reached& reached = reached_from_[rank];
@@ -70,7 +72,9 @@ int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
     if (is_known && reached.is_free) {
       continue;
     }
-    const bool is_free = free_of_charge(host, to) > 0;
+    const int there = node_of(to);
+    const bool is_free = here == there || computes_for_others ||
+                         held_[cell(there, expert)] < counts_->of(there, expert);
     if (is_free) {
       reached = {search_, host, to, true};
       if (load_[rank] < limit) {
@@ -106,9 +110,20 @@ void QuotaSolver::move(int32_t from, int32_t to, int64_t tokens) {
   }
 }
 
+void QuotaSolver::take_over(Replica replica, int32_t from) {
+  const int32_t host = host_on(replica.expert, from);
+  const int64_t tokens = std::min({quota_[host], load_[from] - goal_, goal_ - load_[replica.rank]});
+  if (tokens > 0) {
+    move(host, host_on(replica.expert, replica.rank), tokens);
+  }
+}
+
 /// What has room next to it and costs nothing: no search is needed for that.
 void QuotaSolver::relieve_directly(int32_t rank, int64_t limit) {
   each_host_on(rank, [&](int32_t host) {
+    if (quota_[host] == 0 || !is_shared(expert_of_[host])) {
+      return;
+    }
     for (int32_t to = first_[expert_of_[host]]; to >= 0 && load_[rank] > limit; to = next_[to]) {
       const int64_t room = std::min(load_[rank] - limit, limit - load_[rank_of_[to]]);
       if (to != host && room > 0) {

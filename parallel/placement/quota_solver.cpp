@@ -3,7 +3,38 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/vector_clones.h"
+
 namespace enodia {
+namespace {
+
+ENODIA_CLONES int64_t most_of(const int64_t* values, size_t count) {
+  int64_t most = std::numeric_limits<int64_t>::min();
+  for (size_t i = 0; i < count; ++i) {
+    most = std::max(most, values[i]);
+  }
+  return most;
+}
+
+/// Ascending: insertion is quickest for as many as there mostly are.
+template <typename T>
+void sort_few(std::vector<T>& values) {
+  constexpr int64_t kFew = 12;
+  if (std::ssize(values) > kFew) {
+    std::sort(values.begin(), values.end());
+    return;
+  }
+  for (size_t i = 1; i < values.size(); ++i) {
+    const T value = values[i];
+    size_t at = i;
+    for (; at > 0 && value < values[at - 1]; --at) {
+      values[at] = values[at - 1];
+    }
+    values[at] = value;
+  }
+}
+
+}  // namespace
 
 QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
     : topology_(topology),
@@ -38,10 +69,12 @@ void QuotaSolver::start(std::span<const int32_t> owners,
                         const NodeCounts& counts,
                         const Replicas& replicas,
                         int64_t goal) {
-  owners_ = owners;
   counts_ = &counts;
   goal_ = goal;
-  list_owned();
+  is_recording_ = false;
+  if (!std::equal(owners.begin(), owners.end(), owners_.begin(), owners_.end())) {
+    own(owners);
+  }
   place_owners();
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     for (const int32_t rank : replicas[expert]) {
@@ -49,11 +82,13 @@ void QuotaSolver::start(std::span<const int32_t> owners,
     }
   }
   divide_all();
+  is_recording_ = true;
   std::get<0>(changes_).clear();
   std::get<1>(changes_).clear();
 }
 
-void QuotaSolver::list_owned() {
+void QuotaSolver::own(std::span<const int32_t> owners) {
+  owners_.assign(owners.begin(), owners.end());
   std::fill(first_owned_.begin(), first_owned_.end(), 0);
   for (const int32_t owner : owners_) {
     ++first_owned_[owner + 1];
@@ -62,6 +97,9 @@ void QuotaSolver::list_owned() {
   order_.assign(first_owned_.begin(), first_owned_.end() - 1);
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     owned_[order_[owners_[expert]]++] = expert;
+    expert_of_[expert] = expert;
+    rank_of_[expert] = owners_[expert];
+    node_of_[expert] = topology_.node_of(owners_[expert]);
   }
 }
 
@@ -86,9 +124,6 @@ void QuotaSolver::place_owners() {
   shared_.clear();
   sent_.clear();
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    expert_of_[expert] = expert;
-    rank_of_[expert] = owners_[expert];
-    node_of_[expert] = topology_.node_of(owners_[expert]);
     first_[expert] = expert;
     first_in_[cell(node_of_[expert], expert)] = expert;
   }
@@ -120,7 +155,8 @@ void QuotaSolver::copy_replicas(Replicas& replicas) const {
 }
 
 int32_t QuotaSolver::slowest() const {
-  return static_cast<int32_t>(std::max_element(load_.begin(), load_.end()) - load_.begin());
+  const int64_t most = most_of(load_.data(), load_.size());
+  return static_cast<int32_t>(std::find(load_.begin(), load_.end(), most) - load_.begin());
 }
 
 int32_t QuotaSolver::place(Replica replica) {
@@ -242,8 +278,10 @@ void QuotaSolver::send(int expert, int64_t tokens) {
     filling_.emplace_back(load_[rank_of_[host]], host);
   }
   pour(tokens, [&](int32_t host, int64_t more) {
-    hold(node_of(host), expert, more);
-    give(host, more);
+    if (more > 0) {
+      hold(node_of(host), expert, more);
+      give(host, more);
+    }
   });
 }
 
@@ -296,7 +334,7 @@ void QuotaSolver::pour(int64_t tokens, Use use) {
     use(filling_[0].second, tokens);
     return;
   }
-  std::sort(filling_.begin(), filling_.end());
+  sort_few(filling_);
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
   int64_t filled = 1;
   while (filled < std::ssize(filling_) && filled * filling_[filled].first - under < tokens) {
@@ -311,8 +349,13 @@ void QuotaSolver::pour(int64_t tokens, Use use) {
 }
 
 void QuotaSolver::level_cell(int node, int expert) {
+  const int32_t first = first_in(node, expert);
+  if (next_in_node(first) < 0) {
+    give(first, held_[cell(node, expert)] - quota_[first]);
+    return;
+  }
   filling_.clear();
-  for (int32_t host = first_in(node, expert); host >= 0; host = next_in_node(host)) {
+  for (int32_t host = first; host >= 0; host = next_in_node(host)) {
     filling_.emplace_back(load_[rank_of_[host]] - quota_[host], host);
   }
   pour(held_[cell(node, expert)], [&](int32_t host, int64_t quota) {

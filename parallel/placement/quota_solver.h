@@ -32,7 +32,7 @@ class QuotaSolver {
   /// At most `slots` replicas on a rank. Borrows the topology.
   QuotaSolver(const Topology& topology, int num_experts, int slots);
 
-  /// Borrows owners and counts until the next start. `goal`: tokens of a rank that are few enough.
+  /// Borrows counts until the next start. `goal`: tokens of a rank that are few enough.
   void start(std::span<const int32_t> owners,
              const NodeCounts& counts,
              const Replicas& replicas,
@@ -40,6 +40,8 @@ class QuotaSolver {
   /// The rank has a free slot, and does not hold the expert.
   void add(Replica replica);
   void remove(Replica replica);
+  /// Tokens of the expert that another rank has above the goal, as far as the replica's has room.
+  void take_over(Replica replica, int32_t from);
   /// False when the slowest rank cannot come down to `most` tokens: it has given up then. `reach`:
   /// ranks that it looks for room on, for each rank above the goal.
   bool relieve(int64_t most = std::numeric_limits<int64_t>::max(),
@@ -108,7 +110,9 @@ class QuotaSolver {
   };
   template <typename T>
   void set(T& where, T value) {
-    std::get<std::vector<Change<T>>>(changes_).push_back({&where, where});
+    if (is_recording_) {
+      std::get<std::vector<Change<T>>>(changes_).push_back({&where, where});
+    }
     where = value;
   }
 
@@ -118,7 +122,7 @@ class QuotaSolver {
   }
   int32_t first_in(int node, int expert) const { return first_in_[cell(node, expert)]; }
   int node_of(int32_t host) const { return node_of_[host]; }
-  bool is_shared(int32_t expert) const { return next_[first_[expert]] >= 0; }
+  bool is_shared(int32_t expert) const { return first_[expert] != expert || next_[expert] >= 0; }
   int32_t next_in_node(int32_t host) const {
     const int32_t next = next_[host];
     return next >= 0 && node_of(next) == node_of(host) ? next : -1;
@@ -135,7 +139,7 @@ class QuotaSolver {
     }
   }
   int32_t host_on(int expert, int32_t rank) const;
-  void list_owned();
+  void own(std::span<const int32_t> owners);
   void place_owners();
   /// Returns its host, without tokens.
   int32_t place(Replica replica);
@@ -189,9 +193,10 @@ class QuotaSolver {
   const Topology& topology_;
   int num_experts_;
   int slots_;
-  std::span<const int32_t> owners_;
+  std::vector<int32_t> owners_;
   const NodeCounts* counts_ = nullptr;
   int64_t goal_ = 0;
+  bool is_recording_ = false;                 // changes, for take_back()
   std::vector<int32_t> first_owned_, owned_;  // [ranks + 1]; experts by owner
   std::vector<int32_t> rank_of_, node_of_;    // [hosts]
   std::vector<int32_t> expert_of_;            // [hosts]; -1 = a free slot

@@ -12,7 +12,8 @@
 namespace enodia {
 namespace {
 
-constexpr int kPatches = 4;
+// Of one layer: the more, the more the slowest rank has too much.
+constexpr int64_t kFewestPatches = 4, kMostPatches = 16;
 // Ranks that stage B looks for room on, for each that has too much: all ranks wait for it.
 constexpr int kReach = 32;
 
@@ -147,47 +148,53 @@ class EnodiaPolicy : public PlacementPolicy {
     relieve();
     int64_t least = cost_of(late_prices_, solver_);
     QuotaSolver::Mark best = solver_.mark();
-    for (int patches = 0; patches < kPatches && change(); ++patches) {
+    const auto keep_if_cheaper = [&] {
       const int64_t cost = cost_of(late_prices_, solver_);
       if (cost < least) {
         least = cost;
         best = solver_.mark();
       }
+    };
+    const int most = most_patches();
+    int patches = 0;
+    for (; patches < most && change(); ++patches) {
+      keep_if_cheaper();
     }
-    solver_.take_back(best);
-  }
-
-  /// The replica that is missing most, or one in the place of another; false when there is none.
-  bool change() {
-    const Replica more = missing();
-    if (more.expert >= 0) {
-      solver_.add(more);
+    if (patches > 0) {
       relieve();
-      return true;
+      keep_if_cheaper();
+      solver_.take_back(best);
     }
-    return exchange();
   }
 
-  /// A replica for the slowest rank in the place of one that computes less, if that pays.
-  bool exchange() {
+  int most_patches() const {
     const int64_t goal = solver_.goal();
-    if (solver_.load(solver_.slowest()) <= goal + goal * kGoodEnough / 1000) {
-      return false;
-    }
-    const auto [gone, come] = exchange_for_slowest(solver_, setup_.topology);
+    const int64_t above = (solver_.load(solver_.slowest()) - goal) * 1000 / goal;
+    return static_cast<int>(std::clamp(above / kGoodEnough, kFewestPatches, kMostPatches));
+  }
+
+  /// The replica that is missing most, or one in the place of another, with what the slowest rank
+  /// has too much; false when there is none.
+  bool change() {
+    const int32_t slowest = solver_.slowest();
+    Replica come = missing();
     if (come.expert < 0) {
-      return false;
+      const int64_t goal = solver_.goal();
+      if (solver_.load(slowest) <= goal + goal * kGoodEnough / 1000) {
+        return false;
+      }
+      Replica gone;
+      std::tie(gone, come) = exchange_for_slowest(solver_, setup_.topology);
+      if (come.expert < 0) {
+        return false;
+      }
+      solver_.remove(gone);
     }
-    const int64_t cost = cost_of(late_prices_, solver_);
-    const QuotaSolver::Mark before = solver_.mark();
-    solver_.remove(gone);
     solver_.add(come);
-    relieve();
-    if (cost_of(late_prices_, solver_) < cost) {
-      return true;
+    if (solver_.is_on(come.expert, slowest)) {
+      solver_.take_over(come, slowest);
     }
-    solver_.take_back(before);
-    return false;
+    return true;
   }
 
   /// The replica that a relieved plan lacks most: for the slowest rank, or for a node with many
@@ -208,15 +215,18 @@ class EnodiaPolicy : public PlacementPolicy {
   void write(const std::vector<int32_t>& owners, const Replicas& predicted, LayerPlan& plan) const {
     plan.owners = owners;
     plan.predicted = predicted;
-    solver_.copy_replicas(plan.replicas);
+    plan.replicas.resize(owners.size());
     plan.quotas.resize(owners.size());
     for (size_t expert = 0; expert < owners.size(); ++expert) {
+      std::vector<int32_t>& replicas = plan.replicas[expert];
       std::vector<int64_t>& quotas = plan.quotas[expert];
-      quotas.assign(1, 0);
+      replicas.clear();
+      quotas.resize(1);
       solver_.each_host(static_cast<int>(expert), [&](int32_t rank, int64_t tokens) {
         if (rank == owners[expert]) {
           quotas[0] = tokens;
         } else {
+          replicas.push_back(rank);
           quotas.push_back(tokens);
         }
       });
