@@ -162,26 +162,27 @@ void QuotaSolver::relieve_rank(int32_t rank, int64_t limit, int64_t most, int re
 }
 
 bool QuotaSolver::relieve(int64_t most, int reach) {
+  return relieve_above(goal_, most, reach) <= most;
+}
+
+int64_t QuotaSolver::relieve_above(int64_t limit, int64_t most, int reach) {
   least_.assign(topology_.num_ranks(), goal_);
   over_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
-    if (load_[rank] > goal_) {
+    if (load_[rank] > limit) {
       over_.emplace_back(load_[rank], -rank);
     }
   }
-  // A heap: few are above what the slowest rank is left with.
+  // A heap: few are above what the slowest rank is left with, and below it no other gains anything.
   std::make_heap(over_.begin(), over_.end());
-  int64_t limit = goal_;  // below the slowest rank no other gains anything
-  for (; !over_.empty() && load_[-over_.front().second] > limit; over_.pop_back()) {
+  for (; !over_.empty() && load_[-over_.front().second] > limit && limit <= most;
+       over_.pop_back()) {
     std::pop_heap(over_.begin(), over_.end());
     const int32_t rank = -over_.back().second;
     relieve_rank(rank, limit, most, reach);
     limit = std::max(limit, load_[rank]);
-    if (limit > most) {
-      return false;
-    }
   }
-  return true;
+  return limit;
 }
 
 }  // namespace enodia

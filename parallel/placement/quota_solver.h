@@ -46,6 +46,9 @@ class QuotaSolver {
   /// ranks that it looks for room on, for each rank above the goal.
   bool relieve(int64_t most = std::numeric_limits<int64_t>::max(),
                int reach = std::numeric_limits<int>::max());
+  /// The same of ranks above a limit, which is not below the goal. Returns what the slowest rank is
+  /// left with, or the limit.
+  int64_t relieve_above(int64_t limit, int64_t most, int reach);
 
   /// Where take_back() returns to.
   using Mark = std::pair<size_t, size_t>;

@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 
 #include "common/error.h"
+#include "parallel/placement/node_counts.h"
 #include "parallel/placement/policies/enodia.h"
 
 #include "simulator/generated_trace.h"

@@ -114,6 +114,7 @@ class EnodiaPolicy : public PlacementPolicy {
  private:
   // All in thousandths.
   static constexpr int64_t kFailed = 180;        // of the goal: a plan that is worse has failed
+  static constexpr int64_t kMuch = 50;           // of the goal, above it
   static constexpr int64_t kGoodEnough = 20;     // of the goal: a plan that is no worse
   static constexpr int64_t kExactPlans = 100;    // of all plans so far
   static constexpr int64_t kWorthIt = 50;        // of a token, for each token: a plan made anew
@@ -140,7 +141,14 @@ class EnodiaPolicy : public PlacementPolicy {
            (exact_plans_ + 1) * 1000 <= plans_ * kExactPlans;
   }
 
-  void relieve() { solver_.relieve(std::numeric_limits<int64_t>::max(), kReach); }
+  /// Of most first: where a rank cannot have less, what others have above the goal delays nobody.
+  void relieve() {
+    constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+    const int64_t most = solver_.goal() + solver_.goal() * kMuch / 1000;
+    if (solver_.relieve_above(most, kAny, kReach) <= most) {
+      solver_.relieve(kAny, kReach);
+    }
+  }
 
   /// Relieved, with replicas more, as far as they are worth it together: where several ranks are
   /// equally slow, one alone gains nothing.
