@@ -48,9 +48,14 @@ int64_t count_transfers(const LayerPlan& plan) {
   for (size_t expert = 0; expert < plan.replicas.size(); ++expert) {
     const std::vector<int32_t>& before = plan.predicted[expert];
     const std::vector<int32_t>& now = plan.replicas[expert];
-    count += std::ssize(before) + std::count_if(now.begin(), now.end(), [&](int32_t rank) {
-               return !std::binary_search(before.begin(), before.end(), rank);
-             });
+    count += std::ssize(before);
+    auto at = before.begin();  // both ascend
+    for (const int32_t rank : now) {
+      while (at != before.end() && *at < rank) {
+        ++at;
+      }
+      count += at == before.end() || *at != rank ? 1 : 0;
+    }
   }
   return count;
 }

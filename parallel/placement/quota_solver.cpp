@@ -24,6 +24,12 @@ void sort_few(std::vector<T>& values) {
     std::sort(values.begin(), values.end());
     return;
   }
+  if (values.size() == 2) {
+    if (values[1] < values[0]) {
+      std::swap(values[0], values[1]);
+    }
+    return;
+  }
   for (size_t i = 1; i < values.size(); ++i) {
     const T value = values[i];
     size_t at = i;
@@ -77,12 +83,11 @@ void QuotaSolver::start(std::span<const int32_t> owners,
   }
   place_owners();
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    for (const int32_t rank : replicas[expert]) {
-      place({expert, rank});
+    if (!replicas[expert].empty()) {
+      place_all(expert, replicas[expert]);
     }
   }
   divide_all();
-  is_recording_ = true;
   std::get<0>(changes_).clear();
   std::get<1>(changes_).clear();
 }
@@ -110,7 +115,6 @@ void QuotaSolver::place_owners() {
   std::fill(next_.begin(), next_.end(), -1);
   std::fill(quota_.begin(), quota_.end(), 0);
   std::fill(used_.begin(), used_.end(), 0);
-  std::fill(load_.begin(), load_.end(), 0);
   num_replicas_ = num_away_ = 0;
   for (int node = 0; node < topology_.num_nodes(); ++node) {
     crossing_[node] = 0;
@@ -121,8 +125,6 @@ void QuotaSolver::place_owners() {
   std::fill(near_.begin(), near_.end(), 0);
   std::fill(away_.begin(), away_.end(), 0);
   inter_node_ = 0;
-  shared_.clear();
-  sent_.clear();
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     first_[expert] = expert;
     first_in_[cell(node_of_[expert], expert)] = expert;
@@ -157,6 +159,38 @@ void QuotaSolver::copy_replicas(Replicas& replicas) const {
 int32_t QuotaSolver::slowest() const {
   const int64_t most = most_of(load_.data(), load_.size());
   return static_cast<int32_t>(std::find(load_.begin(), load_.end(), most) - load_.begin());
+}
+
+/// What place() would make of each, in one walk over ranks that ascend.
+void QuotaSolver::place_all(int32_t expert, std::span<const int32_t> ranks) {
+  const int32_t owner = owners_[expert];
+  const int home = node_of(expert);
+  int32_t last = -1;
+  const auto append = [&](int32_t host) {
+    if (last < 0 || node_of(last) != node_of(host)) {
+      first_in_[cell(node_of(host), expert)] = host;
+      if (node_of(host) != home) {
+        travel_away(expert, node_of(host), 1);
+      }
+    }
+    (last < 0 ? first_[expert] : next_[last]) = host;
+    last = host;
+  };
+  bool has_owner = false;
+  for (const int32_t rank : ranks) {
+    if (!has_owner && owner < rank) {
+      append(expert);
+      has_owner = true;
+    }
+    const int32_t host = first_slot(rank) + used_[rank]++;
+    expert_of_[host] = expert;
+    append(host);
+    travel(host, 1);
+  }
+  if (!has_owner) {
+    append(expert);
+  }
+  num_replicas_ += std::ssize(ranks);
 }
 
 int32_t QuotaSolver::place(Replica replica) {
@@ -241,42 +275,67 @@ void QuotaSolver::unlink(int32_t host) {
 
 /// Each node's tokens over its hosts; then those of nodes that lack the expert.
 void QuotaSolver::divide_all() {
-  for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    if (!is_shared(expert)) {
-      const int home = node_of(expert);
-      quota_[expert] = counts_->of_expert(expert);
-      load_[rank_of_[expert]] += quota_[expert];
-      held_[cell(home, expert)] = quota_[expert];
-      inter_node_ += quota_[expert] - counts_->of(home, expert);
-      crossing_[home] += quota_[expert] - 2 * counts_->of(home, expert);
-    } else {
-      shared_.push_back(expert);
+  shared_.clear();
+  sent_.clear();
+  for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
+    const int node = topology_.node_of(rank);
+    int64_t tokens = 0;
+    int64_t near = 0;
+    for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
+      const int32_t expert = owned_[i];
+      if (is_shared(expert)) {
+        shared_.push_back(expert);
+        continue;
+      }
+      quota_[expert] = held_[cell(node, expert)] = counts_->of_expert(expert);
+      tokens += quota_[expert];
+      near += counts_->of(node, expert);
     }
+    load_[rank] = tokens;
+    inter_node_ += tokens - near;
+    crossing_[node] += tokens - 2 * near;
   }
   for (const int32_t expert : shared_) {
-    int64_t left = counts_->of_expert(expert);
-    for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
-      const int node = node_of(host);
-      if (first_in(node, expert) == host) {
-        held_[cell(node, expert)] = counts_->of(node, expert);
-        crossing_[node] -= counts_->of(node, expert);
-        level_cell(node, expert);
-        left -= held_[cell(node, expert)];
-      }
-    }
-    sent_.push_back(left);
+    divide_in_nodes(expert);
   }
   for (size_t i = 0; i < shared_.size(); ++i) {
-    inter_node_ += sent_[i];
-    send(shared_[i], sent_[i]);
+    fill_with_hosts(shared_[i]);
+    pour(sent_[i], [&](int32_t host, int64_t more) {
+      held_[cell(node_of(host), shared_[i])] += more;
+      crossing_[node_of(host)] += more;
+      quota_[host] += more;
+      load_[rank_of_[host]] += more;
+    });
   }
 }
 
-void QuotaSolver::send(int expert, int64_t tokens) {
+/// What is left is sent.
+void QuotaSolver::divide_in_nodes(int32_t expert) {
+  int64_t left = counts_->of_expert(expert);
+  int node = -1;
+  for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
+    if (node_of(host) != node) {
+      node = node_of(host);
+      const int64_t tokens = counts_->of(node, expert);
+      held_[cell(node, expert)] = tokens;
+      crossing_[node] -= tokens;
+      left -= tokens;
+      level_cell(node, expert);
+    }
+  }
+  inter_node_ += left;
+  sent_.push_back(left);
+}
+
+void QuotaSolver::fill_with_hosts(int expert) {
   filling_.clear();
   for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
     filling_.emplace_back(load_[rank_of_[host]], host);
   }
+}
+
+void QuotaSolver::send(int expert, int64_t tokens) {
+  fill_with_hosts(expert);
   pour(tokens, [&](int32_t host, int64_t more) {
     if (more > 0) {
       hold(node_of(host), expert, more);

@@ -24,8 +24,8 @@ struct Replica {
 /// go one by one allow: tokens stay inside their node where the expert is there, and are levelled
 /// over its ranks there (water-filling, expert after expert, coordinate descent on the sum of
 /// squares); of other nodes they go to the node whose rank is emptiest. relieve() then moves tokens
-/// of ranks above the goal to other nodes. What follows a start() can be taken back, so that trying
-/// a replica costs what it changes. Integers; ties go to the smaller id. No allocation once it has
+/// of ranks above the goal to other nodes. What follows a mark() can be taken back, so that trying a
+/// replica costs what it changes. Integers; ties go to the smaller id. No allocation once it has
 /// grown. Local.
 class QuotaSolver {
  public:
@@ -50,9 +50,12 @@ class QuotaSolver {
   /// left with, or the limit.
   int64_t relieve_above(int64_t limit, int64_t most, int reach);
 
-  /// Where take_back() returns to.
+  /// Where take_back() returns to. What changes before the first of them is not recorded.
   using Mark = std::pair<size_t, size_t>;
-  Mark mark() const { return {std::get<0>(changes_).size(), std::get<1>(changes_).size()}; }
+  Mark mark() {
+    is_recording_ = true;
+    return {std::get<0>(changes_).size(), std::get<1>(changes_).size()};
+  }
   void take_back(const Mark& mark);
 
   bool is_in_node(int expert, int node) const { return first_in(node, expert) >= 0; }
@@ -121,7 +124,7 @@ class QuotaSolver {
 
   int32_t first_slot(int32_t rank) const { return num_experts_ + rank * slots_; }
   size_t cell(int node, int expert) const {
-    return static_cast<size_t>(node) * num_experts_ + expert;
+    return static_cast<size_t>(expert) * topology_.num_nodes() + node;
   }
   int32_t first_in(int node, int expert) const { return first_in_[cell(node, expert)]; }
   int node_of(int32_t host) const { return node_of_[host]; }
@@ -144,6 +147,7 @@ class QuotaSolver {
   int32_t host_on(int expert, int32_t rank) const;
   void own(std::span<const int32_t> owners);
   void place_owners();
+  void place_all(int32_t expert, std::span<const int32_t> ranks);
   /// Returns its host, without tokens.
   int32_t place(Replica replica);
   void link(int32_t host);
@@ -151,6 +155,7 @@ class QuotaSolver {
   void travel(int32_t host, int64_t more);
   void travel_away(int32_t expert, int node, int64_t more);
   void divide_all();
+  void divide_in_nodes(int32_t expert);
   void give(int32_t host, int64_t tokens) {
     set(quota_[host], quota_[host] + tokens);
     set(load_[rank_of_[host]], load_[rank_of_[host]] + tokens);
@@ -171,6 +176,7 @@ class QuotaSolver {
   /// What a node sends elsewhere for an expert, from hosts that compute for other nodes; returns
   /// how many tokens.
   int64_t call_back(int node, int expert);
+  void fill_with_hosts(int expert);
   /// Tokens over the hosts of `filling_`, so that those with the fewest are level: use(host,
   /// tokens) for each.
   template <typename Use>
@@ -205,8 +211,8 @@ class QuotaSolver {
   std::vector<int32_t> expert_of_;            // [hosts]; -1 = a free slot
   std::vector<int32_t> first_;                // [experts] hosts of an expert, ascending by rank
   std::vector<int32_t> next_;                 // [hosts]
-  std::vector<int32_t> first_in_;             // [nodes, experts]
-  std::vector<int64_t> held_;                 // [nodes, experts] tokens of the hosts in a node
+  std::vector<int32_t> first_in_;             // [experts, nodes]
+  std::vector<int64_t> held_;                 // [experts, nodes] tokens of the hosts in a node
   std::vector<int64_t> quota_;                // [hosts]
   std::vector<int64_t> load_;                 // [ranks]
   std::vector<int32_t> used_;                 // [ranks] slots
@@ -224,7 +230,7 @@ class QuotaSolver {
   // Of find_room().
   int64_t search_ = 0;
   std::vector<Reached> reached_from_;     // [ranks]
-  std::vector<int64_t> left_;             // [nodes, experts] the last search that went on there
+  std::vector<int64_t> left_;             // [experts, nodes] the last search that went on there
   std::vector<int32_t> reached_, later_;  // ranks
 };
 

@@ -222,12 +222,15 @@ class EnodiaPolicy : public PlacementPolicy {
 
   void write(const std::vector<int32_t>& owners, const Replicas& predicted, LayerPlan& plan) const {
     plan.owners = owners;
-    plan.predicted = predicted;
+    plan.predicted.resize(owners.size());
     plan.replicas.resize(owners.size());
     plan.quotas.resize(owners.size());
     for (size_t expert = 0; expert < owners.size(); ++expert) {
       std::vector<int32_t>& replicas = plan.replicas[expert];
       std::vector<int64_t>& quotas = plan.quotas[expert];
+      if (!predicted[expert].empty() || !plan.predicted[expert].empty()) {
+        plan.predicted[expert] = predicted[expert];
+      }
       replicas.clear();
       quotas.resize(1);
       solver_.each_host(static_cast<int>(expert), [&](int32_t rank, int64_t tokens) {
