@@ -76,7 +76,7 @@ void ExpertPlanner::observe(int layer, const ExchangedCounts& counts) {
 
 void ExpertPlanner::foresee(int layer) {
   policy_->predict(layer, predicted_[layer]);
-  std::vector<std::vector<int32_t>> hosts = predicted_[layer];
+  std::vector<std::vector<int32_t>> hosts = predicted_[layer].rows();
   for (size_t expert = 0; expert < hosts.size(); ++expert) {
     hosts[expert].push_back(layers_[layer].owners[expert]);
   }

@@ -14,7 +14,7 @@ void check_replicas(const LayerPlan& plan,
                     const Replicas& replicas,
                     int expert,
                     const Topology& topology) {
-  const std::vector<int32_t>& ranks = replicas[expert];
+  const std::span<const int32_t> ranks = replicas[expert];
   const bool ascending =
       std::adjacent_find(ranks.begin(), ranks.end(), std::greater_equal<>()) == ranks.end();
   const bool in_range =
@@ -118,7 +118,7 @@ void check_plan(const LayerPlan& plan, const LayerCounts& counts, const Topology
     ENODIA_CHECK(plan.owners[expert] >= 0 && plan.owners[expert] < topology.num_ranks());
     check_replicas(plan, plan.predicted, expert, topology);
     check_replicas(plan, plan.replicas, expert, topology);
-    const std::vector<int64_t>& quotas = plan.quotas[expert];
+    const std::span<const int64_t> quotas = plan.quotas[expert];
     ENODIA_CHECK_EQ(quotas.size(), plan.replicas[expert].size() + 1, "quotas of expert ", expert);
     ENODIA_CHECK(std::none_of(quotas.begin(), quotas.end(), [](int64_t n) { return n < 0; }));
     ENODIA_CHECK_EQ(std::accumulate(quotas.begin(), quotas.end(), int64_t{0}),
@@ -170,9 +170,9 @@ std::string to_json_line(int sample, int layer, const LayerPlan& plan) {
   return Json{{"sample", sample},
               {"layer", layer},
               {"owners", plan.owners},
-              {"predicted", plan.predicted},
-              {"replicas", plan.replicas},
-              {"quotas", plan.quotas}}
+              {"predicted", plan.predicted.rows()},
+              {"replicas", plan.replicas.rows()},
+              {"quotas", plan.quotas.rows()}}
       .dump();
 }
 

@@ -46,8 +46,8 @@ PlanScore score_plan(const LayerPlan& plan, const LayerCounts& counts, const Top
 int64_t count_transfers(const LayerPlan& plan) {
   int64_t count = 0;
   for (size_t expert = 0; expert < plan.replicas.size(); ++expert) {
-    const std::vector<int32_t>& before = plan.predicted[expert];
-    const std::vector<int32_t>& now = plan.replicas[expert];
+    const std::span<const int32_t> before = plan.predicted[expert];
+    const std::span<const int32_t> now = plan.replicas[expert];
     count += std::ssize(before);
     auto at = before.begin();  // both ascend
     for (const int32_t rank : now) {
@@ -64,8 +64,8 @@ PlanMode mode_of(const LayerPlan& plan) {
   bool has_replicas = false;
   bool as_predicted = true;
   for (size_t expert = 0; expert < plan.replicas.size(); ++expert) {
-    const std::vector<int32_t>& used = plan.replicas[expert];
-    const std::vector<int32_t>& predicted = plan.predicted[expert];
+    const std::span<const int32_t> used = plan.replicas[expert];
+    const std::span<const int32_t> predicted = plan.predicted[expert];
     has_replicas = has_replicas || !used.empty();
     as_predicted =
         as_predicted && std::includes(predicted.begin(), predicted.end(), used.begin(), used.end());

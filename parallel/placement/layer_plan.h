@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/placement/expert_placement.h"
+#include "parallel/placement/ragged.h"
 #include "parallel/placement/topology.h"
 
 namespace enodia {
@@ -24,17 +25,16 @@ struct LayerCounts {
 };
 
 /// The ranks that hold a replica of each expert besides its owner, ascending: [experts].
-using Replicas = std::vector<std::vector<int32_t>>;
+using Replicas = Ragged<int32_t>;
 
 /// What is decided of one layer in one micro-batch.
 struct LayerPlan {
   std::vector<int32_t> owners;  ///< [experts]
   Replicas predicted;           ///< gathered before the gate
   Replicas replicas;            ///< in use, after the gate
-  std::vector<std::vector<int64_t>>
-      quotas;             ///< [experts]: of the owner, then of each of `replicas`
-  int64_t transfers = 0;  ///< experts that are sent to a rank for it
-  bool exact = false;     ///< made of the exact counts, whatever was predicted
+  Ragged<int64_t> quotas;       ///< [experts]: of the owner, then of each of `replicas`
+  int64_t transfers = 0;        ///< experts that are sent to a rank for it
+  bool exact = false;           ///< made of the exact counts, whatever was predicted
 };
 
 /// How a plan has come to be.

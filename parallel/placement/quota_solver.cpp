@@ -145,12 +145,12 @@ int64_t QuotaSolver::quota(int expert, int32_t rank) const {
 }
 
 void QuotaSolver::copy_replicas(Replicas& replicas) const {
-  replicas.resize(num_experts_);
+  replicas.clear();
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    replicas[expert].clear();
+    replicas.add_row();
     for (int32_t host = first_[expert]; host >= 0; host = next_[host]) {
       if (host >= num_experts_) {
-        replicas[expert].push_back(rank_of_[host]);
+        replicas.add(rank_of_[host]);
       }
     }
   }

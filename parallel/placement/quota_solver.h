@@ -24,8 +24,8 @@ struct Replica {
 /// go one by one allow: tokens stay inside their node where the expert is there, and are levelled
 /// over its ranks there (water-filling, expert after expert, coordinate descent on the sum of
 /// squares); of other nodes they go to the node whose rank is emptiest. relieve() then moves tokens
-/// of ranks above the goal to other nodes. What follows a mark() can be taken back, so that trying a
-/// replica costs what it changes. Integers; ties go to the smaller id. No allocation once it has
+/// of ranks above the goal to other nodes. What follows a mark() can be taken back, so that trying
+/// a replica costs what it changes. Integers; ties go to the smaller id. No allocation once it has
 /// grown. Local.
 class QuotaSolver {
  public:

@@ -20,8 +20,8 @@ void ReplicaConstruction::run(std::span<const int32_t> owners,
   owners_ = owners;
   free_.assign(topology_.num_ranks(), slots_);
   load_.assign(topology_.num_ranks(), 0);
-  replicas.resize(owners.size());
-  for (std::vector<int32_t>& ranks : replicas) {
+  placed_.resize(owners.size());
+  for (std::vector<int32_t>& ranks : placed_) {
     ranks.clear();
   }
   parcels_.clear();
@@ -31,14 +31,16 @@ void ReplicaConstruction::run(std::span<const int32_t> owners,
   while (!parcels_.empty()) {
     std::pop_heap(parcels_.begin(), parcels_.end());
     Parcel& parcel = parcels_.back();
-    if (place(parcel, limit, replicas) && parcel.tokens > 0) {
+    if (place(parcel, limit) && parcel.tokens > 0) {
       std::push_heap(parcels_.begin(), parcels_.end());
     } else {
       parcels_.pop_back();
     }
   }
-  for (std::vector<int32_t>& ranks : replicas) {
+  replicas.clear();
+  for (std::vector<int32_t>& ranks : placed_) {
     std::sort(ranks.begin(), ranks.end());
+    replicas.add_row(ranks);
   }
 }
 
@@ -84,22 +86,19 @@ void ReplicaConstruction::export_excess(int64_t limit) {
 }
 
 /// Takes what fits from the parcel; false when there is no rank for it.
-bool ReplicaConstruction::place(Parcel& parcel, int64_t limit, Replicas& replicas) {
-  int32_t rank = emptiest(parcel,
-                          topology_.first_rank(parcel.node),
-                          topology_.first_rank(parcel.node + 1),
-                          limit,
-                          replicas);
+bool ReplicaConstruction::place(Parcel& parcel, int64_t limit) {
+  int32_t rank = emptiest(
+      parcel, topology_.first_rank(parcel.node), topology_.first_rank(parcel.node + 1), limit);
   if (rank < 0 && parcel.is_excess) {
-    rank = emptiest(parcel, 0, topology_.num_ranks(), limit, replicas);
+    rank = emptiest(parcel, 0, topology_.num_ranks(), limit);
   }
   const int32_t owner = owners_[parcel.expert];
   if (rank < 0) {
     load_[owner] += parcel.tokens;
     return false;
   }
-  if (!is_on(rank, owner, replicas[parcel.expert])) {
-    replicas[parcel.expert].push_back(rank);
+  if (!is_on(rank, owner, placed_[parcel.expert])) {
+    placed_[parcel.expert].push_back(rank);
     --free_[rank];
   }
   const int64_t tokens = std::min(parcel.tokens, limit - load_[rank]);
@@ -111,13 +110,12 @@ bool ReplicaConstruction::place(Parcel& parcel, int64_t limit, Replicas& replica
 int32_t ReplicaConstruction::emptiest(const Parcel& parcel,
                                       int32_t first,
                                       int32_t last,
-                                      int64_t limit,
-                                      const Replicas& replicas) const {
+                                      int64_t limit) const {
   int32_t best = -1;
   int64_t least = limit;
   for (int32_t rank = first; rank < last; ++rank) {
     if (load_[rank] < least &&
-        (free_[rank] > 0 || is_on(rank, owners_[parcel.expert], replicas[parcel.expert]))) {
+        (free_[rank] > 0 || is_on(rank, owners_[parcel.expert], placed_[parcel.expert]))) {
       best = rank;
       least = load_[rank];
     }

@@ -37,12 +37,8 @@ class ReplicaConstruction {
 
   void assign_to_nodes(const NodeCounts& counts, int64_t threshold);
   void export_excess(int64_t limit);
-  bool place(Parcel& parcel, int64_t limit, Replicas& replicas);
-  int32_t emptiest(const Parcel& parcel,
-                   int32_t first,
-                   int32_t last,
-                   int64_t limit,
-                   const Replicas& replicas) const;
+  bool place(Parcel& parcel, int64_t limit);
+  int32_t emptiest(const Parcel& parcel, int32_t first, int32_t last, int64_t limit) const;
 
   const Topology& topology_;
   int slots_;
@@ -51,7 +47,8 @@ class ReplicaConstruction {
   std::vector<int64_t> load_;     // [ranks]
   std::vector<int64_t> at_home_;  // [experts] tokens in the node of the owner
   std::vector<int32_t> order_;
-  std::vector<Parcel> parcels_;  // a heap
+  std::vector<std::vector<int32_t>> placed_;  // [experts] ranks, besides the owner
+  std::vector<Parcel> parcels_;               // a heap
 };
 
 }  // namespace enodia

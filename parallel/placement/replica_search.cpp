@@ -216,10 +216,7 @@ int64_t ReplicaSearch::search(std::span<const int32_t> owners,
   const int64_t goal = goal_of(prices_, counts, topology_);
   const int64_t mean = std::max<int64_t>(counts.total() / topology_.num_ranks(), 1);
   const int64_t hosts = std::ssize(owners) + int64_t{topology_.num_ranks()} * solver_.slots();
-  cheapest_.resize(owners.size());
-  for (std::vector<int32_t>& ranks : cheapest_) {
-    ranks.clear();
-  }
+  cheapest_.clear(owners.size());
   solver_.start(owners, counts, cheapest_, goal);
   int64_t least = relieved_cost();
   const size_t limits = prices.by_links ? kLimits.size() : kLimitsOfTokens;
@@ -267,7 +264,8 @@ void ReplicaSearch::search_near(std::span<const int32_t> owners,
 
 void save_found(const FoundReplicas& found, std::vector<int64_t>& saved) {
   saved.insert(saved.end(), {std::bit_cast<int64_t>(found.cost), found.tried});
-  for (const std::vector<int32_t>& ranks : found.replicas) {
+  for (size_t expert = 0; expert < found.replicas.size(); ++expert) {
+    const std::span<const int32_t> ranks = found.replicas[expert];
     saved.push_back(std::ssize(ranks));
     saved.insert(saved.end(), ranks.begin(), ranks.end());
   }
@@ -283,7 +281,7 @@ FoundReplicas read_found(SavedNumbers& saved,
   saved.require(found.cost >= 0 || found.cost == -1);  // a number
   std::vector<int> used(solver.num_ranks(), 0);
   for (const int32_t owner : owners) {
-    std::vector<int32_t>& ranks = found.replicas.emplace_back();
+    found.replicas.add_row();
     int64_t least = 0;
     for (int64_t left = saved.next(0, solver.num_ranks()); left > 0 && !saved.failed(); --left) {
       const auto rank = static_cast<int32_t>(saved.next(least, solver.num_ranks() - 1));
@@ -291,7 +289,7 @@ FoundReplicas read_found(SavedNumbers& saved,
         break;  // the number is no rank
       }
       saved.require(rank != owner && ++used[rank] <= solver.slots());
-      ranks.push_back(rank);
+      found.replicas.add(rank);
       least = rank + 1;
     }
   }

@@ -17,7 +17,7 @@ class Copies {
   Copies(const PolicySetup& setup,
          std::span<const int32_t> owners,
          std::span<const int64_t> load,
-         Replicas replicas)
+         Holders replicas)
       : load_(load),
         free_(setup.topology.num_ranks(), setup.extra_slots),
         rank_load_(setup.topology.num_ranks(), 0),
@@ -32,7 +32,7 @@ class Copies {
   }
 
   double largest_load() const { return *std::max_element(rank_load_.begin(), rank_load_.end()); }
-  Replicas take() { return std::move(replicas_); }
+  Holders take() { return std::move(replicas_); }
 
   /// The expert with the most tokens a copy gets one more; false when there is no place for it.
   bool expand() {
@@ -113,14 +113,14 @@ class Copies {
   std::vector<int> free_;
   std::vector<double> rank_load_;
   std::span<const int32_t> owners_;
-  Replicas replicas_;
+  Holders replicas_;
 };
 
 class FlexMoePolicy : public PlacementPolicy {
  public:
   explicit FlexMoePolicy(const PolicySetup& setup)
       : setup_(setup),
-        replicas_(setup.num_layers, Replicas(setup.num_experts)) {}
+        replicas_(setup.num_layers, Holders(setup.num_experts)) {}
 
   void predict(int layer, Replicas& replicas) const override { replicas = replicas_[layer]; }
 
@@ -164,7 +164,7 @@ class FlexMoePolicy : public PlacementPolicy {
 
   std::vector<int64_t> save() const override {
     std::vector<int64_t> saved;
-    for (const Replicas& of_layer : replicas_) {
+    for (const Holders& of_layer : replicas_) {
       for (const std::vector<int32_t>& ranks : of_layer) {
         saved.push_back(std::ssize(ranks));
         saved.insert(saved.end(), ranks.begin(), ranks.end());
@@ -175,7 +175,7 @@ class FlexMoePolicy : public PlacementPolicy {
 
   bool restore(std::span<const int64_t> saved) override {
     SavedNumbers numbers(saved);
-    std::vector<Replicas> replicas(replicas_.size(), Replicas(setup_.num_experts));
+    std::vector<Holders> replicas(replicas_.size(), Holders(setup_.num_experts));
     for (size_t layer = 0; layer < replicas.size(); ++layer) {
       std::vector<int> used(setup_.topology.num_ranks(), 0);
       for (int expert = 0; expert < setup_.num_experts; ++expert) {
@@ -199,7 +199,7 @@ class FlexMoePolicy : public PlacementPolicy {
 
  private:
   PolicySetup setup_;
-  std::vector<Replicas> replicas_;  // [layers]
+  std::vector<Holders> replicas_;  // [layers] without owners
 };
 
 }  // namespace

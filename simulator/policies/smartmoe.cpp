@@ -22,7 +22,7 @@ class SmartMoePolicy : public PlacementPolicy {
   }
 
   void predict(int /*layer*/, Replicas& replicas) const override {
-    replicas.assign(setup_.num_experts, {});
+    replicas = Replicas(setup_.num_experts);
   }
 
   void resolve(int layer,

@@ -80,11 +80,7 @@ size_t replicas_with(const PlanBudget& budget) {
   policy->predict(0, predicted);
   LayerPlan plan;
   policy->resolve(0, {4, tokens}, predicted, plan);
-  size_t replicas = 0;
-  for (const std::vector<int32_t>& ranks : plan.replicas) {
-    replicas += ranks.size();
-  }
-  return replicas;
+  return plan.replicas.values().size();
 }
 
 TEST(PlanPrices, DecideHowFarExpertsTravel) {

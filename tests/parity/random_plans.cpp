@@ -31,7 +31,7 @@ class RandomPlans : public PlacementPolicy {
     plan.quotas.clear();
     const std::vector<int64_t> totals = counts.totals();
     for (int expert = 0; expert < setup_.num_experts; ++expert) {
-      std::vector<int64_t>& quotas = plan.quotas.emplace_back(plan.replicas[expert].size() + 1, 0);
+      std::vector<int64_t> quotas(plan.replicas[expert].size() + 1, 0);
       int64_t left = totals[expert];
       for (size_t i = quotas.size(); in_use_ && i-- > 0 && left > 0;) {  // replicas first
         quotas[i] = 1;
@@ -43,6 +43,7 @@ class RandomPlans : public PlacementPolicy {
         left -= more;
       }
       quotas.back() += left;
+      plan.quotas.add_row(quotas);
     }
     plan.transfers = count_transfers(plan);
   }
@@ -66,13 +67,14 @@ class RandomPlans : public PlacementPolicy {
                          std::mt19937& random,
                          const Replicas& before,
                          unsigned stays) const {
-    Replicas replicas(setup_.num_experts);
+    Replicas replicas;
     for (int expert = 0; expert < setup_.num_experts; ++expert) {
+      replicas.add_row();
       for (int32_t rank = 0; rank < setup_.topology.num_ranks(); ++rank) {
         const bool had = std::count(before[expert].begin(), before[expert].end(), rank) > 0;
         const bool has = had ? random() % 4 < stays : random() % 5 < 2;
         if (has && rank != setup_.owners[layer][expert]) {
-          replicas[expert].push_back(rank);
+          replicas.add(rank);
         }
       }
     }

@@ -63,8 +63,8 @@ TEST_F(LpPolicy, LevelsOneHotExpertOverAllRanks) {
     tokens[rank * 8] = 1000;
   }
   const LayerPlan plan = this->plan(plan_lp, {8, tokens}, 1);
-  EXPECT_THAT(plan.replicas[0], ElementsAre(1, 2, 3));
-  EXPECT_THAT(plan.replicas[1], IsEmpty());
+  EXPECT_THAT(plan.replicas.rows()[0], ElementsAre(1, 2, 3));
+  EXPECT_THAT(plan.replicas.rows()[1], IsEmpty());
   EXPECT_EQ(plan.transfers, 3);
   EXPECT_EQ(score_plan(plan, {8, tokens}, topology_).inter_node, 0);
   for (const int64_t quota : plan.quotas[0]) {

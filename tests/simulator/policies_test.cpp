@@ -86,20 +86,22 @@ class Rules : public ::testing::Test {
 // second, too, would bring 400 + 3000 < 3900; a third 400 + 4500.
 TEST_F(Rules, FasterMoeShadowsWhileItPays) {
   const LayerPlan plan = this->plan(plan_fastermoe, 1, {1000, 600, 100, 100});
-  EXPECT_THAT(plan.replicas,
+  EXPECT_THAT(plan.replicas.rows(),
               ElementsAre(ElementsAre(1, 2, 3), ElementsAre(0, 2, 3), IsEmpty(), IsEmpty()));
-  EXPECT_THAT(plan.quotas[0], ElementsAre(1000, 1000, 1000, 1000));
+  EXPECT_THAT(plan.quotas.rows()[0], ElementsAre(1000, 1000, 1000, 1000));
   EXPECT_EQ(plan.transfers, 6);
-  EXPECT_THAT(this->plan(plan_fastermoe, 1, {500, 400, 300, 300}).replicas, Each(IsEmpty()));
+  EXPECT_THAT(this->plan(plan_fastermoe, 1, {500, 400, 300, 300}).replicas.rows(), Each(IsEmpty()));
 }
 
 // The two most loaded experts share four slots, 3 to 1; the first goes to the other node first.
 TEST_F(Rules, HecateGivesSlotsByShareOverNodes) {
   const LayerPlan plan = this->plan(plan_hecate, 1, {900, 300, 100, 100});
-  EXPECT_THAT(plan.replicas[0], ElementsAre(1, 2, 3));
-  EXPECT_THAT(plan.replicas[1], ElementsAre(0));
-  EXPECT_THAT(plan.quotas[0], ElementsAre(900, 900, 900, 900)) << "its own tokens stay on a rank";
-  EXPECT_THAT(plan.quotas[1], ElementsAre(600, 600)) << "ranks 2 and 3 have none near: evenly";
+  EXPECT_THAT(plan.replicas.rows()[0], ElementsAre(1, 2, 3));
+  EXPECT_THAT(plan.replicas.rows()[1], ElementsAre(0));
+  EXPECT_THAT(plan.quotas.rows()[0], ElementsAre(900, 900, 900, 900))
+      << "its own tokens stay on a rank";
+  EXPECT_THAT(plan.quotas.rows()[1], ElementsAre(600, 600))
+      << "ranks 2 and 3 have none near: evenly";
 }
 
 // The first expert was hot, and fills three of twelve slots; each other has one. Now the second is:
@@ -143,7 +145,8 @@ TEST(HecateCalibrated, PredictsAsHecate) {
 // Inside a node only: ranks 0 and 1 come to (4000 + 400) / 2 each, 2 and 3 stay.
 TEST_F(Rules, UltraEpLevelsInsideItsDomain) {
   const LayerPlan inside = this->plan(plan_ultraep, 1, {1000, 100, 100, 200});
-  EXPECT_THAT(inside.replicas, ElementsAre(ElementsAre(1), IsEmpty(), IsEmpty(), ElementsAre(2)));
+  EXPECT_THAT(inside.replicas.rows(),
+              ElementsAre(ElementsAre(1), IsEmpty(), IsEmpty(), ElementsAre(2)));
   EXPECT_EQ(load(inside, 0), 2200);
   EXPECT_EQ(load(inside, 1), 2200);
   EXPECT_EQ(load(inside, 2), 600);
@@ -173,8 +176,9 @@ TEST_F(Rules, LaerHasACopyInEachNodeWhereTheyFit) {
 // four copies beside its owner's fill the slots in order, one of them its owner's own.
 TEST_F(Rules, SymiGivesCopiesByShareInOrder) {
   const LayerPlan plan = this->plan(plan_symi, 1, {1000, 200, 200, 200});
-  EXPECT_THAT(plan.replicas, ElementsAre(ElementsAre(1, 2, 3), IsEmpty(), IsEmpty(), IsEmpty()));
-  EXPECT_THAT(plan.quotas[0], ElementsAre(1600, 800, 800, 800)) << "evenly over five copies";
+  EXPECT_THAT(plan.replicas.rows(),
+              ElementsAre(ElementsAre(1, 2, 3), IsEmpty(), IsEmpty(), IsEmpty()));
+  EXPECT_THAT(plan.quotas.rows()[0], ElementsAre(1600, 800, 800, 800)) << "evenly over five copies";
   EXPECT_EQ(plan.transfers, 3);
 }
 
@@ -208,7 +212,7 @@ TEST_F(OneLayer, SmartMoeMovesOwnersEveryTenMicroBatches) {
   see(*policy, one_has_both_);
   const LayerPlan moved = plan(*policy, one_has_both_);
   EXPECT_THAT(moved.owners, ElementsAre(0, 1, 0, 1));
-  EXPECT_THAT(moved.replicas, Each(IsEmpty()));
+  EXPECT_THAT(moved.replicas.rows(), Each(IsEmpty()));
   see(*policy, one_has_both_, 10);
   EXPECT_EQ(plan(*policy, one_has_both_).owners, moved.owners) << "it would be no better";
 }
@@ -216,14 +220,14 @@ TEST_F(OneLayer, SmartMoeMovesOwnersEveryTenMicroBatches) {
 // A copy of the first expert levels 186 tokens to 130 and 56; a second replica finds no slot.
 TEST_F(OneLayer, FlexMoeExpandsWhatIsMostLoadedACopyAndKeepsIt) {
   const auto policy = make_flexmoe_policy(setup_);
-  EXPECT_THAT(plan(*policy, one_has_both_).replicas, Each(IsEmpty()));
+  EXPECT_THAT(plan(*policy, one_has_both_).replicas.rows(), Each(IsEmpty()));
   see(*policy, one_has_both_);
   const Replicas expanded = plan(*policy, one_has_both_).replicas;
-  EXPECT_THAT(expanded, ElementsAre(ElementsAre(1), IsEmpty(), IsEmpty(), IsEmpty()));
+  EXPECT_THAT(expanded.rows(), ElementsAre(ElementsAre(1), IsEmpty(), IsEmpty(), IsEmpty()));
   see(*policy, {1, 1, 1, 1, 1, 1, 1, 1});
   EXPECT_EQ(plan(*policy, one_has_both_).replicas, expanded);
   see(*policy, {1, 50, 1, 1, 1, 50, 1, 1});
-  EXPECT_THAT(plan(*policy, one_has_both_).replicas,
+  EXPECT_THAT(plan(*policy, one_has_both_).replicas.rows(),
               ElementsAre(IsEmpty(), ElementsAre(1), IsEmpty(), IsEmpty()))
       << "the slot goes to who needs it more";
 }

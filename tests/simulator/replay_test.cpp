@@ -236,11 +236,7 @@ INSTANTIATE_TEST_SUITE_P(All,
                          [](const auto& test) { return std::string(test.param.name); });
 
 int64_t patches_of(const LayerPlan& plan) {
-  int64_t predicted = 0;
-  for (const std::vector<int32_t>& ranks : plan.predicted) {
-    predicted += std::ssize(ranks);
-  }
-  return count_transfers(plan) - predicted;
+  return count_transfers(plan) - std::ssize(plan.predicted.values());
 }
 
 TEST(EnodiaPolicy, KeepsToItsSlotsAndSeldomPlansAnew) {
@@ -253,10 +249,8 @@ TEST(EnodiaPolicy, KeepsToItsSlotsAndSeldomPlansAnew) {
       exact += patches_of(plan) > 4 ? 1 : 0;
       for (const Replicas* replicas : {&plan.predicted, &plan.replicas}) {
         std::vector<int> used(trace.num_ranks(), 0);
-        for (const std::vector<int32_t>& ranks : *replicas) {
-          for (const int32_t rank : ranks) {
-            EXPECT_LE(++used[rank], shape.slots);
-          }
+        for (const int32_t rank : replicas->values()) {
+          EXPECT_LE(++used[rank], shape.slots);
         }
       }
     };
@@ -304,10 +298,8 @@ TEST(ReplayPolicies, KeepToTheSlotsOfARank) {
       replay(
           trace, policy_called(name), topology, shape.slots, [&](int, int, const LayerPlan& plan) {
             std::vector<int> used(trace.num_ranks(), 0);
-            for (const std::vector<int32_t>& ranks : plan.replicas) {
-              for (const int32_t rank : ranks) {
-                EXPECT_LE(++used[rank], shape.slots) << name;
-              }
+            for (const int32_t rank : plan.replicas.values()) {
+              EXPECT_LE(++used[rank], shape.slots) << name;
             }
           });
     }
@@ -318,14 +310,14 @@ TEST(ReplayPolicies, KeepToTheSlotsOfARank) {
 class MovingPolicy : public PlacementPolicy {
  public:
   explicit MovingPolicy(std::vector<int32_t> then) : owners_{0, 0, 1, 1}, then_(std::move(then)) {}
-  void predict(int, Replicas& replicas) const override { replicas.assign(4, {}); }
+  void predict(int, Replicas& replicas) const override { replicas = Replicas(4); }
   void resolve(int,
                const LayerCounts& counts,
                const Replicas& predicted,
                LayerPlan& plan) override {
     plan = {owners_, predicted, predicted, {}};
     for (const int64_t tokens : counts.totals()) {
-      plan.quotas.push_back({tokens});
+      plan.quotas.add_row(std::span(&tokens, 1));
     }
   }
   void observe(int, const LayerCounts&) override { owners_ = then_; }
@@ -367,17 +359,17 @@ TEST(CheckPlan, NamesWhatIsWrong) {
   const LayerPlan good{{0, 1}, {{}, {}}, {{1}, {}}, {{2, 6}, {10}}};
   check_plan(good, counts, topology);
   LayerPlan plan = good;
-  plan.quotas[0] = {2, 5};
+  plan.quotas[0][1] = 5;
   EXPECT_THAT([&] { check_plan(plan, counts, topology); },
               ThrowsMessage<UsageError>(HasSubstr("must sum to its tokens")));
   plan = good;
-  plan.quotas[0] = {-1, 9};
+  plan.quotas = {{-1, 9}, {10}};
   EXPECT_THROW(check_plan(plan, counts, topology), UsageError);
   plan = good;
-  plan.replicas[0] = {0};
+  plan.replicas = {{0}, {}};
   EXPECT_THROW(check_plan(plan, counts, topology), UsageError);
   plan = good;
-  plan.predicted[1] = {2};
+  plan.predicted = {{}, {2}};
   EXPECT_THROW(check_plan(plan, counts, topology), UsageError);
 }
 

@@ -109,7 +109,7 @@ class LayerCost {
     Exchange exchange(topology_.num_ranks());
     std::vector<int32_t> ranks;
     for (size_t expert = 0; expert < plan.owners.size(); ++expert) {
-      const std::vector<int32_t>& before = plan.predicted[expert];
+      const std::span<const int32_t> before = plan.predicted[expert];
       ranks.clear();
       for (const int32_t rank : plan.replicas[expert]) {
         if (!unasked_only || !std::binary_search(before.begin(), before.end(), rank)) {

@@ -84,14 +84,15 @@ LayerPlan make_plan(std::span<const int32_t> owners,
                     const Division& division) {
   LayerPlan plan;
   plan.owners.assign(owners.begin(), owners.end());
-  plan.predicted.resize(owners.size());
+  plan.predicted = Replicas(owners.size());
   for (size_t expert = 0; expert < owners.size(); ++expert) {
-    std::vector<int32_t>& replicas = plan.replicas.emplace_back();
-    std::vector<int64_t>& quotas = plan.quotas.emplace_back(1, division[expert][owners[expert]]);
+    plan.replicas.add_row();
+    plan.quotas.add_row();
+    plan.quotas.add(division[expert][owners[expert]]);
     for (const int32_t rank : holders[expert]) {
-      if (rank != owners[expert] && !holds(replicas, rank)) {
-        replicas.push_back(rank);
-        quotas.push_back(division[expert][rank]);
+      if (rank != owners[expert] && !holds(plan.replicas[expert], rank)) {
+        plan.replicas.add(rank);
+        plan.quotas.add(division[expert][rank]);
       }
     }
   }

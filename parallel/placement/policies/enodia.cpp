@@ -17,6 +17,19 @@ constexpr int64_t kFewestPatches = 4, kMostPatches = 16;
 // Ranks that stage B looks for room on, for each that has too much: all ranks wait for it.
 constexpr int kReach = 32;
 
+Replicas without_owners(const Replicas& replicas, std::span<const int32_t> owners) {
+  Replicas left;
+  for (size_t expert = 0; expert < owners.size(); ++expert) {
+    left.add_row();
+    for (const int32_t rank : replicas[expert]) {
+      if (rank != owners[expert]) {
+        left.add(rank);
+      }
+    }
+  }
+  return left;
+}
+
 class EnodiaPolicy : public PlacementPolicy {
  public:
   explicit EnodiaPolicy(const PolicySetup& setup)
@@ -70,9 +83,7 @@ class EnodiaPolicy : public PlacementPolicy {
   void set_owners(const std::vector<std::vector<int32_t>>& owners) override {
     setup_.owners = owners;
     for (size_t layer = 0; layer < owners.size(); ++layer) {
-      for (size_t expert = 0; expert < owners[layer].size(); ++expert) {
-        std::erase(found_[layer].replicas[expert], owners[layer][expert]);
-      }
+      found_[layer].replicas = without_owners(found_[layer].replicas, owners[layer]);
       found_[layer].cost = -1;
     }
   }
@@ -222,23 +233,19 @@ class EnodiaPolicy : public PlacementPolicy {
 
   void write(const std::vector<int32_t>& owners, const Replicas& predicted, LayerPlan& plan) const {
     plan.owners = owners;
-    plan.predicted.resize(owners.size());
-    plan.replicas.resize(owners.size());
-    plan.quotas.resize(owners.size());
+    plan.predicted = predicted;
+    plan.replicas.clear();
+    plan.quotas.clear();
     for (size_t expert = 0; expert < owners.size(); ++expert) {
-      std::vector<int32_t>& replicas = plan.replicas[expert];
-      std::vector<int64_t>& quotas = plan.quotas[expert];
-      if (!predicted[expert].empty() || !plan.predicted[expert].empty()) {
-        plan.predicted[expert] = predicted[expert];
-      }
-      replicas.clear();
-      quotas.resize(1);
+      plan.replicas.add_row();
+      plan.quotas.add_row();
+      plan.quotas.add(0);
       solver_.each_host(static_cast<int>(expert), [&](int32_t rank, int64_t tokens) {
         if (rank == owners[expert]) {
-          quotas[0] = tokens;
+          plan.quotas[expert][0] = tokens;
         } else {
-          replicas.push_back(rank);
-          quotas.push_back(tokens);
+          plan.replicas.add(rank);
+          plan.quotas.add(tokens);
         }
       });
     }

@@ -20,7 +20,7 @@ class RulePolicy : public PlacementPolicy {
 
   void predict(int layer, Replicas& replicas) const override {
     if (from_ == PlansFrom::kExactCounts || last_[layer].empty()) {
-      replicas.assign(setup_.num_experts, {});
+      replicas = Replicas(setup_.num_experts);
       return;
     }
     const LayerCounts known = last(layer);
