@@ -28,12 +28,7 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   reached_from_[rank] = {search_, -1, -1, true};
   reached_.push_back(rank);
   for (size_t next = 0; next < reached_.size() && std::ssize(reached_) <= reach; ++next) {
-    int32_t room = -1;
-    each_host_on(reached_[next], [&](int32_t host) {
-      if (room < 0 && quota_[host] > 0 && is_shared(expert_of_[host])) {
-        room = reach_from(host, limit);
-      }
-    });
+    const int32_t room = reach_from_rank(reached_[next], limit);
     if (room >= 0) {
       return room;
     }
@@ -50,6 +45,27 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
       }
     }
     later_.clear();
+  }
+  return -1;
+}
+
+int32_t QuotaSolver::reach_from_rank(int32_t rank, int64_t limit) {
+  int32_t room = -1;
+  const auto look = [&](int32_t host) {
+    if (quota_[host] > 0 && is_shared(expert_of_[host])) {
+      room = reach_from(host, limit);
+    }
+    return room >= 0;
+  };
+  for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
+    if (look(owned_[i])) {
+      return room;
+    }
+  }
+  for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
+    if (expert_of_[host] >= 0 && look(host)) {
+      return room;
+    }
   }
   return -1;
 }

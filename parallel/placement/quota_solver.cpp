@@ -139,6 +139,15 @@ int32_t QuotaSolver::host_on(int expert, int32_t rank) const {
   return host >= 0 && rank_of_[host] == rank ? host : -1;
 }
 
+Replica QuotaSolver::replica_on(int32_t rank, int64_t index) const {
+  for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
+    if (expert_of_[host] >= 0 && index-- == 0) {
+      return {expert_of_[host], rank};
+    }
+  }
+  return {};
+}
+
 int64_t QuotaSolver::quota(int expert, int32_t rank) const {
   const int32_t host = host_on(expert, rank);
   return host < 0 ? 0 : quota_[host];

@@ -61,6 +61,9 @@ class QuotaSolver {
   bool is_in_node(int expert, int node) const { return first_in(node, expert) >= 0; }
   bool is_on(int expert, int32_t rank) const { return host_on(expert, rank) >= 0; }
   bool has_free_slot(int32_t rank) const { return used_[rank] < slots_; }
+  int num_replicas_on(int32_t rank) const { return used_[rank]; }
+  /// The replica of a rank that is the index-th in its slots; none where there are fewer.
+  Replica replica_on(int32_t rank, int64_t index) const;
   /// The replicas, ascending, in the memory of another set.
   void copy_replicas(Replicas& replicas) const;
   int slots() const { return slots_; }
@@ -185,6 +188,7 @@ class QuotaSolver {
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
   int32_t find_room(int32_t rank, int64_t limit, int reach);
+  int32_t reach_from_rank(int32_t rank, int64_t limit);
   int32_t reach_from(int32_t host, int64_t limit);
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);

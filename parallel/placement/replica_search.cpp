@@ -77,52 +77,84 @@ void ReplicaSearch::list_least_used(int node) {
   least_used_.resize(tried);
 }
 
-/// Steps from a plan before it is relieved: replicas of ranks above the goal move to others of
-/// their node, or change places with theirs.
-void ReplicaSearch::list_exchanges() {
-  for (int32_t full = 0; full < topology_.num_ranks(); ++full) {
-    if (solver_.load(full) <= solver_.goal()) {
-      continue;
-    }
-    const int node = topology_.node_of(full);
-    for (int32_t rank = topology_.first_rank(node); rank < topology_.first_rank(node + 1); ++rank) {
-      solver_.each_replica(full, [&](Replica moved, int64_t) {
-        const Replica there{moved.expert, rank};
-        steps_.push_back({{moved}, {there}});
-        solver_.each_replica(rank, [&](Replica other, int64_t) {
-          steps_.push_back({{moved, other}, {there, Replica{other.expert, full}}});
-        });
-      });
+/// Ranks above the goal before they are relieved: each of their replicas may move to another rank
+/// of the node, or change places with one there.
+void ReplicaSearch::list_full_ranks() {
+  full_.clear();
+  num_exchanges_ = 0;
+  for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
+    if (solver_.load(rank) > solver_.goal()) {
+      const int64_t places = places_in(topology_.node_of(rank));
+      num_exchanges_ += solver_.num_replicas_on(rank) * places;
+      full_.push_back({num_exchanges_, rank, places});
     }
   }
 }
 
-/// Steps from a relieved plan: a replica more where a node has many tokens for an expert that it
-/// lacks, in a free slot or in the place of one that computes little; one that computes little
-/// less.
-void ReplicaSearch::list_steps() {
-  list_gaps();
-  for (const auto& [tokens, gap] : gaps_) {
-    const int node = topology_.node_of(gap.rank);
+/// Where a replica may come to in a node: each rank, and each replica there.
+int64_t ReplicaSearch::places_in(int node) const {
+  int64_t places = 0;
+  for (int32_t rank = topology_.first_rank(node); rank < topology_.first_rank(node + 1); ++rank) {
+    places += 1 + solver_.num_replicas_on(rank);
+  }
+  return places;
+}
+
+ReplicaSearch::Step ReplicaSearch::exchange(int64_t index) const {
+  const auto full = std::upper_bound(
+      full_.begin(), full_.end(), index, [](int64_t i, const FullRank& f) { return i < f.end; });
+  const int64_t first = full == full_.begin() ? 0 : std::prev(full)->end;
+  const Replica moved = solver_.replica_on(full->rank, (index - first) / full->places);
+  int64_t place = (index - first) % full->places;
+  const int node = topology_.node_of(full->rank);
+  for (int32_t rank = topology_.first_rank(node); rank < topology_.first_rank(node + 1); ++rank) {
+    const Replica there{moved.expert, rank};
+    if (place == 0) {
+      return {{moved}, {there}};
+    }
+    if (place <= solver_.num_replicas_on(rank)) {
+      const Replica other = solver_.replica_on(rank, place - 1);
+      return {{moved, other}, {there, Replica{other.expert, full->rank}}};
+    }
+    place -= 1 + solver_.num_replicas_on(rank);
+  }
+  return {};
+}
+
+/// From a relieved plan: a replica more where a node has many tokens for an expert that it lacks,
+/// in a free slot or in the place of one that computes little; one that computes little less.
+ReplicaSearch::Step ReplicaSearch::other_step(int64_t index) {
+  constexpr int64_t kStepsOfAGap = 1 + kPlacesTried;
+  const int64_t of_gaps = std::ssize(gaps_) * kStepsOfAGap;
+  if (index >= of_gaps) {
+    list_least_used(static_cast<int>((index - of_gaps) / kPlacesTried));
+    const int64_t place = (index - of_gaps) % kPlacesTried;
+    return place < std::ssize(least_used_) ? Step{{least_used_[place].second}, {}} : Step{};
+  }
+  const Replica gap = gaps_[index / kStepsOfAGap].second;
+  const int node = topology_.node_of(gap.rank);
+  const int64_t place = index % kStepsOfAGap - 1;
+  if (place < 0) {
     const int32_t rank = emptiest_free_rank(solver_, topology_, node);
-    if (rank >= 0) {
-      steps_.push_back({{}, {Replica{gap.expert, rank}}});
-    }
-    list_least_used(node);
-    for (const auto& [used, replica] : least_used_) {
-      steps_.push_back({{replica}, {Replica{gap.expert, replica.rank}}});
-    }
+    return rank >= 0 ? Step{{}, {Replica{gap.expert, rank}}} : Step{};
   }
-  for (int node = 0; node < topology_.num_nodes(); ++node) {
-    list_least_used(node);
-    for (const auto& [used, replica] : least_used_) {
-      steps_.push_back({{replica}, {}});
-    }
+  list_least_used(node);
+  if (place >= std::ssize(least_used_)) {
+    return {};
   }
+  const Replica least = least_used_[place].second;
+  return {{least}, {Replica{gap.expert, least.rank}}};
 }
 
-/// Whether it is still there to be taken after others were.
+int64_t ReplicaSearch::num_other_steps() const {
+  return std::ssize(gaps_) * (1 + kPlacesTried) + int64_t{topology_.num_nodes()} * kPlacesTried;
+}
+
+/// Whether there is a step, and it can be taken.
 bool ReplicaSearch::can(const Step& step) const {
+  if (step.gone[0].expert < 0 && step.come[0].expert < 0) {
+    return false;
+  }
   for (int i = 0; i < 2; ++i) {
     const Replica& gone = step.gone[i];
     const Replica& come = step.come[i];
@@ -179,34 +211,51 @@ int64_t ReplicaSearch::climb(std::span<const int32_t> owners,
                              int64_t& tried) {
   const int64_t goal = goal_of(prices_, counts, topology_);
   solver_.start(owners, counts, replicas, goal);
-  int64_t cost = 0;
-  for (bool improved = true; improved;) {
-    improved = false;
-    steps_.clear();
-    list_exchanges();
-    cost = relieved_cost();
+  for (;;) {
+    list_full_ranks();
+    int64_t cost = relieved_cost();
+    bool improved = false;
     for (Replica more = missing_for_slowest(solver_, topology_);
          more.expert >= 0 && tries-- > 0 && try_step({{}, {more}}, cost);
          more = missing_for_slowest(solver_, topology_)) {
       improved = true;
     }
-    list_steps();
-    for (int64_t left = std::ssize(steps_); left > 0 && tries > 0; --left) {
-      const Step& step = steps_[tried++ % std::ssize(steps_)];
-      if (can(step)) {
-        --tries;
-        improved |= try_step(step, cost);
+    improved |= try_steps(tries, tried, cost);
+    if (!improved || tries <= 0) {
+      return cost;
+    }
+    // What is relieved step by step is not as good as what is relieved once.
+    solver_.copy_replicas(climbed_);
+    solver_.start(owners, counts, climbed_, goal);
+  }
+}
+
+/// Exchanges and others in turns, each at most once; whether one has paid.
+bool ReplicaSearch::try_steps(int64_t& tries, int64_t& tried, int64_t& cost) {
+  if (tries <= 0) {
+    return false;
+  }
+  list_gaps();
+  const std::array<int64_t, 2> steps{num_exchanges_, num_other_steps()};
+  bool improved = false;
+  int64_t turn = 0;
+  for (; turn < std::max(steps[0], steps[1]); ++turn) {
+    for (int kind = 0; kind < 2 && tries > 0; ++kind) {
+      if (turn < steps[kind]) {
+        const int64_t index = (tried + turn) % steps[kind];
+        const Step step = kind == 0 ? exchange(index) : other_step(index);
+        if (can(step)) {
+          --tries;
+          improved |= try_step(step, cost);
+        }
       }
     }
-    if (improved) {  // what is relieved step by step is not as good as what is relieved once
-      solver_.copy_replicas(climbed_);
-      solver_.start(owners, counts, climbed_, goal);
-      if (tries <= 0) {
-        return relieved_cost();
-      }
+    if (tries <= 0) {
+      break;
     }
   }
-  return cost;
+  tried += turn;
+  return improved;
 }
 
 int64_t ReplicaSearch::search(std::span<const int32_t> owners,
@@ -236,7 +285,10 @@ int64_t ReplicaSearch::search(std::span<const int32_t> owners,
     }
   }
   int64_t tried = 0;
-  return climb(owners, counts, cheapest_, 16 * tries_of(counts.num_experts()), tried);
+  climb(owners, counts, cheapest_, 16 * tries_of(counts.num_experts()), tried);
+  solver_.copy_replicas(climbed_);
+  solver_.start(owners, counts, climbed_, goal);
+  return relieved_cost();
 }
 
 /// What the solver holds.
@@ -250,7 +302,7 @@ void ReplicaSearch::search_near(std::span<const int32_t> owners,
                                 const NodeCounts& counts,
                                 const PlanPrices& prices,
                                 FoundReplicas& found) {
-  constexpr double kMuchMore = 1.15;
+  constexpr double kMuchMore = 1.2;
   prices_ = prices;
   const double before = found.cost;
   if (before >= 0) {

@@ -52,17 +52,21 @@ class ReplicaSearch {
   struct Step {
     std::array<Replica, 2> gone, come;
   };
-  /// From replicas; leaves the solver with others, relieved, and returns their cost. `tried`: steps
-  /// so far, of which the next begins behind.
+  /// From replicas; leaves the solver with others, relieved step by step, and returns their cost.
+  /// `tried`: steps so far, of which the next begins behind.
   int64_t climb(std::span<const int32_t> owners,
                 const NodeCounts& counts,
                 const Replicas& replicas,
                 int64_t tries,
                 int64_t& tried);
   void keep(int64_t cost, FoundReplicas& found) const;
+  bool try_steps(int64_t& tries, int64_t& tried, int64_t& cost);
   bool try_step(const Step& step, int64_t& cost);
-  void list_exchanges();
-  void list_steps();
+  void list_full_ranks();
+  int64_t places_in(int node) const;
+  Step exchange(int64_t index) const;
+  Step other_step(int64_t index);
+  int64_t num_other_steps() const;
   void list_gaps();
   void list_least_used(int node);
   bool can(const Step& step) const;
@@ -73,8 +77,15 @@ class ReplicaSearch {
   PlanPrices prices_;
   QuotaSolver& solver_;
   ReplicaConstruction construction_;
+  /// A rank with its exchanges, which end where the next one's begin.
+  struct FullRank {
+    int64_t end;
+    int32_t rank;
+    int64_t places;  ///< exchanges of each of its replicas
+  };
+  std::vector<FullRank> full_;
+  int64_t num_exchanges_ = 0;
   // Kept for their memory.
-  std::vector<Step> steps_;
   Replicas constructed_, cheapest_, climbed_;
   std::vector<std::pair<int64_t, Replica>> gaps_, least_used_;
 };

@@ -246,7 +246,8 @@ TEST(EnodiaPolicy, KeepsToItsSlotsAndSeldomPlansAnew) {
     int64_t exact = 0;
     const auto look = [&](int, int, const LayerPlan& plan) {
       ++plans;
-      exact += patches_of(plan) > 4 ? 1 : 0;
+      exact += plan.exact ? 1 : 0;
+      EXPECT_TRUE(plan.exact || patches_of(plan) <= 16);
       for (const Replicas* replicas : {&plan.predicted, &plan.replicas}) {
         std::vector<int> used(trace.num_ranks(), 0);
         for (const int32_t rank : replicas->values()) {
@@ -259,7 +260,7 @@ TEST(EnodiaPolicy, KeepsToItsSlotsAndSeldomPlansAnew) {
            Topology::uniform(shape.nodes, trace.num_ranks() / shape.nodes),
            shape.slots,
            look);
-    EXPECT_LE(exact * 10, plans * 3);
+    EXPECT_LE(exact * 10, plans);
   }
 }
 

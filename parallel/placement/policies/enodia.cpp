@@ -124,11 +124,12 @@ class EnodiaPolicy : public PlacementPolicy {
 
  private:
   // All in thousandths.
-  static constexpr int64_t kFailed = 180;        // of the goal: a plan that is worse has failed
-  static constexpr int64_t kMuch = 50;           // of the goal, above it
-  static constexpr int64_t kGoodEnough = 20;     // of the goal: a plan that is no worse
-  static constexpr int64_t kExactPlans = 100;    // of all plans so far
-  static constexpr int64_t kWorthIt = 50;        // of a token, for each token: a plan made anew
+  static constexpr int64_t kFailed = 180;       // of the goal: a plan that is worse has failed
+  static constexpr int64_t kMuch = 50;          // of the goal, above it
+  static constexpr int64_t kGoodEnough = 20;    // of the goal: a plan that is no worse
+  static constexpr int64_t kFailedBadly = 540;  // of the goal
+  static constexpr int64_t kExactPlans = 100;  // of all plans so far, half of them for bad failures
+  static constexpr int64_t kWorthIt = 50;      // of a token, for each token: a plan made anew
   static constexpr int64_t kLateCoverage = 250;  // of the mean: tokens that an expert is sent for
 
   /// Of stage A: no finer than the forecast is, and stage B does the rest. In one node no token has
@@ -147,9 +148,9 @@ class EnodiaPolicy : public PlacementPolicy {
 
   /// Whether the plan has failed, and exact ones are few enough so far.
   bool is_worth_an_exact_plan() const {
-    const int64_t excess = solver_.load(solver_.slowest()) - solver_.goal();
-    return excess * 1000 > solver_.goal() * kFailed &&
-           (exact_plans_ + 1) * 1000 <= plans_ * kExactPlans;
+    const int64_t excess = (solver_.load(solver_.slowest()) - solver_.goal()) * 1000;
+    const int64_t allowed = excess > solver_.goal() * kFailedBadly ? kExactPlans : kExactPlans / 2;
+    return excess > solver_.goal() * kFailed && (exact_plans_ + 1) * 1000 <= plans_ * allowed;
   }
 
   /// Of most first: where a rank cannot have less, what others have above the goal delays nobody.
