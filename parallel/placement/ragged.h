@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -14,11 +14,13 @@ class Ragged {
   Ragged() = default;
   /// Of empty rows.
   explicit Ragged(size_t rows) : ends_(rows, 0) {}
-  Ragged(const std::vector<std::vector<T>>& rows) {  // NOLINT(google-explicit-constructor)
+  explicit Ragged(std::span<const std::vector<T>> rows) {
     for (const std::vector<T>& row : rows) {
       add_row(row);
     }
   }
+  Ragged(std::initializer_list<std::vector<T>> rows)
+      : Ragged(std::span(rows.begin(), rows.size())) {}
 
   size_t size() const { return ends_.size(); }
   std::span<const T> operator[](size_t row) const {

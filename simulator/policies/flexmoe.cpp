@@ -122,7 +122,9 @@ class FlexMoePolicy : public PlacementPolicy {
       : setup_(setup),
         replicas_(setup.num_layers, Holders(setup.num_experts)) {}
 
-  void predict(int layer, Replicas& replicas) const override { replicas = replicas_[layer]; }
+  void predict(int layer, Replicas& replicas) const override {
+    replicas = Replicas(replicas_[layer]);
+  }
 
   void resolve(int layer,
                const LayerCounts& counts,

@@ -194,11 +194,11 @@ TEST(PlanMode, SaysHowAPlanCameToBe) {
   LayerPlan plan;
   plan.owners = {0, 1};
   plan.predicted = {{2, 3}, {}};
-  plan.replicas.resize(2);
+  plan.replicas = Replicas(2);
   EXPECT_EQ(mode_of(plan), PlanMode::kOff);
-  plan.replicas[0] = {3};
+  plan.replicas = {{3}, {}};
   EXPECT_EQ(mode_of(plan), PlanMode::kPredicted);
-  plan.replicas[1] = {2};
+  plan.replicas = {{3}, {2}};
   EXPECT_EQ(mode_of(plan), PlanMode::kPatched);
   plan.exact = true;
   EXPECT_EQ(mode_of(plan), PlanMode::kExact);
