@@ -239,7 +239,7 @@ bool ReplicaSearch::try_steps(int64_t& tries, int64_t& tried, int64_t& cost) {
   const std::array<int64_t, 2> steps{num_exchanges_, num_other_steps()};
   bool improved = false;
   int64_t turn = 0;
-  for (; turn < std::max(steps[0], steps[1]); ++turn) {
+  for (; tries > 0 && turn < std::max(steps[0], steps[1]); ++turn) {
     for (int kind = 0; kind < 2 && tries > 0; ++kind) {
       if (turn < steps[kind]) {
         const int64_t index = (tried + turn) % steps[kind];
@@ -249,9 +249,6 @@ bool ReplicaSearch::try_steps(int64_t& tries, int64_t& tried, int64_t& cost) {
           improved |= try_step(step, cost);
         }
       }
-    }
-    if (tries <= 0) {
-      break;
     }
   }
   tried += turn;

@@ -162,8 +162,8 @@ class EnodiaPolicy : public PlacementPolicy {
     }
   }
 
-  /// Relieved, with replicas more, as far as they are worth it together: where several ranks are
-  /// equally slow, one alone gains nothing.
+  /// Relieved, then with replicas more, as far as they are worth it together, for where several
+  /// ranks are equally slow one alone gains nothing; relieved once more if that is cheapest.
   void patch() {
     relieve();
     int64_t least = cost_of(late_prices_, solver_);
@@ -217,7 +217,7 @@ class EnodiaPolicy : public PlacementPolicy {
     return true;
   }
 
-  /// The replica that a relieved plan lacks most: for the slowest rank, or for a node with many
+  /// The replica that the plan lacks most: for the slowest rank, or for a node with many
   /// tokens for an expert that is not there. None when it is good enough.
   Replica missing() const {
     const int64_t goal = solver_.goal();
