@@ -6,11 +6,12 @@
 
 namespace enodia {
 
-/// The replica that would take most from the slowest rank of a relieved plan, or none: of an expert
-/// of that rank, on a rank with a free slot and room below the goal. Local.
+/// The replica that would take most from the slowest rank, or none: of an expert of that rank, on a
+/// rank with a free slot and room below the goal. Of a plan that is not relieved, as those below,
+/// it may be more than what is missing. Local.
 Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology);
 
-/// A replica that would take much from the slowest rank of a relieved plan, in the place of another
+/// A replica that would take much from the slowest rank, in the place of another
 /// that computes less there: the one that goes, the one that comes. None where no slot is full.
 std::pair<Replica, Replica> exchange_for_slowest(const QuotaSolver& relieved,
                                                  const Topology& topology);

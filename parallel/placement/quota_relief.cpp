@@ -28,7 +28,12 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   reached_from_[rank] = {search_, -1, -1, true};
   reached_.push_back(rank);
   for (size_t next = 0; next < reached_.size() && std::ssize(reached_) <= reach; ++next) {
-    const int32_t room = reach_from_rank(reached_[next], limit);
+    int32_t room = -1;
+    each_host_on(reached_[next], [&](int32_t host) {
+      if (room < 0 && has_somewhere_to_go(host)) {
+        room = reach_from(host, limit);
+      }
+    });
     if (room >= 0) {
       return room;
     }
@@ -49,38 +54,15 @@ int32_t QuotaSolver::find_room(int32_t rank, int64_t limit, int reach) {
   return -1;
 }
 
-int32_t QuotaSolver::reach_from_rank(int32_t rank, int64_t limit) {
-  int32_t room = -1;
-  const auto look = [&](int32_t host) {
-    if (quota_[host] > 0 && is_shared(expert_of_[host])) {
-      room = reach_from(host, limit);
-    }
-    return room >= 0;
-  };
-  for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
-    if (look(owned_[i])) {
-      return room;
-    }
-  }
-  for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
-    if (expert_of_[host] >= 0 && look(host)) {
-      return room;
-    }
-  }
-  return -1;
-}
-
 /// To the ranks of an expert's other hosts; returns one that is below the limit, and free.
 int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
   const int expert = expert_of_[host];
-  const int here = node_of(host);
   // Where one host of an expert in a node leads to, all of them do.
-  int64_t& left = left_[cell(here, expert)];
+  int64_t& left = left_[cell(node_of(host), expert)];
   if (left == search_) {
     return -1;
   }
   left = search_;
-  const bool computes_for_others = held_[cell(here, expert)] > counts_->of(here, expert);
   for (int32_t to = first_[expert]; to >= 0; to = next_[to]) {
     const int32_t rank = rank_of_[to];
     Reached& reached = reached_from_[rank];
@@ -88,9 +70,7 @@ int32_t QuotaSolver::reach_from(int32_t host, int64_t limit) {
     if (is_known && reached.is_free) {
       continue;
     }
-    const int there = node_of(to);
-    const bool is_free = here == there || computes_for_others ||
-                         held_[cell(there, expert)] < counts_->of(there, expert);
+    const bool is_free = free_of_charge(host, to) > 0;
     if (is_free) {
       reached = {search_, host, to, true};
       if (load_[rank] < limit) {
@@ -137,7 +117,7 @@ void QuotaSolver::take_over(Replica replica, int32_t from) {
 /// What has room next to it and costs nothing: no search is needed for that.
 void QuotaSolver::relieve_directly(int32_t rank, int64_t limit) {
   each_host_on(rank, [&](int32_t host) {
-    if (quota_[host] == 0 || !is_shared(expert_of_[host])) {
+    if (!has_somewhere_to_go(host)) {
       return;
     }
     for (int32_t to = first_[expert_of_[host]]; to >= 0 && load_[rank] > limit; to = next_[to]) {

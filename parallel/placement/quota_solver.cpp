@@ -24,12 +24,6 @@ void sort_few(std::vector<T>& values) {
     std::sort(values.begin(), values.end());
     return;
   }
-  if (values.size() == 2) {
-    if (values[1] < values[0]) {
-      std::swap(values[0], values[1]);
-    }
-    return;
-  }
   for (size_t i = 1; i < values.size(); ++i) {
     const T value = values[i];
     size_t at = i;
@@ -170,7 +164,7 @@ int32_t QuotaSolver::slowest() const {
   return static_cast<int32_t>(std::find(load_.begin(), load_.end(), most) - load_.begin());
 }
 
-/// What place() would make of each, in one walk over ranks that ascend.
+/// What place() would make of each, in one walk over ranks that ascend: a thirtieth of stage B.
 void QuotaSolver::place_all(int32_t expert, std::span<const int32_t> ranks) {
   const int32_t owner = owners_[expert];
   const int home = node_of(expert);
@@ -307,6 +301,7 @@ void QuotaSolver::divide_all() {
   for (const int32_t expert : shared_) {
     divide_in_nodes(expert);
   }
+  // As send(), but each of these tokens crosses: hold() would compute that anew.
   for (size_t i = 0; i < shared_.size(); ++i) {
     fill_with_hosts(shared_[i]);
     pour(sent_[i], [&](int32_t host, int64_t more) {
@@ -398,10 +393,6 @@ void QuotaSolver::remove(Replica replica) {
 
 template <typename Use>
 void QuotaSolver::pour(int64_t tokens, Use use) {
-  if (filling_.size() == 1) {
-    use(filling_[0].second, tokens);
-    return;
-  }
   sort_few(filling_);
   int64_t under = filling_[0].first;  // loads of those that get tokens, and how many they are
   int64_t filled = 1;

@@ -185,10 +185,12 @@ class QuotaSolver {
   template <typename Use>
   void pour(int64_t tokens, Use use);
   void level_cell(int node, int expert);
+  bool has_somewhere_to_go(int32_t host) const {
+    return quota_[host] > 0 && is_shared(expert_of_[host]);
+  }
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
   int32_t find_room(int32_t rank, int64_t limit, int reach);
-  int32_t reach_from_rank(int32_t rank, int64_t limit);
   int32_t reach_from(int32_t host, int64_t limit);
   /// As many as there is room for, the way that find_room() went.
   void push(int32_t rank, int32_t room, int64_t limit);

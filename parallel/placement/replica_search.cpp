@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kGapsTried = 8;
 constexpr int kPlacesTried = 3;
+constexpr int64_t kStepsOfAGap = 1 + kPlacesTried;  // to a free slot, or to one of those places
 // Ranks that a step's tokens may spread to: farther ones hardly ever make it pay.
 constexpr int kNear = 16;
 // A step costs time by the number of experts, more than in proportion.
@@ -124,7 +125,6 @@ ReplicaSearch::Step ReplicaSearch::exchange(int64_t index) const {
 /// From a relieved plan: a replica more where a node has many tokens for an expert that it lacks,
 /// in a free slot or in the place of one that computes little; one that computes little less.
 ReplicaSearch::Step ReplicaSearch::other_step(int64_t index) {
-  constexpr int64_t kStepsOfAGap = 1 + kPlacesTried;
   const int64_t of_gaps = std::ssize(gaps_) * kStepsOfAGap;
   if (index >= of_gaps) {
     list_least_used(static_cast<int>((index - of_gaps) / kPlacesTried));
@@ -147,7 +147,7 @@ ReplicaSearch::Step ReplicaSearch::other_step(int64_t index) {
 }
 
 int64_t ReplicaSearch::num_other_steps() const {
-  return std::ssize(gaps_) * (1 + kPlacesTried) + int64_t{topology_.num_nodes()} * kPlacesTried;
+  return std::ssize(gaps_) * kStepsOfAGap + int64_t{topology_.num_nodes()} * kPlacesTried;
 }
 
 /// Whether there is a step, and it can be taken.

@@ -148,7 +148,7 @@ class EnodiaPolicy : public PlacementPolicy {
 
   /// Whether the plan has failed, and exact ones are few enough so far.
   bool is_worth_an_exact_plan() const {
-    const int64_t excess = (solver_.load(solver_.slowest()) - solver_.goal()) * 1000;
+    const int64_t excess = excess_of_slowest() * 1000;
     const int64_t allowed = excess > solver_.goal() * kFailedBadly ? kExactPlans : kExactPlans / 2;
     return excess > solver_.goal() * kFailed && (exact_plans_ + 1) * 1000 <= plans_ * allowed;
   }
@@ -175,8 +175,8 @@ class EnodiaPolicy : public PlacementPolicy {
         best = solver_.mark();
       }
     };
-    const int most = most_patches();
-    int patches = 0;
+    const int64_t most = most_patches();
+    int64_t patches = 0;
     for (; patches < most && change(); ++patches) {
       keep_if_cheaper();
     }
@@ -187,10 +187,13 @@ class EnodiaPolicy : public PlacementPolicy {
     }
   }
 
-  int most_patches() const {
-    const int64_t goal = solver_.goal();
-    const int64_t above = (solver_.load(solver_.slowest()) - goal) * 1000 / goal;
-    return static_cast<int>(std::clamp(above / kGoodEnough, kFewestPatches, kMostPatches));
+  int64_t excess_of_slowest() const { return solver_.load(solver_.slowest()) - solver_.goal(); }
+
+  bool is_good_enough() const { return excess_of_slowest() <= solver_.goal() * kGoodEnough / 1000; }
+
+  int64_t most_patches() const {
+    const int64_t above = excess_of_slowest() * 1000 / solver_.goal();
+    return std::clamp(above / kGoodEnough, kFewestPatches, kMostPatches);
   }
 
   /// The replica that is missing most, or one in the place of another, with what the slowest rank
@@ -199,8 +202,7 @@ class EnodiaPolicy : public PlacementPolicy {
     const int32_t slowest = solver_.slowest();
     Replica come = missing();
     if (come.expert < 0) {
-      const int64_t goal = solver_.goal();
-      if (solver_.load(slowest) <= goal + goal * kGoodEnough / 1000) {
+      if (is_good_enough()) {
         return false;
       }
       Replica gone;
@@ -220,9 +222,7 @@ class EnodiaPolicy : public PlacementPolicy {
   /// The replica that the plan lacks most: for the slowest rank, or for a node with many
   /// tokens for an expert that is not there. None when it is good enough.
   Replica missing() const {
-    const int64_t goal = solver_.goal();
-    const int32_t slowest = solver_.slowest();
-    if (solver_.load(slowest) <= goal + goal * kGoodEnough / 1000 && solver_.inter_node() == 0) {
+    if (is_good_enough() && solver_.inter_node() == 0) {
       return {};
     }
     const int64_t mean = counts_.total() / setup_.topology.num_ranks();
