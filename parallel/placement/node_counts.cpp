@@ -29,11 +29,14 @@ ENODIA_CLONES void add_rows(const int32_t* rows, int num_rows, int size, int32_t
   }
 }
 
-/// Adds a row to a sum.
-ENODIA_CLONES void add_row(const int32_t* row, int size, int64_t* sum) {
+/// Adds a row to a sum; returns the total of the row.
+ENODIA_CLONES int64_t add_row(const int32_t* row, int size, int64_t* sum) {
+  int64_t total = 0;
   for (int i = 0; i < size; ++i) {
     sum[i] += row[i];
+    total += row[i];
   }
+  return total;
 }
 
 }  // namespace
@@ -41,7 +44,8 @@ ENODIA_CLONES void add_row(const int32_t* row, int size, int64_t* sum) {
 NodeCounts::NodeCounts(int num_nodes, int num_experts)
     : num_experts_(num_experts),
       tokens_(static_cast<size_t>(num_nodes) * num_experts, 0),
-      of_expert_(num_experts, 0) {}
+      of_expert_(num_experts, 0),
+      of_all_(num_nodes, 0) {}
 
 NodeCounts::NodeCounts(const LayerCounts& counts, const Topology& topology)
     : NodeCounts(topology.num_nodes(), counts.num_experts) {
@@ -68,9 +72,9 @@ void NodeCounts::assign(const LayerCounts& counts, const Topology& topology) {
 void NodeCounts::sum_up() {
   std::fill(of_expert_.begin(), of_expert_.end(), 0);
   for (int node = 0; node < num_nodes(); ++node) {
-    add_row(of_node(node).data(), num_experts_, of_expert_.data());
+    of_all_[node] = add_row(of_node(node).data(), num_experts_, of_expert_.data());
   }
-  total_ = std::accumulate(of_expert_.begin(), of_expert_.end(), int64_t{0});
+  total_ = std::accumulate(of_all_.begin(), of_all_.end(), int64_t{0});
 }
 
 }  // namespace enodia

@@ -37,6 +37,8 @@ class NodeCounts {
   }
   /// Of an expert on all nodes.
   int64_t of_expert(int expert) const { return of_expert_[expert]; }
+  /// Of all experts on a node.
+  int64_t of_all(int node) const { return of_all_[node]; }
   int64_t total() const { return total_; }
 
  private:
@@ -44,7 +46,7 @@ class NodeCounts {
 
   int num_experts_;
   std::vector<int32_t> tokens_;
-  std::vector<int64_t> of_expert_;
+  std::vector<int64_t> of_expert_, of_all_;
   int64_t total_ = 0;
 };
 

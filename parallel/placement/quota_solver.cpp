@@ -49,6 +49,7 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   quota_.resize(hosts);
   first_.resize(num_experts);
   first_in_.resize(cells);
+  owner_in_.resize(cells);
   held_.resize(cells);
   left_.resize(cells);
   load_.resize(topology.num_ranks());
@@ -58,6 +59,8 @@ QuotaSolver::QuotaSolver(const Topology& topology, int num_experts, int slots)
   used_.resize(topology.num_ranks());
   reached_from_.resize(topology.num_ranks());
   owned_.resize(num_experts);
+  shared_owned_.resize(num_experts);
+  num_shared_.resize(topology.num_ranks());
   first_owned_.resize(topology.num_ranks() + 1);
   for (int32_t rank = 0; rank < topology.num_ranks(); ++rank) {
     std::fill_n(rank_of_.begin() + first_slot(rank), slots, rank);
@@ -93,17 +96,20 @@ void QuotaSolver::own(std::span<const int32_t> owners) {
     ++first_owned_[owner + 1];
   }
   std::partial_sum(first_owned_.begin(), first_owned_.end(), first_owned_.begin());
+  std::fill(owner_in_.begin(), owner_in_.end(), -1);
   order_.assign(first_owned_.begin(), first_owned_.end() - 1);
   for (int32_t expert = 0; expert < num_experts_; ++expert) {
     owned_[order_[owners_[expert]]++] = expert;
     expert_of_[expert] = expert;
     rank_of_[expert] = owners_[expert];
     node_of_[expert] = topology_.node_of(owners_[expert]);
+    owner_in_[cell(node_of_[expert], expert)] = expert;
   }
 }
 
 void QuotaSolver::place_owners() {
-  std::fill(first_in_.begin(), first_in_.end(), -1);
+  std::iota(first_.begin(), first_.end(), 0);
+  first_in_ = owner_in_;
   std::fill(held_.begin(), held_.end(), 0);
   std::fill(expert_of_.begin() + num_experts_, expert_of_.end(), -1);
   std::fill(next_.begin(), next_.end(), -1);
@@ -111,18 +117,13 @@ void QuotaSolver::place_owners() {
   std::fill(used_.begin(), used_.end(), 0);
   num_replicas_ = num_away_ = 0;
   for (int node = 0; node < topology_.num_nodes(); ++node) {
-    crossing_[node] = 0;
-    for (const int32_t tokens : counts_->of_node(node)) {
-      crossing_[node] += tokens;
-    }
+    crossing_[node] = counts_->of_all(node);
   }
   std::fill(near_.begin(), near_.end(), 0);
   std::fill(away_.begin(), away_.end(), 0);
   inter_node_ = 0;
-  for (int32_t expert = 0; expert < num_experts_; ++expert) {
-    first_[expert] = expert;
-    first_in_[cell(node_of_[expert], expert)] = expert;
-  }
+  shared_.clear();
+  std::fill(num_shared_.begin(), num_shared_.end(), 0);
 }
 
 int32_t QuotaSolver::host_on(int expert, int32_t rank) const {
@@ -194,6 +195,8 @@ void QuotaSolver::place_all(int32_t expert, std::span<const int32_t> ranks) {
     append(expert);
   }
   num_replicas_ += std::ssize(ranks);
+  shared_.push_back(expert);
+  shared_owned_[first_owned_[owner] + num_shared_[owner]++] = expert;
 }
 
 int32_t QuotaSolver::place(Replica replica) {
@@ -211,6 +214,9 @@ int32_t QuotaSolver::place(Replica replica) {
 void QuotaSolver::link(int32_t host) {
   travel(host, 1);
   const int32_t expert = expert_of_[host];
+  if (!is_shared(expert)) {
+    share(expert);
+  }
   int32_t before = -1;
   int32_t after = first_[expert];
   while (after >= 0 && rank_of_[after] < rank_of_[host]) {
@@ -274,11 +280,36 @@ void QuotaSolver::unlink(int32_t host) {
       travel_away(expert, node_of(host), -1);
     }
   }
+  if (!is_shared(expert)) {
+    stop_sharing(expert);
+  }
+}
+
+void QuotaSolver::share(int32_t expert) {
+  const int32_t owner = owners_[expert];
+  int32_t at = first_owned_[owner] + num_shared_[owner];
+  for (; at > first_owned_[owner] && shared_owned_[at - 1] > expert; --at) {
+    set(shared_owned_[at], shared_owned_[at - 1]);
+  }
+  set(shared_owned_[at], expert);
+  set(num_shared_[owner], num_shared_[owner] + 1);
+}
+
+void QuotaSolver::stop_sharing(int32_t expert) {
+  const int32_t owner = owners_[expert];
+  const int32_t last = first_owned_[owner] + num_shared_[owner] - 1;
+  int32_t at = first_owned_[owner];
+  while (shared_owned_[at] != expert) {
+    ++at;
+  }
+  for (; at < last; ++at) {
+    set(shared_owned_[at], shared_owned_[at + 1]);
+  }
+  set(num_shared_[owner], num_shared_[owner] - 1);
 }
 
 /// Each node's tokens over its hosts; then those of nodes that lack the expert.
 void QuotaSolver::divide_all() {
-  shared_.clear();
   sent_.clear();
   for (int32_t rank = 0; rank < topology_.num_ranks(); ++rank) {
     const int node = topology_.node_of(rank);
@@ -286,13 +317,10 @@ void QuotaSolver::divide_all() {
     int64_t near = 0;
     for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
       const int32_t expert = owned_[i];
-      if (is_shared(expert)) {
-        shared_.push_back(expert);
-        continue;
-      }
-      quota_[expert] = held_[cell(node, expert)] = counts_->of_expert(expert);
+      const int64_t alone = is_shared(expert) ? 0 : 1;  // no branch: nobody could foretell it
+      quota_[expert] = held_[cell(node, expert)] = alone * counts_->of_expert(expert);
       tokens += quota_[expert];
-      near += counts_->of(node, expert);
+      near += alone * counts_->of(node, expert);
     }
     load_[rank] = tokens;
     inter_node_ += tokens - near;
@@ -303,6 +331,9 @@ void QuotaSolver::divide_all() {
   }
   // As send(), but each of these tokens crosses: hold() would compute that anew.
   for (size_t i = 0; i < shared_.size(); ++i) {
+    if (sent_[i] == 0) {
+      continue;
+    }
     fill_with_hosts(shared_[i]);
     pour(sent_[i], [&](int32_t host, int64_t more) {
       held_[cell(node_of(host), shared_[i])] += more;

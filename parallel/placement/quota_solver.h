@@ -25,8 +25,8 @@ struct Replica {
 /// over its ranks there (water-filling, expert after expert, coordinate descent on the sum of
 /// squares); of other nodes they go to the node whose rank is emptiest. relieve() then moves tokens
 /// of ranks above the goal to other nodes. What follows a mark() can be taken back, so that trying
-/// a replica costs what it changes. Integers; ties go to the smaller id. No allocation once it has
-/// grown. Local.
+/// a replica costs what it changes. Integers; ties go to the smaller id, but equal ranks are
+/// relieved from the larger id down. No allocation once it has grown. Local.
 class QuotaSolver {
  public:
   /// At most `slots` replicas on a rank. Borrows the topology.
@@ -59,6 +59,8 @@ class QuotaSolver {
   void take_back(const Mark& mark);
 
   bool is_in_node(int expert, int node) const { return first_in(node, expert) >= 0; }
+  /// Whether others than its owner hold it.
+  bool is_shared(int expert) const { return first_[expert] != expert || next_[expert] >= 0; }
   bool is_on(int expert, int32_t rank) const { return host_on(expert, rank) >= 0; }
   bool has_free_slot(int32_t rank) const { return used_[rank] < slots_; }
   int num_replicas_on(int32_t rank) const { return used_[rank]; }
@@ -106,7 +108,10 @@ class QuotaSolver {
   /// The experts of a rank, owned ones first: use(expert, tokens).
   template <typename Use>
   void each_expert(int32_t rank, Use use) const {
-    each_host_on(rank, [&](int32_t host) { use(expert_of_[host], quota_[host]); });
+    for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
+      use(owned_[i], quota_[owned_[i]]);
+    }
+    each_replica(rank, [&](Replica replica, int64_t tokens) { use(replica.expert, tokens); });
   }
 
  private:
@@ -131,15 +136,16 @@ class QuotaSolver {
   }
   int32_t first_in(int node, int expert) const { return first_in_[cell(node, expert)]; }
   int node_of(int32_t host) const { return node_of_[host]; }
-  bool is_shared(int32_t expert) const { return first_[expert] != expert || next_[expert] >= 0; }
   int32_t next_in_node(int32_t host) const {
     const int32_t next = next_[host];
     return next >= 0 && node_of(next) == node_of(host) ? next : -1;
   }
+  /// Those of a rank whose experts are shared: owned ones, then replicas.
   template <typename Use>
-  void each_host_on(int32_t rank, Use use) const {
-    for (int32_t i = first_owned_[rank]; i < first_owned_[rank + 1]; ++i) {
-      use(owned_[i]);
+  void each_shared_host_on(int32_t rank, Use use) const {
+    const int32_t first = first_owned_[rank];
+    for (int32_t i = first; i < first + num_shared_[rank]; ++i) {
+      use(shared_owned_[i]);
     }
     for (int32_t host = first_slot(rank); host < first_slot(rank + 1); ++host) {
       if (expert_of_[host] >= 0) {
@@ -155,6 +161,8 @@ class QuotaSolver {
   int32_t place(Replica replica);
   void link(int32_t host);
   void unlink(int32_t host);
+  void share(int32_t expert);
+  void stop_sharing(int32_t expert);
   void travel(int32_t host, int64_t more);
   void travel_away(int32_t expert, int node, int64_t more);
   void divide_all();
@@ -185,8 +193,9 @@ class QuotaSolver {
   template <typename Use>
   void pour(int64_t tokens, Use use);
   void level_cell(int node, int expert);
-  bool has_somewhere_to_go(int32_t host) const {
-    return quota_[host] > 0 && is_shared(expert_of_[host]);
+  /// What a node computes of an expert for others; below zero: what others compute for it.
+  int64_t surplus(int node, int expert) const {
+    return held_[cell(node, expert)] - counts_->of(node, expert);
   }
   int64_t free_of_charge(int32_t from, int32_t to) const;
   /// A rank below the limit that tokens of a rank can go to, from host to host; -1 for none.
@@ -218,6 +227,7 @@ class QuotaSolver {
   std::vector<int32_t> first_;                // [experts] hosts of an expert, ascending by rank
   std::vector<int32_t> next_;                 // [hosts]
   std::vector<int32_t> first_in_;             // [experts, nodes]
+  std::vector<int32_t> owner_in_;             // [experts, nodes] the same without replicas
   std::vector<int64_t> held_;                 // [experts, nodes] tokens of the hosts in a node
   std::vector<int64_t> quota_;                // [hosts]
   std::vector<int64_t> load_;                 // [ranks]
@@ -229,9 +239,12 @@ class QuotaSolver {
   std::tuple<std::vector<Change<int32_t>>, std::vector<Change<int64_t>>> changes_;
   std::vector<std::pair<int64_t, int32_t>> filling_;  // tokens beside the quota, host
   std::vector<int32_t> order_;
-  std::vector<int32_t> shared_;                    // experts on several ranks, of divide_all()
+  // Owned experts that are shared: where owned_ has those of the rank, ascending.
+  std::vector<int32_t> shared_owned_;
+  std::vector<int32_t> num_shared_;                // [ranks]
+  std::vector<int32_t> shared_;                    // experts that were shared at the start
   std::vector<int64_t> sent_;                      // their tokens of nodes that lack them
-  std::vector<std::pair<int64_t, int32_t>> over_;  // load above the goal, -rank: a heap
+  std::vector<std::pair<int64_t, int32_t>> over_;  // load above the goal, rank: a heap
   std::vector<int64_t> least_;  // [ranks] what relieve() can bring a rank's tokens down to
   // Of find_room().
   int64_t search_ = 0;

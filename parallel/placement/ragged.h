@@ -43,7 +43,8 @@ class Ragged {
     ends_.assign(rows, 0);
     values_.clear();
   }
-  void add_row(std::span<const T> row = {}) {
+  void add_row() { ends_.push_back(values_.size()); }
+  void add_row(std::span<const T> row) {
     values_.insert(values_.end(), row.begin(), row.end());
     ends_.push_back(values_.size());
   }

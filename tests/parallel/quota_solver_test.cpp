@@ -1,6 +1,7 @@
 #include "parallel/placement/quota_solver.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <numeric>
 #include <random>
@@ -127,6 +128,50 @@ bool change(QuotaSolver& solver, const Problem& problem, std::mt19937& random) {
     return true;
   }
   return false;
+}
+
+/// Tokens that the slowest rank has at the least: for some ranks, those of all experts that no
+/// other rank holds, divided among them.
+int64_t least_of_slowest(const QuotaSolver& solver, const Problem& problem) {
+  const int ranks = problem.topology.num_ranks();
+  int64_t least = 0;
+  for (uint32_t some = 1; some < uint32_t{1} << ranks; ++some) {
+    int64_t tokens = 0;
+    for (int expert = 0; expert < problem.counts.num_experts; ++expert) {
+      uint32_t others = 0;
+      solver.each_host(expert, [&](int32_t rank, int64_t) { others |= uint32_t{1} << rank; });
+      others &= ~some;
+      tokens += others == 0 ? problem.counts.totals()[expert] : 0;
+    }
+    const int64_t size = std::popcount(some);
+    least = std::max(least, (tokens + size - 1) / size);
+  }
+  return least;
+}
+
+TEST(QuotaSolver, RelievesAsFarAsReplicasAllow) {
+  std::mt19937 random(7);
+  for (int i = 0; i < 100; ++i) {
+    const Problem problem = random_problem(random);
+    if (problem.topology.num_ranks() > 8) {
+      continue;
+    }
+    QuotaSolver solver(problem.topology, problem.counts.num_experts, problem.slots);
+    const NodeCounts counts(problem.counts, problem.topology);
+    const int64_t goal = counts.total() / problem.topology.num_ranks() + 1;
+    solver.start(problem.owners, counts, Replicas(problem.owners.size()), goal);
+    for (int step = 0; step < 10; ++step) {
+      change(solver, problem, random);
+      const QuotaSolver::Mark mark = solver.mark();
+      change(solver, problem, random);
+      if (random() % 3 == 0) {
+        solver.take_back(mark);
+      }
+      solver.relieve();
+      EXPECT_LE(solver.load(solver.slowest()),
+                std::max(goal, least_of_slowest(solver, problem) + 1));
+    }
+  }
 }
 
 TEST(QuotaSolver, CountsWhatItSaysAfterAnyChange) {

@@ -240,6 +240,10 @@ class EnodiaPolicy : public PlacementPolicy {
     for (size_t expert = 0; expert < owners.size(); ++expert) {
       plan.replicas.add_row();
       plan.quotas.add_row();
+      if (!solver_.is_shared(static_cast<int>(expert))) {
+        plan.quotas.add(counts_.of_expert(expert));
+        continue;
+      }
       plan.quotas.add(0);
       solver_.each_host(static_cast<int>(expert), [&](int32_t rank, int64_t tokens) {
         if (rank == owners[expert]) {
