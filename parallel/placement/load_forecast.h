@@ -25,6 +25,8 @@ class LoadForecast {
 
   /// What part of the tokens was elsewhere of late, in thousandths.
   int64_t missed_of_late() const;
+  /// Whether anything has been foretold yet, so that it could miss.
+  bool is_tried() const { return seen_ > 0; }
 
   void save(std::vector<int64_t>& saved) const;
   /// Reads what save() wrote for as many nodes and experts.

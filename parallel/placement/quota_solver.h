@@ -37,6 +37,8 @@ class QuotaSolver {
              const NodeCounts& counts,
              const Replicas& replicas,
              int64_t goal);
+  /// From now on, instead of start()'s.
+  void set_goal(int64_t goal) { goal_ = goal; }
   /// The rank has a free slot, and does not hold the expert.
   void add(Replica replica);
   void remove(Replica replica);

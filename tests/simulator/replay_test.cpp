@@ -290,6 +290,26 @@ TEST(EnodiaPolicy, BalancesWhatEmulatedRoutersDo) {
   }
 }
 
+// On no kind of routing, over nodes or in one, is a rival as good in all that a plan costs.
+TEST(EnodiaPolicy, IsMatchedByNoneInEverything) {
+  for (const TracePreset& preset : trace_presets()) {
+    for (const auto& [nodes, ranks] : {std::pair(2, 4), std::pair(1, 8)}) {
+      const RoutingTrace trace = on_cluster(preset, nodes, ranks);
+      const Topology topology = Topology::uniform(nodes, ranks);
+      for (const int slots : {1, 2, 4}) {
+        const ReplaySummary enodia = replay(trace, policy_called("enodia"), topology, slots);
+        for (const PolicyEntry& rival : quick_policies()) {
+          const ReplaySummary theirs = replay(trace, rival, topology, slots);
+          EXPECT_TRUE(rival.name == "enodia" || enodia.mean_imbalance < theirs.mean_imbalance ||
+                      enodia.inter_node < theirs.inter_node || enodia.transfers < theirs.transfers)
+              << preset.name << " on " << nodes << " x " << ranks << ", " << slots
+              << " slots: " << rival.name;
+        }
+      }
+    }
+  }
+}
+
 // Replicas stay inside the slots of a rank; the older policies with slots of their own are known.
 TEST(ReplayPolicies, KeepToTheSlotsOfARank) {
   for (const std::string_view name : {"smartmoe", "flexmoe", "symi"}) {

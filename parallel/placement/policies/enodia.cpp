@@ -13,7 +13,7 @@ namespace enodia {
 namespace {
 
 // Of one layer: the more, the more the slowest rank has too much.
-constexpr int64_t kFewestPatches = 4, kMostPatches = 16;
+constexpr int64_t kFewestPatches = 4, kFewPatches = 6, kMostPatches = 16;
 // Ranks that stage B looks for room on, for each that has too much: all ranks wait for it.
 constexpr int kReach = 32;
 
@@ -66,6 +66,9 @@ class EnodiaPolicy : public PlacementPolicy {
         solver_.start(owners, counts_, patched_, goal);
         relieve();
       }
+    }
+    if (is_one_node()) {
+      level();
     }
     write(owners, predicted, plan);
     plan.exact = exact;
@@ -130,16 +133,20 @@ class EnodiaPolicy : public PlacementPolicy {
   static constexpr int64_t kFailedBadly = 540;  // of the goal
   static constexpr int64_t kExactPlans = 100;  // of all plans so far, half of them for bad failures
   static constexpr int64_t kWorthIt = 50;      // of a token, for each token: a plan made anew
+  static constexpr int64_t kSure = 50;  // of all tokens: what a forecast may miss in one node
   static constexpr int64_t kLateCoverage = 250;  // of the mean: tokens that an expert is sent for
 
   /// Of stage A: no finer than the forecast is, and stage B does the rest. In one node no token has
-  /// far to go, and replicas only level.
+  /// far to go, and replicas only level: there none is worth it before the gate that may not be
+  /// needed after it.
   PlanPrices prices_ahead(const LoadForecast& forecast) const {
     PlanPrices prices = prices_;
     const int64_t missed = forecast.missed_of_late();
-    if (setup_.topology.num_nodes() == 1 && !setup_.budget.is_known()) {
+    if (is_one_node() && !setup_.budget.is_known()) {
       prices.share = 6000;
-      prices.goal = 1035 + std::min<int64_t>(missed, 150) * 9 / 4;
+      prices.goal = forecast.is_tried() && missed <= kSure
+                        ? 1035 + missed * 9 / 4
+                        : int64_t{1000} * setup_.topology.num_ranks();  // however full a rank is
     } else {
       prices.goal += std::clamp<int64_t>(missed - 100, 0, 200);
     }
@@ -176,8 +183,14 @@ class EnodiaPolicy : public PlacementPolicy {
       }
     };
     const int64_t most = most_patches();
+    // In one node a few are each relieved: then one serves all ranks that share experts with the
+    // slowest. On several nodes that gains nothing that would be worth its time.
+    const bool relieves_each = is_one_node() && most <= kFewPatches;
     int64_t patches = 0;
     for (; patches < most && change(); ++patches) {
+      if (relieves_each) {
+        relieve();
+      }
       keep_if_cheaper();
     }
     if (patches > 0) {
@@ -187,13 +200,24 @@ class EnodiaPolicy : public PlacementPolicy {
     }
   }
 
+  /// What is left above the mean: in one node no token goes farther for it.
+  void level() {
+    const int64_t ranks = setup_.topology.num_ranks();
+    solver_.set_goal((counts_.total() + ranks - 1) / ranks);
+    relieve();
+  }
+
+  bool is_one_node() const { return setup_.topology.num_nodes() == 1; }
+
   int64_t excess_of_slowest() const { return solver_.load(solver_.slowest()) - solver_.goal(); }
 
   bool is_good_enough() const { return excess_of_slowest() <= solver_.goal() * kGoodEnough / 1000; }
 
   int64_t most_patches() const {
     const int64_t above = excess_of_slowest() * 1000 / solver_.goal();
-    return std::clamp(above / kGoodEnough, kFewestPatches, kMostPatches);
+    // In one node nothing may have come before the gate, and as many as there are ranks level them.
+    const int64_t ranks = is_one_node() ? setup_.topology.num_ranks() : 0;
+    return std::clamp(above / kGoodEnough, kFewestPatches, std::max(kMostPatches, ranks));
   }
 
   /// The replica that is missing most, or one in the place of another, with what the slowest rank
