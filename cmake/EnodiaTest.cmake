@@ -1,4 +1,5 @@
 # enodia_add_test(name SOURCES a_test.cpp LIBS enodia::x)         one executable, one ctest entry
+# enodia_add_test(name ... SHARDS 3)                              its tests in name.0, name.1, name.2
 # enodia_add_mpi_test(name SOURCES ... LIBS ... RANKS 1 2 3 4)    name.np1, name.np2 ... through mpiexec
 include(GoogleTest)
 
@@ -13,15 +14,24 @@ set(ENODIA_MPI_TEST_ENVIRONMENT
   OMPI_MCA_btl=self,vader,tcp)
 
 function(enodia_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;SHARDS" "SOURCES;LIBS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE enodia::options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
-  add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-    ENVIRONMENT "OMP_NUM_THREADS=1")
+  if(NOT ARG_SHARDS)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+      ENVIRONMENT "OMP_NUM_THREADS=1")
+    return()
+  endif()
+  math(EXPR last "${ARG_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    add_test(NAME ${name}.${shard} COMMAND ${name})
+    set_tests_properties(${name}.${shard} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+      ENVIRONMENT "OMP_NUM_THREADS=1;GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
+  endforeach()
 endfunction()
 
 function(enodia_add_mpi_test name)
