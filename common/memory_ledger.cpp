@@ -6,7 +6,7 @@
 namespace enodia {
 namespace {
 
-constexpr std::array<std::string_view, kNumMemoryKinds> kNames{
+constexpr std::array<std::string_view, kNumMemoryKinds> kKindNames{
     "parameters", "gradients", "optimizer", "replicas", "data", "activations"};
 
 /// The allocator is called by LibTorch, through which no argument of ours can be passed.
@@ -18,7 +18,7 @@ MemoryKind& kind_of_this_thread() {
 }  // namespace
 
 std::string_view name_of(MemoryKind kind) {
-  return kNames.at(static_cast<size_t>(kind));
+  return kKindNames.at(static_cast<size_t>(kind));
 }
 
 MemoryScope::MemoryScope(MemoryKind kind) : outer_(std::exchange(kind_of_this_thread(), kind)) {}

@@ -25,11 +25,6 @@ void expect_equal(const HfConfig& a, const HfConfig& b) {
   EXPECT_EQ(a.token_ids.eos, b.token_ids.eos);
 }
 
-Json with(Json json, const std::string& key, const Json& value) {
-  json[key] = value;
-  return json;
-}
-
 Json without(Json json, const std::string& key) {
   json.erase(key);
   return json;

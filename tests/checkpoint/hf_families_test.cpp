@@ -13,11 +13,6 @@
 namespace enodia {
 namespace {
 
-Json with(Json json, const std::string& key, const Json& value) {
-  json[key] = value;
-  return json;
-}
-
 Json with_rope(Json json, const std::string& key, const Json& value) {
   json["rope_parameters"][key] = value;
   return json;

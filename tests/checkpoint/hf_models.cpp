@@ -10,6 +10,11 @@
 
 namespace enodia {
 
+Json with(Json json, const std::string& key, const Json& value) {
+  json[key] = value;
+  return json;
+}
+
 Json mixtral_8x7b() {
   return Json::parse(R"({
     "architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1,

@@ -32,6 +32,9 @@ std::vector<Json> small_models();
 Json deepseek_v2_lite();
 Json deepseek_v3();
 
+/// `json` with `key` at another value.
+Json with(Json json, const std::string& key, const Json& value);
+
 /// Reads a config.json that must be good.
 HfConfig config_of(const Json& json);
 /// The sentence with which it is refused; "" when it is not.

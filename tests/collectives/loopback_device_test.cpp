@@ -52,8 +52,8 @@ INSTANTIATE_TEST_SUITE_P(Worlds,
                          });
 
 /// What a rank has on its queues and arrays of the shared device.
-struct Rank {
-  Rank(NcclDouble& double_, CudaDevice& device, DeviceArrays<int64_t>& arrays_, int rank_)
+struct DeviceRank {
+  DeviceRank(NcclDouble& double_, CudaDevice& device, DeviceArrays<int64_t>& arrays_, int rank_)
       : fakes(double_),
         arrays(arrays_),
         rank(rank_),
@@ -78,7 +78,7 @@ struct Rank {
 
 /// Sends around the ring after one queue, for use on another, and to oneself; returns the number of
 /// wrong results. Nothing blocks the host but the end.
-int pass_around(Communicator& communicator, Rank& at) {
+int pass_around(Communicator& communicator, DeviceRank& at) {
   const int ranks = communicator.world_size();
   const int next = (at.rank + 1) % ranks;
   const int previous = (at.rank + ranks - 1) % ranks;
@@ -105,14 +105,14 @@ int pass_around(Communicator& communicator, Rank& at) {
   return wrong;
 }
 
-struct Outcome {
+struct RingOutcome {
   std::vector<std::string> errors;
   int wrong = 0;
   int waits = 0;
   std::string leftovers;
 };
 
-Outcome run_ring(int ranks, int ignored) {
+RingOutcome run_ring(int ranks, int ignored) {
   std::deque<DeviceArrays<int64_t>> arrays;
   for (int rank = 0; rank < ranks; ++rank) {
     arrays.emplace_back(0);
@@ -123,7 +123,7 @@ Outcome run_ring(int ranks, int ignored) {
   std::atomic<int> wrong = 0;
   run_loopback(ranks, [&](Communicator& communicator) {
     DeviceArrays<int64_t>& mine = arrays[communicator.rank()];
-    Rank at(fakes, device, mine, communicator.rank());
+    DeviceRank at(fakes, device, mine, communicator.rank());
     wrong += pass_around(communicator, at);
     communicator.barrier();  // the peers may still read what is given back now
     mine.clear();
@@ -134,7 +134,7 @@ Outcome run_ring(int ranks, int ignored) {
 
 TEST(LoopbackDevice, EventsPutExchangesInOrder) {
   for (const int ranks : {1, 2, 3, 4, 8}) {
-    const Outcome outcome = run_ring(ranks, 0);
+    const RingOutcome outcome = run_ring(ranks, 0);
     EXPECT_THAT(outcome.errors, IsEmpty()) << ranks;
     EXPECT_EQ(outcome.wrong, 0) << ranks;
     EXPECT_EQ(outcome.leftovers, "") << ranks;
@@ -149,7 +149,7 @@ TEST(LoopbackDevice, CopiesAreCountedByTheirKind) {
   arrays.emplace_back(0);
   run_loopback(2, [&](Communicator& communicator) {
     DeviceArrays<int64_t>& mine = arrays[communicator.rank()];
-    Rank at(fakes, device, mine, communicator.rank());
+    DeviceRank at(fakes, device, mine, communicator.rank());
     EXPECT_EQ(pass_around(communicator, at), 0);
     communicator.barrier();
     mine.clear();

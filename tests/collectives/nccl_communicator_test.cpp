@@ -26,7 +26,7 @@ using ::testing::IsEmpty;
 using ::testing::ThrowsMessage;
 
 /// What a rank of a NCCL world has.
-struct Rank {
+struct NcclRank {
   Communicator& host;
   NcclEnqueuer& enqueuer;
   Communicator& nccl;
@@ -35,14 +35,14 @@ struct Rank {
   CudaDevice& device;
 };
 
-void run_nccl(int ranks, const NcclTable& nccl, const std::function<void(Rank&)>& body) {
+void run_nccl(int ranks, const NcclTable& nccl, const std::function<void(NcclRank&)>& body) {
   run_loopback(ranks, [&](Communicator& host) {
     CudaDevice device(NcclDouble::cuda(), host.rank());
     CudaStream stream(device);
     DeviceArrays<int64_t> arrays(host.rank());
     NcclEnqueuer enqueuer;
     const auto communicator = make_nccl_communicator(nccl, device, enqueuer, host.split(0, 0));
-    Rank rank{host, enqueuer, *communicator, stream.queue(), arrays, device};
+    NcclRank rank{host, enqueuer, *communicator, stream.queue(), arrays, device};
     body(rank);
     synchronize(stream.queue());
     arrays.clear();
@@ -51,7 +51,7 @@ void run_nccl(int ranks, const NcclTable& nccl, const std::function<void(Rank&)>
 
 TEST(NcclCommunicator, HostMemoryIsRefused) {
   NcclDouble fakes;
-  run_nccl(2, NcclDouble::nccl(), [](Rank& at) {
+  run_nccl(2, NcclDouble::nccl(), [](NcclRank& at) {
     std::vector<float> values(3);
     const Buffer host = view(std::span(values));
     const std::vector<Message> message{{1 - at.nccl.rank(), host}};
@@ -115,7 +115,7 @@ NcclTable counting_table() {
 TEST(NcclCommunicator, CountsAboveIntMaxReachNcclAsTheyAre) {
   NcclDouble fakes;
   constexpr int64_t kCount = int64_t{3} * std::numeric_limits<int>::max();
-  run_nccl(2, counting_table(), [](Rank& at) {
+  run_nccl(2, counting_table(), [](NcclRank& at) {
     const auto array = at.arrays.make(at.queue, 1);
     Buffer huge{array.memory.get(), kCount, DType::kBFloat16, at.device.index()};
     const std::vector<Message> message{{1 - at.nccl.rank(), huge}};
@@ -127,7 +127,7 @@ TEST(NcclCommunicator, CountsAboveIntMaxReachNcclAsTheyAre) {
 
 TEST(NcclCommunicator, NothingIsLaunchedForZeroCounts) {
   NcclDouble fakes;
-  run_nccl(2, counting_table(), [](Rank& at) {
+  run_nccl(2, counting_table(), [](NcclRank& at) {
     const Buffer none{nullptr, 0, DType::kFloat32, at.device.index()};
     const std::vector<Message> messages{{0, none}, {1, none}};
     at.nccl.exchange(messages, messages, at.queue).wait(at.queue);
@@ -141,7 +141,7 @@ TEST(NcclCommunicator, NothingIsLaunchedForZeroCounts) {
 
 TEST(NcclCommunicator, OnlyItsOwnCopiesAreQueued) {
   NcclDouble fakes;
-  run_nccl(2, NcclDouble::nccl(), [](Rank& at) {
+  run_nccl(2, NcclDouble::nccl(), [](NcclRank& at) {
     const int me = at.nccl.rank();
     const auto out = at.arrays.make(at.queue, 4);
     const auto in = at.arrays.make(at.queue, 4);
@@ -168,7 +168,7 @@ TEST(NcclFailure, AnErrorThatComesLaterEndsTheWait) {
   NcclDouble fakes;
   std::atomic<bool> launched = false;
   std::atomic<int> thrown = 0;
-  run_nccl(2, NcclDouble::nccl(), [&](Rank& at) {
+  run_nccl(2, NcclDouble::nccl(), [&](NcclRank& at) {
     const auto array = at.arrays.upload(at.queue, content_of<int64_t>(0, 1));
     if (at.nccl.rank() == 1) {  // does not come, and its peer is told
       while (!launched) {
@@ -199,7 +199,7 @@ TEST(NcclFailure, ACallThatFailsClosesItsGroupAndTheCommunicator) {
   nccl.send = [](const void*, size_t, ncclDataType_t, int, ncclComm_t, cudaStream_t) {
     return ncclInvalidArgument;
   };
-  run_nccl(2, nccl, [](Rank& at) {
+  run_nccl(2, nccl, [](NcclRank& at) {
     const auto array = at.arrays.make(at.queue, 4);
     const std::vector<Message> message{{1 - at.nccl.rank(), array.buffer()}};
     EXPECT_THAT([&] { at.nccl.exchange(message, {}, at.queue).wait(); },

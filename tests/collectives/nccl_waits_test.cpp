@@ -192,7 +192,7 @@ class Workload {
   int wrong_ = 0;
 };
 
-struct Outcome {
+struct WorkloadOutcome {
   std::vector<std::string> errors;  // that the double found
   int wrong = 0;                    // results that differ
   std::vector<int> waits;           // of each rank
@@ -200,7 +200,7 @@ struct Outcome {
 };
 
 /// Runs the workload; rank `rank`'s wait number `number` is not heeded (0 = all are).
-Outcome run_workload(int rank, int number) {
+WorkloadOutcome run_workload(int rank, int number) {
   std::deque<DeviceArrays<int64_t>> arrays;  // outlive the double, whose copies may come late
   std::deque<DeviceArrays<float>> floats;
   for (int r = 0; r < kRanks; ++r) {
@@ -214,7 +214,7 @@ Outcome run_workload(int rank, int number) {
     const Workload workload(fakes, host, arrays[host.rank()], floats[host.rank()]);
     wrong += workload.wrong();
   });
-  Outcome outcome{fakes.errors(), wrong, {}, fakes.leftovers()};
+  WorkloadOutcome outcome{fakes.errors(), wrong, {}, fakes.leftovers()};
   for (int r = 0; r < kRanks; ++r) {
     outcome.waits.push_back(fakes.waits(r));
   }
@@ -222,7 +222,7 @@ Outcome run_workload(int rank, int number) {
 }
 
 TEST(NcclWaits, TheWorkloadIsRightWithAll) {
-  const Outcome outcome = run_workload(0, 0);
+  const WorkloadOutcome outcome = run_workload(0, 0);
   EXPECT_THAT(outcome.errors, IsEmpty());
   EXPECT_EQ(outcome.wrong, 0);
   EXPECT_EQ(outcome.leftovers, "");
@@ -235,7 +235,7 @@ TEST(NcclWaits, NoneCanBeLeftOut) {
   int seen_by_data = 0;
   for (int rank = 0; rank < kRanks; ++rank) {
     for (int number = 1; number <= waits[rank]; ++number) {
-      const Outcome outcome = run_workload(rank, number);
+      const WorkloadOutcome outcome = run_workload(rank, number);
       ++removed;
       seen_by_order += !outcome.errors.empty();
       seen_by_data += outcome.wrong > 0;

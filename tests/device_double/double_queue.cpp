@@ -12,9 +12,6 @@ thread_local DoubleQueue* current_queue = nullptr;
 DeviceDouble& device() {
   return DeviceDouble::instance();
 }
-DeviceMemory& memory() {
-  return device().memory;
-}
 
 struct Copy {
   void* to;
@@ -34,13 +31,13 @@ struct DoubleQueue::State {
   void catch_up() {
     const std::lock_guard lock(mutex);
     for (const auto& [to, from, bytes] : std::exchange(put_off, {})) {
-      std::memcpy(memory().open(to), memory().open(from), bytes);
+      std::memcpy(device().memory.open(to), device().memory.open(from), bytes);
     }
   }
 
   void put_off_copy(const Copy& copy) {
     const std::lock_guard lock(mutex);
-    std::memset(memory().open(copy.to), 0xFF, copy.bytes);
+    std::memset(device().memory.open(copy.to), 0xFF, copy.bytes);
     put_off.push_back(copy);
   }
 };
@@ -63,10 +60,10 @@ void DoubleQueue::begin(const std::string& what) {
 }
 
 void DoubleQueue::uses(const void* at, size_t bytes, bool writes) {
-  if (bytes == 0 || !memory().is_here(at)) {
+  if (bytes == 0 || !device().memory.is_here(at)) {
     return;
   }
-  const auto block = memory().block_of(at);
+  const auto block = device().memory.block_of(at);
   const std::lock_guard lock(device().mutex_);
   if (!block) {
     device().races_.push_back(state_->what + " uses memory that was given back");
@@ -79,12 +76,12 @@ void DoubleQueue::uses(const void* at, size_t bytes, bool writes) {
 }
 
 void DoubleQueue::gives_back(void* at) {
-  if (const auto block = memory().block_of(at)) {
+  if (const auto block = device().memory.block_of(at)) {
     uses(block->begin, block->bytes, /*writes=*/true);
     const std::lock_guard lock(device().mutex_);
     device().checker_.forget(block->number);
   }
-  memory().free(at);
+  device().memory.free(at);
 }
 
 void DoubleQueue::synchronize() {
@@ -120,14 +117,14 @@ struct DoubleQueueTable {
     if (bytes == 0) {
       return;
     }
-    DeviceDouble::count_copy(memory().is_here(from), memory().is_here(to));
+    DeviceDouble::count_copy(device().memory.is_here(from), device().memory.is_here(to));
     DoubleQueue& queue = queue_of(handle);
     queue.begin("a copy");
     queue.uses(from, bytes, /*writes=*/false);
     queue.uses(to, bytes, /*writes=*/true);
     queue.state_->put_off_copy({to, from, bytes});
   }
-  static void* alloc(void*, size_t bytes) { return memory().allocate(bytes); }
+  static void* alloc(void*, size_t bytes) { return device().memory.allocate(bytes); }
   static void free(void* handle, void* block) {
     queue_of(handle).begin("giving back scratch memory");
     queue_of(handle).gives_back(block);
@@ -144,10 +141,10 @@ struct DoubleQueueTable {
     std::vector<const std::byte*> open;
     for (const std::byte* contribution : contributions) {
       queue.uses(contribution, bytes, /*writes=*/false);
-      open.push_back(static_cast<const std::byte*>(memory().open(contribution)));
+      open.push_back(static_cast<const std::byte*>(device().memory.open(contribution)));
     }
     queue.uses(out, bytes, /*writes=*/true);
-    reduce_in_order(open, static_cast<std::byte*>(memory().open(out)), count, dtype, op);
+    reduce_in_order(open, static_cast<std::byte*>(device().memory.open(out)), count, dtype, op);
   }
 
   static constexpr QueueTable kTable{.name = "device double",

@@ -147,16 +147,16 @@ Result run_on(int ranks,
 }
 
 /// Of something whose size is about one, unless it is zero.
-double relative_error(const at::Tensor& a, const at::Tensor& b) {
+double error_of(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).norm() / b.norm().clamp_min(1e-3)).item<double>();
 }
 
 void expect_equal(const Result& found, const Result& expected) {
-  EXPECT_LE(relative_error(found.hidden, expected.hidden), 1e-12);
-  EXPECT_LE(relative_error(found.grad_hidden, expected.grad_hidden), 1e-12);
+  EXPECT_LE(error_of(found.hidden, expected.hidden), 1e-12);
+  EXPECT_LE(error_of(found.grad_hidden, expected.grad_hidden), 1e-12);
   ASSERT_EQ(found.gradients.size(), expected.gradients.size());
   for (const auto& [name, gradient] : expected.gradients) {
-    EXPECT_LE(relative_error(found.gradients.at(name), gradient), 1e-11) << name;
+    EXPECT_LE(error_of(found.gradients.at(name), gradient), 1e-11) << name;
   }
 }
 

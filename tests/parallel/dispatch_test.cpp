@@ -137,7 +137,7 @@ TEST(ExchangeCounts, RefusesNodesWhoseRanksAreScattered) {
 }
 
 /// A whole group's tokens, known to every rank of the test.
-struct Problem {
+struct DispatchProblem {
   std::vector<int> nodes;
   ExpertPlacement placement;
   int64_t choices = 2;                                // K
@@ -148,7 +148,7 @@ struct Problem {
 };
 
 /// Distinct experts for each token, some choices empty, some ranks without tokens.
-void draw_tokens(Problem& problem, std::mt19937& random) {
+void draw_tokens(DispatchProblem& problem, std::mt19937& random) {
   const int experts = problem.placement.num_experts();
   for (int rank = 0; rank < problem.world(); ++rank) {
     const int64_t tokens = random() % 4 == 0 ? 0 : static_cast<int64_t>(random() % 9);
@@ -173,7 +173,8 @@ struct Copy {
 
 /// Of each replica's quota what is for tokens of other nodes: where a node's quotas of an expert
 /// exceed its own tokens, the last replicas' first.
-std::vector<int64_t> quotas_for_other_nodes(const Problem& problem, const ExpertPlan& plan) {
+std::vector<int64_t> quotas_for_other_nodes(const DispatchProblem& problem,
+                                            const ExpertPlan& plan) {
   std::vector<int64_t> from_afar(plan.quota.size(), 0);
   for (int expert = 0; expert < plan.placement.num_experts(); ++expert) {
     const auto ranks = plan.placement.ranks_of(expert);
@@ -202,7 +203,7 @@ std::vector<int64_t> quotas_for_other_nodes(const Problem& problem, const Expert
 /// What rank `rank` shall receive in each of its slots: all copies of the group in order of rank,
 /// token, k, dealt in three rounds to replicas whose quotas are not full: that of the copy's own
 /// rank, those of its node, those of others.
-std::vector<std::vector<Copy>> expected_slots(const Problem& problem,
+std::vector<std::vector<Copy>> expected_slots(const DispatchProblem& problem,
                                               const ExpertPlan& plan,
                                               int rank) {
   std::vector<int64_t> far_left = quotas_for_other_nodes(problem, plan);
@@ -246,7 +247,7 @@ std::vector<std::vector<Copy>> expected_slots(const Problem& problem,
   return slots;
 }
 
-std::vector<int64_t> totals_of(const Problem& problem) {
+std::vector<int64_t> totals_of(const DispatchProblem& problem) {
   std::vector<int64_t> totals(problem.placement.num_experts(), 0);
   for (const auto& ids : problem.expert_ids) {
     for (const int32_t id : ids) {
@@ -283,7 +284,7 @@ struct Dispatched {
   TokenMap map;
 };
 
-Dispatched dispatch(Communicator& group, const Problem& problem) {
+Dispatched dispatch(Communicator& group, const DispatchProblem& problem) {
   const std::vector<int32_t>& ids = problem.expert_ids[group.rank()];
   std::vector<int64_t> mine(problem.placement.num_experts(), 0);
   at::Tensor expert_ids = at::empty({problem.tokens(group.rank()), problem.choices}, at::kInt);
@@ -319,7 +320,7 @@ double tag(const Copy& copy) {
 }
 
 /// Rows and weights arrive where, and in the order, that brute force says.
-void check_send(Communicator& group, const Problem& problem) {
+void check_send(Communicator& group, const DispatchProblem& problem) {
   const auto [plan, map] = dispatch(group, problem);
   const TokenDispatcher dispatcher(group);
   const int64_t tokens = problem.tokens(group.rank());
@@ -361,7 +362,7 @@ float result_of(int rank, int64_t row) {
 }
 
 /// Results come back to their token, added in order of k; their numbers to their choice.
-void check_collect(Communicator& group, const Problem& problem) {
+void check_collect(Communicator& group, const DispatchProblem& problem) {
   const auto [plan, map] = dispatch(group, problem);
   const TokenDispatcher dispatcher(group);
   const at::Tensor y =
@@ -395,7 +396,7 @@ void check_collect(Communicator& group, const Problem& problem) {
   }
 }
 
-void check_transposes(Communicator& group, const Problem& problem) {
+void check_transposes(Communicator& group, const DispatchProblem& problem) {
   const auto [plan, map] = dispatch(group, problem);
   const TokenDispatcher dispatcher(group);
   std::mt19937 random(group.rank() + 1);
@@ -417,7 +418,7 @@ void check_transposes(Communicator& group, const Problem& problem) {
               1e-11);
 }
 
-void check_quotas(Communicator& group, const Problem& problem) {
+void check_quotas(Communicator& group, const DispatchProblem& problem) {
   const auto [plan, map] = dispatch(group, problem);
   if (problem.uneven == 0) {
     EXPECT_EQ(plan.quota, even_plan(problem.placement, totals_of(problem)).quota);
@@ -432,7 +433,7 @@ void check_quotas(Communicator& group, const Problem& problem) {
 }
 
 /// Rows are rounded on the wire, those that stay here too, and nowhere else.
-void check_wire(Communicator& group, const Problem& problem) {
+void check_wire(Communicator& group, const DispatchProblem& problem) {
   const auto [plan, map] = dispatch(group, problem);
   const TokenDispatcher plain(group);
   const auto look = [](const CompletedOperation& done) {
@@ -457,9 +458,9 @@ void check_wire(Communicator& group, const Problem& problem) {
   EXPECT_EQ(plain.send(map, x.to(at::kBFloat16)).wait().scalar_type(), at::kBFloat16);
 }
 
-using Check = void (*)(Communicator&, const Problem&);
+using Check = void (*)(Communicator&, const DispatchProblem&);
 
-void run(const Problem& problem, Check check) {
+void run(const DispatchProblem& problem, Check check) {
   SCOPED_TRACE("nodes " + testing::PrintToString(problem.nodes) + ", placement " +
                problem.placement.to_string());
   run_loopback(
@@ -473,7 +474,7 @@ TEST_P(TokenDispatch, HoldsForRandomTokensInEveryWorld) {
   for (const auto& nodes : kNodeMaps) {
     const int world = static_cast<int>(nodes.size());
     for (const int experts : {1, 2, 3, 7}) {
-      Problem problem{nodes, static_placement(2, experts, world, world)[1].homes};
+      DispatchProblem problem{nodes, static_placement(2, experts, world, world)[1].homes};
       draw_tokens(problem, random);
       run(problem, GetParam());
     }
@@ -485,7 +486,7 @@ TEST_P(TokenDispatch, HoldsForPlacementsWithReplicasAndEmptyRanks) {
   const std::vector<std::vector<int32_t>> holders{{0, 2, 3}, {0}, {2, 3}, {0, 2}};
   const std::vector<std::vector<int>> node_maps{{0, 0, 1, 1}, {0, 0, 0, 0}, {0, 1, 1, 2}};
   for (unsigned repeat = 0; repeat < 12; ++repeat) {
-    Problem problem{node_maps[repeat % 3], ExpertPlacement::create(4, holders), 3};
+    DispatchProblem problem{node_maps[repeat % 3], ExpertPlacement::create(4, holders), 3};
     problem.uneven = repeat / 3;
     draw_tokens(problem, random);
     run(problem, GetParam());

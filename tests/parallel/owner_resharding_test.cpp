@@ -16,14 +16,14 @@ namespace {
 
 using testing::ElementsAre;
 
-struct Problem {
+struct ReshardingProblem {
   ExpertOwners owners;
   ExpertLoads loads;
   Topology topology;
 };
 
 /// Ranks on nodes of random sizes, experts with shares 1, 1/2, 1/3 ... in random order.
-Problem random_problem(int world, unsigned seed) {
+ReshardingProblem random_resharding(int world, unsigned seed) {
   std::mt19937 random(seed);
   std::vector<int32_t> nodes{0};
   while (std::ssize(nodes) < world) {
@@ -49,13 +49,13 @@ void for_random_problems(const Visit& visit) {
   for (int world = 1; world <= 8; ++world) {
     for (unsigned seed = 0; seed < 25; ++seed) {
       SCOPED_TRACE("world " + std::to_string(world) + ", seed " + std::to_string(seed));
-      visit(random_problem(world, 100 * world + seed));
+      visit(random_resharding(world, 100 * world + seed));
     }
   }
 }
 
 /// [layers][ranks] tokens, or experts without loads.
-ExpertLoads of_ranks(const Problem& p, const ExpertOwners& owners) {
+ExpertLoads of_ranks(const ReshardingProblem& p, const ExpertOwners& owners) {
   ExpertLoads sums(owners.size(), std::vector<int64_t>(p.topology.num_ranks(), 0));
   for (size_t layer = 0; layer < owners.size(); ++layer) {
     for (size_t expert = 0; expert < owners[layer].size(); ++expert) {
@@ -66,7 +66,7 @@ ExpertLoads of_ranks(const Problem& p, const ExpertOwners& owners) {
 }
 
 /// Of each layer's slowest rank, as a part of the layer's tokens; summed.
-double slowest(const Problem& p, const ExpertOwners& owners) {
+double slowest(const ReshardingProblem& p, const ExpertOwners& owners) {
   double sum = 0;
   for (const std::vector<int64_t>& layer : of_ranks(p, owners)) {
     sum += static_cast<double>(*std::max_element(layer.begin(), layer.end())) /
@@ -76,7 +76,7 @@ double slowest(const Problem& p, const ExpertOwners& owners) {
 }
 
 /// Of a layer's slowest rank no owners can make less.
-double least_possible(const Problem& p) {
+double least_possible(const ReshardingProblem& p) {
   double sum = 0;
   for (const std::vector<int64_t>& layer : p.loads) {
     const auto total = static_cast<double>(std::accumulate(layer.begin(), layer.end(), int64_t{0}));
@@ -98,7 +98,7 @@ std::vector<int> owned(const ExpertOwners& owners, int ranks) {
 
 TEST(OwnerResharding, LeavesEachRankAsManyExpertsOfAllLayersAsBefore) {
   int uneven_layers = 0;
-  for_random_problems([&](const Problem& p) {
+  for_random_problems([&](const ReshardingProblem& p) {
     const Resharding made = reshard(p.owners, p.loads, p.topology, 0.01);
     const int ranks = p.topology.num_ranks();
     const std::vector<int> counts = owned(made.owners, ranks);
@@ -118,7 +118,7 @@ TEST(OwnerResharding, LeavesEachRankAsManyExpertsOfAllLayersAsBefore) {
 
 TEST(OwnerResharding, TellsWhatMovesAndWhatItGains) {
   int moving = 0;
-  for_random_problems([&](const Problem& p) {
+  for_random_problems([&](const ReshardingProblem& p) {
     const Resharding made = reshard(p.owners, p.loads, p.topology, 0.01);
     int64_t moved = 0;
     for (size_t layer = 0; layer < p.owners.size(); ++layer) {
@@ -140,7 +140,7 @@ TEST(OwnerResharding, LevelsTheRanks) {
   double before = 0;
   double after = 0;
   double bound = 0;
-  for_random_problems([&](const Problem& p) {
+  for_random_problems([&](const ReshardingProblem& p) {
     before += slowest(p, p.owners);
     after += slowest(p, reshard(p.owners, p.loads, p.topology, 0.001).owners);
     bound += least_possible(p);
@@ -150,7 +150,7 @@ TEST(OwnerResharding, LevelsTheRanks) {
 }
 
 TEST(OwnerResharding, DecidesAlikeAndMovesNothingASecondTime) {
-  for_random_problems([](const Problem& p) {
+  for_random_problems([](const ReshardingProblem& p) {
     const Resharding made = reshard(p.owners, p.loads, p.topology, 0.02);
     EXPECT_EQ(made.owners, reshard(p.owners, p.loads, p.topology, 0.02).owners);
     const Resharding again = reshard(made.owners, p.loads, p.topology, 0.02);
@@ -163,7 +163,7 @@ TEST(OwnerResharding, MovesNoMoreTheMoreItMustGain) {
   int64_t before = 0;
   for (const double least_gain : {0.3, 0.1, 0.03, 0.0}) {
     int64_t moved = 0;
-    for_random_problems([&](const Problem& p) {
+    for_random_problems([&](const ReshardingProblem& p) {
       moved += reshard(p.owners, p.loads, p.topology, least_gain).moved;
     });
     EXPECT_GT(moved, before) << least_gain;
@@ -197,7 +197,7 @@ TEST(OwnerResharding, GivesARankFewOfOneLayerAndManyOfAnother) {
 
 // Of two ways to level the ranks that are equally good, the one that levels the nodes.
 TEST(OwnerResharding, LevelsNodesToo) {
-  const auto of_nodes = [](const Problem& p, const ExpertOwners& owners) {
+  const auto of_nodes = [](const ReshardingProblem& p, const ExpertOwners& owners) {
     double sum = 0;
     for (const std::vector<int64_t>& layer : of_ranks(p, owners)) {
       std::vector<double> mean(p.topology.num_nodes(), 0);
@@ -212,7 +212,7 @@ TEST(OwnerResharding, LevelsNodesToo) {
   };
   double with = 0;
   double without = 0;
-  for_random_problems([&](const Problem& p) {
+  for_random_problems([&](const ReshardingProblem& p) {
     with += of_nodes(p, reshard(p.owners, p.loads, p.topology, 0.001).owners);
     without += of_nodes(
         p, reshard(p.owners, p.loads, Topology::uniform(1, p.topology.num_ranks()), 0.001).owners);

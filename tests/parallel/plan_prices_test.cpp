@@ -11,7 +11,7 @@ namespace enodia {
 namespace {
 
 /// Two nodes of two ranks at 1 TFLOP/s, 100 GB/s inside and 10 between.
-Cluster small_cluster() {
+Cluster priced_cluster() {
   return {.name = "small",
           .nodes = 2,
           .ranks_per_node = 2,
@@ -27,7 +27,7 @@ TEST(PlanBudget, CountsForwardAndBackward) {
                        .bytes_of_copy = 1000,
                        .bytes_of_weights = 2e6,
                        .bytes_of_gradients = 4e6};
-  const PlanBudget budget = plan_budget(small_cluster(), 2, work);
+  const PlanBudget budget = plan_budget(priced_cluster(), 2, work);
   EXPECT_EQ(budget.token, 3000);      // 3 us
   EXPECT_EQ(budget.token_away, 800);  // 4 x 1000 bytes at 10 GB/s, for two ranks
   EXPECT_EQ(budget.expert, 80'000);   // twice 2 MB and 4 MB at 100 GB/s
@@ -37,7 +37,7 @@ TEST(PlanBudget, CountsForwardAndBackward) {
   EXPECT_FALSE(PlanBudget().is_known());
   LayerWork kept = work;
   kept.brought_twice = false;
-  EXPECT_EQ(plan_budget(small_cluster(), 2, kept).expert, 60'000);
+  EXPECT_EQ(plan_budget(priced_cluster(), 2, kept).expert, 60'000);
 }
 
 TEST(PlanPrices, CountLinksByTheBusiest) {

@@ -12,7 +12,7 @@
 namespace enodia {
 namespace {
 
-struct Problem {
+struct QuotaProblem {
   Topology topology{{0}};
   LayerCounts counts;
   std::vector<int32_t> tokens, owners;
@@ -20,8 +20,8 @@ struct Problem {
 };
 
 /// Nodes of one to four ranks; some experts without a token.
-Problem random_problem(std::mt19937& random) {
-  Problem problem;
+QuotaProblem random_quota_problem(std::mt19937& random) {
+  QuotaProblem problem;
   std::vector<int> nodes;
   const int num_nodes = 1 + static_cast<int>(random() % 4);
   for (int node = 0; node < num_nodes; ++node) {
@@ -48,7 +48,7 @@ struct Facts {
   bool operator==(const Facts&) const = default;
 };
 
-Facts facts_of(const QuotaSolver& solver, const Problem& problem) {
+Facts facts_of(const QuotaSolver& solver, const QuotaProblem& problem) {
   Facts facts{{},
               {},
               {},
@@ -69,7 +69,7 @@ Facts facts_of(const QuotaSolver& solver, const Problem& problem) {
 }
 
 /// The same from replicas and quotas alone.
-void expect_consistent(const QuotaSolver& solver, const Problem& problem) {
+void expect_consistent(const QuotaSolver& solver, const QuotaProblem& problem) {
   const Topology& topology = problem.topology;
   const int experts = problem.counts.num_experts;
   const NodeCounts counts(problem.counts, topology);
@@ -113,7 +113,7 @@ void expect_consistent(const QuotaSolver& solver, const Problem& problem) {
 }
 
 /// Adds or removes a replica; false where neither is possible.
-bool change(QuotaSolver& solver, const Problem& problem, std::mt19937& random) {
+bool change(QuotaSolver& solver, const QuotaProblem& problem, std::mt19937& random) {
   const auto expert = static_cast<int32_t>(random() % problem.owners.size());
   const auto rank = static_cast<int32_t>(random() % problem.topology.num_ranks());
   if (problem.owners[expert] == rank) {
@@ -132,7 +132,7 @@ bool change(QuotaSolver& solver, const Problem& problem, std::mt19937& random) {
 
 /// Tokens that the slowest rank has at the least: for some ranks, those of all experts that no
 /// other rank holds, divided among them.
-int64_t least_of_slowest(const QuotaSolver& solver, const Problem& problem) {
+int64_t least_of_slowest(const QuotaSolver& solver, const QuotaProblem& problem) {
   const int ranks = problem.topology.num_ranks();
   int64_t least = 0;
   for (uint32_t some = 1; some < uint32_t{1} << ranks; ++some) {
@@ -152,7 +152,7 @@ int64_t least_of_slowest(const QuotaSolver& solver, const Problem& problem) {
 TEST(QuotaSolver, RelievesAsFarAsReplicasAllow) {
   std::mt19937 random(7);
   for (int i = 0; i < 100; ++i) {
-    const Problem problem = random_problem(random);
+    const QuotaProblem problem = random_quota_problem(random);
     if (problem.topology.num_ranks() > 8) {
       continue;
     }
@@ -177,7 +177,7 @@ TEST(QuotaSolver, RelievesAsFarAsReplicasAllow) {
 TEST(QuotaSolver, CountsWhatItSaysAfterAnyChange) {
   std::mt19937 random(6);
   for (int i = 0; i < 300; ++i) {
-    const Problem problem = random_problem(random);
+    const QuotaProblem problem = random_quota_problem(random);
     QuotaSolver solver(problem.topology, problem.counts.num_experts, problem.slots);
     const NodeCounts counts(problem.counts, problem.topology);
     const int64_t goal = counts.total() / problem.topology.num_ranks() + 1;

@@ -20,7 +20,7 @@ constexpr int kElements = 13;
 using Chunk = std::vector<float>;
 
 /// Who owns and who holds each chunk.
-struct Problem {
+struct SparseProblem {
   int world;
   std::vector<int32_t> owners;
   std::vector<std::vector<int32_t>> holders;
@@ -40,7 +40,7 @@ std::vector<int> nodes_of(int world) {
 
 enum class Way { kDirect, kMulticast, kRelay };
 
-SparseSchedule schedule_of(const Problem& problem, Way way) {
+SparseSchedule schedule_of(const SparseProblem& problem, Way way) {
   const std::vector<int> nodes = nodes_of(problem.world);
   switch (way) {
     case Way::kDirect:
@@ -54,8 +54,8 @@ SparseSchedule schedule_of(const Problem& problem, Way way) {
 }
 
 /// Owners need not be holders, holders are in no order, and a chunk may have none.
-Problem random_problem(int world, int chunks, std::mt19937& random) {
-  Problem problem{world, {}, {}};
+SparseProblem random_problem(int world, int chunks, std::mt19937& random) {
+  SparseProblem problem{world, {}, {}};
   for (int chunk = 0; chunk < chunks; ++chunk) {
     problem.owners.push_back(static_cast<int32_t>(random() % world));
     auto& holders = problem.holders.emplace_back();
@@ -69,7 +69,7 @@ Problem random_problem(int world, int chunks, std::mt19937& random) {
   return problem;
 }
 
-bool holds(const Problem& problem, int chunk, int rank) {
+bool holds(const SparseProblem& problem, int chunk, int rank) {
   const auto& holders = problem.holders[chunk];
   return std::find(holders.begin(), holders.end(), rank) != holders.end();
 }
@@ -88,7 +88,7 @@ ChunkBuffer buffers_in(std::map<int32_t, Chunk>& chunks) {
   return [&chunks](int32_t chunk) { return view(std::span<float>(chunks.at(chunk))); };
 }
 
-void gather_and_check(const Problem& problem, Way way = Way::kDirect, bool threaded = false) {
+void gather_and_check(const SparseProblem& problem, Way way = Way::kDirect, bool threaded = false) {
   run_loopback(problem.world, [&](Communicator& world) {
     CommunicationThread thread;
     const auto made = threaded ? thread.take_over(world.split(0, world.rank()), Traffic::kReplicas)
@@ -115,7 +115,7 @@ void gather_and_check(const Problem& problem, Way way = Way::kDirect, bool threa
 }
 
 /// The owner's own chunk, then the other holders' in rank order, one addition after the other.
-Chunk sum_at_owner(const Problem& problem, int chunk) {
+Chunk sum_at_owner(const SparseProblem& problem, int chunk) {
   const int32_t owner = problem.owners[chunk];
   Chunk sum = chunk_of(chunk, owner);
   for (int rank = 0; rank < problem.world; ++rank) {
@@ -129,7 +129,7 @@ Chunk sum_at_owner(const Problem& problem, int chunk) {
   return sum;
 }
 
-void reduce_and_check(const Problem& problem) {
+void reduce_and_check(const SparseProblem& problem) {
   run_loopback(problem.world, [&](Communicator& communicator) {
     const int rank = communicator.rank();
     std::map<int32_t, Chunk> owned;
@@ -171,7 +171,7 @@ TEST(SparseCollectives, ReduceSumsAtTheOwnerInRankOrder) {
 }
 
 TEST(SparseCollectives, OwnersNeedNotHold) {
-  const Problem problem{3, {0, 2}, {{1, 2}, {1}}};
+  const SparseProblem problem{3, {0, 2}, {{1, 2}, {1}}};
   gather_and_check(problem);
   reduce_and_check(problem);
 }
@@ -179,7 +179,7 @@ TEST(SparseCollectives, OwnersNeedNotHold) {
 TEST(SparseCollectives, EveryScheduleGathersTheSameBits) {
   std::mt19937 random(3);
   for (const int world : {2, 4, 5, 9}) {
-    const Problem problem = random_problem(world, 7, random);
+    const SparseProblem problem = random_problem(world, 7, random);
     for (const Way way : {Way::kMulticast, Way::kRelay}) {
       gather_and_check(problem, way);
       gather_and_check(problem, way, true);
@@ -189,7 +189,7 @@ TEST(SparseCollectives, EveryScheduleGathersTheSameBits) {
 
 /// What owners have after a reduce-scatter, by chunk.
 template <typename T>
-std::vector<std::vector<T>> reduced(const Problem& problem, Way way, bool threaded) {
+std::vector<std::vector<T>> reduced(const SparseProblem& problem, Way way, bool threaded) {
   std::vector<std::vector<T>> sums(problem.owners.size());
   run_loopback(problem.world, [&](Communicator& world) {
     CommunicationThread thread;
@@ -219,7 +219,7 @@ template <typename T>
 void expect_equal_sums(T rounding) {
   std::mt19937 random(4);
   for (const int world : {2, 4, 5, 9}) {
-    const Problem problem = random_problem(world, 7, random);
+    const SparseProblem problem = random_problem(world, 7, random);
     const auto expected = reduced<T>(problem, Way::kDirect, false);
     for (const Way way : {Way::kMulticast, Way::kRelay}) {
       const auto sums = reduced<T>(problem, way, false);
@@ -239,7 +239,7 @@ TEST(SparseCollectives, EverySchedulesSumsAreRightButForRounding) {
 }
 
 TEST(SparseCollectives, ReduceRefusesIntegers) {
-  const Problem problem{2, {0}, {{1}}};
+  const SparseProblem problem{2, {0}, {{1}}};
   EXPECT_THROW(run_loopback(2,
                             [&](Communicator& communicator) {
                               std::vector<int32_t> values(kElements, 1);

@@ -15,15 +15,15 @@ namespace enodia {
 namespace {
 
 /// Chunks on ranks of nodes.
-struct Problem {
+struct ScheduleProblem {
   ChunkPlaces places;
   std::vector<int> nodes;
 };
 
 /// Worlds of 1 to 16 ranks on nodes of any size, whose ranks need not follow each other; owners
 /// need not hold, and a chunk may have no holders.
-Problem random_problem(std::mt19937& random) {
-  Problem problem;
+ScheduleProblem random_schedule_problem(std::mt19937& random) {
+  ScheduleProblem problem;
   const int world = 1 + static_cast<int>(random() % 16);
   const int num_nodes = 1 + static_cast<int>(random() % 6);
   for (int rank = 0; rank < world; ++rank) {
@@ -45,26 +45,27 @@ Problem random_problem(std::mt19937& random) {
   return problem;
 }
 
-using Build = std::function<SparseSchedule(const Problem&)>;
+using Build = std::function<SparseSchedule(const ScheduleProblem&)>;
 
-SparseSchedule multicast(const Problem& problem) {
+SparseSchedule multicast(const ScheduleProblem& problem) {
   return node_multicast_schedule(problem.places, problem.nodes, 7);
 }
-SparseSchedule relay(const Problem& problem) {
+SparseSchedule relay(const ScheduleProblem& problem) {
   return relay_schedule(problem.places, problem.nodes, 7, 2);
 }
 
-void for_random_problems(const std::function<void(const Problem&, const SparseSchedule&)>& check) {
+void for_random_problems(
+    const std::function<void(const ScheduleProblem&, const SparseSchedule&)>& check) {
   std::mt19937 random(1);
   const std::vector<std::pair<const char*, Build>> builds{
-      {"direct", [](const Problem& problem) { return direct_schedule(problem.places); }},
+      {"direct", [](const ScheduleProblem& problem) { return direct_schedule(problem.places); }},
       {"multicast", multicast},
       {"relay", relay},
-      {"chosen", [](const Problem& problem) {
+      {"chosen", [](const ScheduleProblem& problem) {
          return choose_schedule(problem.places, problem.nodes, 4096);
        }}};
   for (int i = 0; i < 500; ++i) {
-    const Problem problem = random_problem(random);
+    const ScheduleProblem problem = random_schedule_problem(random);
     for (const auto& [name, build] : builds) {
       SCOPED_TRACE(testing::Message() << name << ", problem " << i);
       check(problem, build(problem));
@@ -77,14 +78,14 @@ void for_random_problems(const std::function<void(const Problem&, const SparseSc
 
 using Element = std::tuple<int32_t, int32_t, int64_t>;  // rank, chunk, element
 
-bool wants(const Problem& problem, int32_t chunk, int32_t rank) {
+bool wants(const ScheduleProblem& problem, int32_t chunk, int32_t rank) {
   const auto& holders = problem.places.holders[chunk];
   return rank != problem.places.owners[chunk] &&
          std::find(holders.begin(), holders.end(), rank) != holders.end();
 }
 
 TEST(SparseSchedule, HoldersReceiveEveryElementOnce) {
-  for_random_problems([](const Problem& problem, const SparseSchedule& schedule) {
+  for_random_problems([](const ScheduleProblem& problem, const SparseSchedule& schedule) {
     std::map<Element, int> received;
     for (const TransferRound& round : schedule.rounds) {
       for (const auto& [chunk, from, to, first, count] : round.transfers) {
@@ -118,7 +119,7 @@ std::vector<int> arrived_before(const SparseSchedule& schedule, int round) {
 }
 
 TEST(SparseSchedule, RanksSendOnlyWhatHasArrived) {
-  for_random_problems([](const Problem&, const SparseSchedule& schedule) {
+  for_random_problems([](const ScheduleProblem&, const SparseSchedule& schedule) {
     for (int round = 0; round < std::ssize(schedule.rounds); ++round) {
       EXPECT_LT(schedule.rounds[round].after, round);
       std::set<Element> here;
@@ -140,7 +141,7 @@ TEST(SparseSchedule, RanksSendOnlyWhatHasArrived) {
 }
 
 /// Elements of a chunk that come to a node from others.
-std::map<std::pair<int32_t, int>, int64_t> crossings(const Problem& problem,
+std::map<std::pair<int32_t, int>, int64_t> crossings(const ScheduleProblem& problem,
                                                      const SparseSchedule& schedule) {
   std::map<std::pair<int32_t, int>, int64_t> elements;
   for (const TransferRound& round : schedule.rounds) {
@@ -156,7 +157,7 @@ std::map<std::pair<int32_t, int>, int64_t> crossings(const Problem& problem,
 TEST(SparseSchedule, ChunksCrossToANodeOnce) {
   std::mt19937 random(2);
   for (int i = 0; i < 500; ++i) {
-    const Problem problem = random_problem(random);
+    const ScheduleProblem problem = random_schedule_problem(random);
     for (const SparseSchedule& schedule : {multicast(problem), relay(problem)}) {
       for (const auto& [where, elements] : crossings(problem, schedule)) {
         EXPECT_EQ(elements, problem.places.elements[where.first])
@@ -169,7 +170,7 @@ TEST(SparseSchedule, ChunksCrossToANodeOnce) {
 TEST(SparseSchedule, ARelaySendsOnToFewNodes) {
   std::mt19937 random(3);
   for (int i = 0; i < 500; ++i) {
-    const Problem problem = random_problem(random);
+    const ScheduleProblem problem = random_schedule_problem(random);
     std::map<std::pair<int32_t, int>, std::set<int>> receivers;  // by chunk and sending node
     for (const TransferRound& round : relay(problem).rounds) {
       for (const ChunkTransfer& transfer : round.transfers) {
@@ -188,7 +189,7 @@ TEST(SparseSchedule, ARelaySendsOnToFewNodes) {
 
 /// Walks the transpose with numbers: what rank r contributes is a bit of its own.
 TEST(SparseSchedule, TheTransposeAddsEveryContributionOnce) {
-  for_random_problems([](const Problem& problem, const SparseSchedule& schedule) {
+  for_random_problems([](const ScheduleProblem& problem, const SparseSchedule& schedule) {
     std::map<Element, int64_t> sums;
     const auto value = [&](int32_t rank, int32_t chunk, int64_t i) -> int64_t& {
       return sums.try_emplace({rank, chunk, i}, int64_t{1} << (2 * rank)).first->second;

@@ -28,7 +28,7 @@ std::vector<std::string> paths_of(const std::vector<KeyReference>& keys) {
   return paths;
 }
 
-std::string refusal_of(const std::string& topic) {
+std::string refusal_of_topic(const std::string& topic) {
   try {
     find_reference(topic);
     return "";
@@ -50,13 +50,14 @@ TEST(ConfigReference, FindsKeysByPathNameAndSection) {
 }
 
 TEST(ConfigReference, SuggestsWhatWasMeant) {
-  EXPECT_EQ(refusal_of("optim.lrr"),
+  EXPECT_EQ(refusal_of_topic("optim.lrr"),
             "there is no key or section 'optim.lrr'; did you mean 'optim.lr'?");
-  EXPECT_EQ(refusal_of("optin"), "there is no key or section 'optin'; did you mean 'optim'?");
-  EXPECT_EQ(refusal_of("learning_rate"),
+  EXPECT_EQ(refusal_of_topic("optin"), "there is no key or section 'optin'; did you mean 'optim'?");
+  EXPECT_EQ(refusal_of_topic("learning_rate"),
             "there is no key or section 'learning_rate'; did you mean 'optim.lr'?");
-  EXPECT_EQ(refusal_of("zebra"), "there is no key or section 'zebra'; enodia help lists them");
-  EXPECT_EQ(refusal_of(""), "there is no key or section ''; enodia help lists them");
+  EXPECT_EQ(refusal_of_topic("zebra"),
+            "there is no key or section 'zebra'; enodia help lists them");
+  EXPECT_EQ(refusal_of_topic(""), "there is no key or section ''; enodia help lists them");
 }
 
 TEST(ConfigReference, TellsTypeDefaultMeaningAndRules) {

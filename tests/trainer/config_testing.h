@@ -42,6 +42,14 @@ inline std::vector<std::string> problems_of(const std::string& yaml,
   return lines;
 }
 
+inline std::string repeat(const std::string& piece, int times) {
+  std::string text;
+  for (int i = 0; i < times; ++i) {
+    text += piece;
+  }
+  return text;
+}
+
 /// The resolved minimal configuration as lines, so that each key stands on a line of its own.
 struct Document {
   std::vector<std::string> lines;

@@ -18,6 +18,7 @@ using ::testing::IsEmpty;
 using testing::kMinimal;
 using ::testing::MatchesRegex;
 using testing::problems_of;
+using testing::repeat;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -163,14 +164,6 @@ TEST(ConfigTorture, SeveralMistakesAreAllToldInOrder) {
       EXPECT_THAT(problems[next++], StartsWith("tiny.yaml:" + std::to_string(line + 1) + ":"));
     }
   }
-}
-
-std::string repeat(const std::string& piece, int count) {
-  std::string text;
-  for (int i = 0; i < count; ++i) {
-    text += piece;
-  }
-  return text;
 }
 
 /// Nine lists, each of nine times the one before.

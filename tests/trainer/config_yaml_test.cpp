@@ -16,16 +16,9 @@ using ::testing::IsEmpty;
 using testing::kMinimal;
 using testing::parse;
 using testing::problems_of;
+using testing::repeat;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
-
-std::string repeat(const std::string& piece, int times) {
-  std::string text;
-  for (int i = 0; i < times; ++i) {
-    text += piece;
-  }
-  return text;
-}
 
 TEST(ConfigYaml, DeepNestingIsRefusedWithoutOverflowingTheStack) {
   for (const auto& [open, close] : {std::pair("[", "]"), {"{a: ", "}"}, {"- ", ""}}) {

@@ -12,8 +12,6 @@ namespace {
 
 using Piece = SentencePieceSpec::Piece;
 
-constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";  // U+2581 stands for a space in pieces
-
 std::string token_of(const Piece& piece) {
   std::string token = piece.text;
   size_t found = token.find(kSpaceSymbol);

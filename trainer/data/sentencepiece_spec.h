@@ -7,6 +7,9 @@
 
 namespace enodia {
 
+/// U+2581 stands for a space in pieces.
+constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
+
 /// What a SentencePiece model file (a ModelProto of its sentencepiece_model.proto) says, as far as
 /// the library's interface does not tell it.
 struct SentencePieceSpec {

@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/random.h"
 #include "trainer/data/documents.h"
+#include "trainer/data/sentencepiece_spec.h"
 
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
@@ -17,7 +18,6 @@
 namespace enodia {
 namespace {
 
-constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";    // U+2581 stands for a space in pieces
 constexpr std::string_view kUnknownSymbol = "\xE2\x96\x85";  // U+2585 is reserved in training
 
 /// Where to cut, at least `at_least` bytes in: before a newline, or before a space that follows

@@ -11,7 +11,7 @@
 namespace enodia {
 namespace {
 
-DType dtype_of(ncclDataType_t type) {
+DType to_dtype(ncclDataType_t type) {
   switch (type) {
     case ncclUint8:
       return DType::kUInt8;
@@ -31,7 +31,7 @@ DType dtype_of(ncclDataType_t type) {
 }
 
 size_t bytes_of(const FakeCall& call) {
-  return call.count * size_of(dtype_of(call.type));
+  return call.count * size_of(to_dtype(call.type));
 }
 
 bool is_message(const FakeCall& call) {
@@ -39,7 +39,7 @@ bool is_message(const FakeCall& call) {
 }
 
 std::string describe(const FakeCall& call) {
-  return detail::concat(call.count, " ", name_of(dtype_of(call.type)));
+  return detail::concat(call.count, " ", name_of(to_dtype(call.type)));
 }
 
 std::string name_of(const FakeCall& call) {
@@ -73,7 +73,7 @@ void reduce_losing_nan(const std::vector<const std::byte*>& inputs,
 }
 
 void reduce(const std::vector<const std::byte*>& inputs, std::byte* out, const FakeCall& call) {
-  const DType dtype = dtype_of(call.type);
+  const DType dtype = to_dtype(call.type);
   const bool min = call.op == ncclMin;
   if (call.op != ncclSum && dtype == DType::kFloat32) {
     reduce_losing_nan(inputs, reinterpret_cast<float*>(out), call.count, min);
