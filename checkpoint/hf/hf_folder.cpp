@@ -163,13 +163,13 @@ class Fitting {
 
   /// A head that is stored although it is tied must be the embedding.
   void compare_head(const SafetensorsTensor& head, const SafetensorsTensor& embedding) {
-    constexpr int64_t kSlabElements = int64_t{1} << 20;
+    constexpr int64_t kComparedAtOnce = int64_t{1} << 20;
     bool equal = head.shape == embedding.shape && head.type == embedding.type &&
                  is_safetensors_float(head.type);
     std::vector<double> a;
     std::vector<double> b;
     for (const Box& slab :
-         row_major_slabs(equal ? head.shape : std::vector<int64_t>{0}, kSlabElements)) {
+         row_major_slabs(equal ? head.shape : std::vector<int64_t>{0}, kComparedAtOnce)) {
       a.resize(static_cast<size_t>(*element_count(slab.size, sizeof(double))));
       b.resize(a.size());
       files_.read(head, slab, DType::kFloat64, a.data());

@@ -16,23 +16,6 @@ static_assert(Cell::is_always_lock_free, "cells are shared between processes");
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-struct OperationCells {
-  Cell traffic, kind, sequence, bytes;
-
-  void store(const Operation& operation) {
-    traffic.store(static_cast<int64_t>(operation.traffic), kRelaxed);
-    kind.store(static_cast<int64_t>(operation.kind), kRelaxed);
-    sequence.store(operation.sequence, kRelaxed);
-    bytes.store(operation.bytes, kRelaxed);
-  }
-  Operation load() const {
-    return {static_cast<Traffic>(traffic.load(kRelaxed)),
-            static_cast<OperationKind>(kind.load(kRelaxed)),
-            sequence.load(kRelaxed),
-            bytes.load(kRelaxed)};
-  }
-};
-
 }  // namespace
 
 // Zeroed memory is a valid state of both: nobody is here yet.
@@ -41,9 +24,26 @@ struct alignas(64) StatusBoard::Header {
 };
 
 struct alignas(64) StatusBoard::Slot {
+  struct OfOperation {
+    Cell traffic, kind, sequence, bytes;
+
+    void store(const Operation& operation) {
+      traffic.store(static_cast<int64_t>(operation.traffic), kRelaxed);
+      kind.store(static_cast<int64_t>(operation.kind), kRelaxed);
+      sequence.store(operation.sequence, kRelaxed);
+      bytes.store(operation.bytes, kRelaxed);
+    }
+    Operation load() const {
+      return {static_cast<Traffic>(traffic.load(kRelaxed)),
+              static_cast<OperationKind>(kind.load(kRelaxed)),
+              sequence.load(kRelaxed),
+              bytes.load(kRelaxed)};
+    }
+  };
+
   Cell rank_plus_one, process, section, step, signs_of_life, waits;
-  std::array<OperationCells, kAllTraffic.size()> started, finished;
-  OperationCells waiting;
+  std::array<OfOperation, kAllTraffic.size()> started, finished;
+  OfOperation waiting;
 
   /// One thread writes, so no read-modify-write is needed. The last store of each change: who sees
   /// it sees what was written before.

@@ -12,7 +12,7 @@ namespace enodia {
 /// [samples, layers, ranks, experts], one sample for each micro-batch of a rank, in order of time.
 struct ForcedCounts {
   int64_t samples = 0, layers = 0, ranks = 0, experts = 0;
-  std::vector<int32_t> counts;
+  std::vector<int32_t> counts = {};
   int64_t micro_batches = 1;  ///< of a rank in a step
 
   /// [experts] of a rank in a layer and micro-batch; samples and layers are used in turn.

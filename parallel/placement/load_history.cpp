@@ -5,6 +5,11 @@
 #include "common/check.h"
 
 namespace enodia {
+namespace {
+
+constexpr int64_t kMostOfLayer = int64_t{1} << 60;  // leaves room for more
+
+}  // namespace
 
 void LoadHistory::add(std::span<const int64_t> tokens) {
   constexpr int64_t kForgotten = 8;
@@ -19,10 +24,9 @@ void LoadHistory::add(std::span<const int64_t> tokens) {
 }
 
 bool LoadHistory::restore(const ExpertLoads& saved) {
-  constexpr int64_t kAll = int64_t{1} << 60;  // of a layer: leaves room for more
   const bool fits = std::equal(
       saved.begin(), saved.end(), loads_.begin(), loads_.end(), [](const auto& a, const auto& b) {
-        const auto most = kAll / std::max<int64_t>(std::ssize(a), 1);
+        const auto most = kMostOfLayer / std::max<int64_t>(std::ssize(a), 1);
         return a.size() == b.size() && std::all_of(a.begin(), a.end(), [most](int64_t load) {
                  return load >= 0 && load <= most;
                });

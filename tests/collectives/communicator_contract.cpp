@@ -278,16 +278,16 @@ void a_work_keeps_its_buffers_alive(Communicator& communicator) {
 /// What a rank receives in one round it adds its own to and sends on in the next; another operation
 /// is asked for meanwhile.
 void follows_the_order_of_rounds(Communicator& communicator) {
-  const int world = communicator.world_size();
+  const int num_ranks = communicator.world_size();
   const int rank = communicator.rank();
-  const int next = (rank + 1) % world;
-  const int previous = (rank + world - 1) % world;
-  std::vector<std::vector<int64_t>> passed(static_cast<size_t>(world) + 1);
+  const int next = (rank + 1) % num_ranks;
+  const int previous = (rank + num_ranks - 1) % num_ranks;
+  std::vector<std::vector<int64_t>> passed(static_cast<size_t>(num_ranks) + 1);
   for (auto& values : passed) {
     values.assign(300, 1 << rank);
   }
   std::vector<ExchangeRound> rounds;
-  for (int i = 0; i < world; ++i) {
+  for (int i = 0; i < num_ranks; ++i) {
     rounds.push_back({{{next, view_of(passed[i])}},
                       {{previous, view_of(passed[i + 1])}},
                       [&passed, i, rank] {
@@ -302,9 +302,9 @@ void follows_the_order_of_rounds(Communicator& communicator) {
   Work meanwhile = communicator.all_reduce(view_of(other), ReduceOp::kSum);
   under_way.wait();
   meanwhile.wait();
-  const std::vector<int64_t> all(300, (1 << world) - 1 + (1 << rank));
+  const std::vector<int64_t> all(300, (1 << num_ranks) - 1 + (1 << rank));
   EXPECT_EQ(passed.back(), all) << "a value that came by every rank";
-  EXPECT_EQ(other[0], world * (world - 1) / 2);
+  EXPECT_EQ(other[0], num_ranks * (num_ranks - 1) / 2);
   communicator.exchange_in_rounds({}).wait();
 }
 

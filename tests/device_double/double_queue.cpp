@@ -13,15 +13,15 @@ DeviceDouble& device() {
   return DeviceDouble::instance();
 }
 
-struct Copy {
-  void* to;
-  const void* from;
-  size_t bytes;
-};
-
 }  // namespace
 
 struct DoubleQueue::State {
+  struct Copy {
+    void* to;
+    const void* from;
+    size_t bytes;
+  };
+
   std::mutex mutex;  // guards the copies
   std::vector<Copy> put_off;
   int actor = 0;

@@ -20,8 +20,8 @@ struct ReferenceTally {
   std::vector<std::vector<std::vector<int64_t>>> counts = {};
   bool count_only = false;  ///< a pass before the real one
 
-  at::Tensor router_objective;  ///< the aux and z terms of the objective
-  ReferenceStep step;           ///< routes, margins, load and the logged router losses
+  at::Tensor router_objective = {};  ///< the aux and z terms of the objective
+  ReferenceStep step = {};           ///< routes, margins, load and the logged router losses
 };
 
 /// Where a forward pass is: which micro-batch, and which of its tokens have a label.

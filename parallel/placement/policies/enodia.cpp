@@ -265,7 +265,7 @@ class EnodiaPolicy : public PlacementPolicy {
       plan.replicas.add_row();
       plan.quotas.add_row();
       if (!solver_.is_shared(static_cast<int>(expert))) {
-        plan.quotas.add(counts_.of_expert(expert));
+        plan.quotas.add(counts_.of_expert(static_cast<int>(expert)));
         continue;
       }
       plan.quotas.add(0);
