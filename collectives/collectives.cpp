@@ -81,7 +81,7 @@ Work fixed_order_all_reduce(Communicator& communicator,
   FixedOrderReduction reduction(communicator, std::move(inout), op, queue);
   reduction.gather(after).wait(queue);
   reduction.reduce();
-  return reduction.share();
+  return communicator.exchange_in_rounds(reduction.share(), queue);
 }
 
 Work all_to_all(Communicator& communicator,

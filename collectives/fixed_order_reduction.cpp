@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "collectives/queue_event.h"
+#include "collectives/sharing_rounds.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -57,17 +58,12 @@ void FixedOrderReduction::reduce() {
   arrived_.reset();
 }
 
-Work FixedOrderReduction::share() {
-  const Buffer own = part_of(communicator_.rank());
-  std::vector<Message> sends;
-  std::vector<Message> receives;
-  for (int peer = 0; peer < communicator_.world_size(); ++peer) {
-    if (peer != communicator_.rank()) {
-      sends.push_back({peer, own});
-      receives.push_back({peer, part_of(peer)});
-    }
+std::vector<ExchangeRound> FixedOrderReduction::share() const {
+  std::vector<std::vector<Buffer>> parts;
+  for (int rank = 0; rank < communicator_.world_size(); ++rank) {
+    parts.push_back({part_of(rank)});
   }
-  return communicator_.exchange(sends, receives, queue_);
+  return sharing_rounds(communicator_, parts);
 }
 
 }  // namespace enodia

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "collectives/communicator.h"
 
@@ -23,8 +24,8 @@ class FixedOrderReduction {
   Work gather(const Queue& after);
   /// Local, after the gather has been waited for, by the queue or the host.
   void reduce();
-  /// Collective: the results are on their way to all.
-  Work share();
+  /// Local, then: the exchanges that bring the results to all (sharing_rounds.h).
+  std::vector<ExchangeRound> share() const;
 
  private:
   Buffer part_of(int rank) const;

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "collectives/collectives.h"
+#include "collectives/sharing_rounds.h"
 #include "parallel/tensor_view.h"
 
 namespace enodia {
@@ -64,20 +65,14 @@ void gather_weights(const ProcessMesh& mesh, const ParameterRegistry& registry) 
       continue;
     }
     Communicator& group = mesh.gradients(table.holders);
-    std::vector<Message> sends;
-    std::vector<Message> receives;
-    for (const GradientBucket& bucket : table.buckets) {
-      for (int peer = 0; peer < group.world_size(); ++peer) {
-        if (peer != group.rank()) {
-          const auto weights = [&](int holder) {
-            return view(table.columns->view(table.weights, share_of_holder(bucket, holder)));
-          };
-          sends.push_back({peer, weights(group.rank())});
-          receives.push_back({peer, weights(peer)});
-        }
+    std::vector<std::vector<Buffer>> parts(static_cast<size_t>(group.world_size()));
+    for (int holder = 0; holder < group.world_size(); ++holder) {
+      for (const GradientBucket& bucket : table.buckets) {
+        parts[holder].push_back(
+            view(table.columns->view(table.weights, share_of_holder(bucket, holder))));
       }
     }
-    works.push_back(group.exchange(sends, receives, mesh.device().queue));
+    works.push_back(group.exchange_in_rounds(sharing_rounds(group, parts), mesh.device().queue));
   }
   for (Work& work : works) {
     work.wait(mesh.device().queue);

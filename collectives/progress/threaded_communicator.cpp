@@ -56,6 +56,28 @@ std::vector<std::vector<Message>> rounds_of(std::span<const Message> messages,
   return rounds;
 }
 
+/// The stages of all chunks as one operation's, each after the one before it of its chunk. The
+/// first of a chunk starts before the second of the chunk before, and so on.
+std::vector<Stage> staggered(std::vector<std::vector<Stage>> chunks) {
+  std::vector<Stage> stages;
+  std::vector<int> started(chunks.size(), -1);  // the last of each chunk
+  size_t longest = 0;
+  for (const std::vector<Stage>& chunk : chunks) {
+    longest = std::max(longest, chunk.size());
+  }
+  for (size_t turn = 0; turn + 1 < chunks.size() + longest; ++turn) {
+    for (size_t stage = 0; stage <= turn && stage < longest; ++stage) {
+      const size_t chunk = turn - stage;
+      if (chunk < chunks.size() && stage < chunks[chunk].size()) {
+        chunks[chunk][stage].after = started[chunk];
+        started[chunk] = static_cast<int>(stages.size());
+        stages.push_back(std::move(chunks[chunk][stage]));
+      }
+    }
+  }
+  return stages;
+}
+
 }  // namespace
 
 ThreadedCommunicator::ThreadedCommunicator(CommunicationThread& thread,
@@ -122,30 +144,29 @@ Work ThreadedCommunicator::exchange_in_rounds(std::vector<ExchangeRound> rounds,
   return submit(std::move(stages), "exchange", std::move(buffers));
 }
 
-/// Reductions of chunks, each a gather, a sum and a share. The gather of the next chunk goes out
-/// before the share of this one, so that the wire is busy while this rank sums.
+/// Reductions of chunks, each a gather, a sum and rounds that share it. The gather of the next
+/// chunk goes out before the first of those, and so on, so that the wire is busy while this rank
+/// sums.
 Work ThreadedCommunicator::all_reduce(Buffer inout, ReduceOp op, const Queue& after) {
   const Message message{rank(), inout};
   check_messages({&message, 1}, {}, world_size());
   synchronize(after);
-  std::vector<Stage> stages;
   if (world_size() == 1) {
-    stages.push_back({[this] { return inner_->exchange({}, {}); }});
-    return submit(std::move(stages), "all_reduce", {std::move(inout)});
+    return submit(
+        {{[this] { return inner_->exchange({}, {}); }}}, "all_reduce", {std::move(inout)});
   }
-  Stage share;  // of the chunk before
+  std::vector<std::vector<Stage>> chunks;
   for (const Buffer& chunk : chunks_of(inout, thread_.options_.chunk_bytes)) {
     const auto reduction = std::make_shared<FixedOrderReduction>(*inner_, chunk, op);
-    const int gather = static_cast<int>(stages.size());
-    stages.push_back(
-        {[reduction] { return reduction->gather(Queue()); }, [reduction] { reduction->reduce(); }});
-    if (share.start) {
-      stages.push_back(std::move(share));
+    chunks.push_back({{[reduction] { return reduction->gather(Queue()); },
+                       [reduction] { reduction->reduce(); }}});
+    for (ExchangeRound& round : reduction->share()) {
+      chunks.back().push_back({[this, round = std::move(round)] {
+        return inner_->exchange(round.sends, round.receives);
+      }});
     }
-    share = {[reduction] { return reduction->share(); }, {}, gather};
   }
-  stages.push_back(std::move(share));
-  return submit(std::move(stages), "all_reduce", {std::move(inout)});
+  return submit(staggered(std::move(chunks)), "all_reduce", {std::move(inout)});
 }
 
 Work ThreadedCommunicator::broadcast(Buffer inout, int root, const Queue& after) {

@@ -54,6 +54,29 @@ TEST_P(LoopbackContract, HoldsOnACommunicationThreadWithTinyChunks) {
   });
 }
 
+/// Nodes of one to three ranks that do not follow each other.
+std::vector<int> scattered_nodes(int world_size) {
+  std::vector<int> nodes{0, 1, 0, 2, 0, 1, 2, 2};
+  nodes.resize(static_cast<size_t>(world_size));
+  return nodes;
+}
+
+TEST_P(LoopbackContract, HoldsOnSeveralNodes) {
+  const auto& [world_size, clause] = GetParam();
+  run_loopback(world_size, clause.body, scattered_nodes(world_size));
+}
+
+TEST_P(LoopbackContract, HoldsOnCommunicationThreadsOfSeveralNodes) {
+  const auto& [world_size, clause] = GetParam();
+  run_loopback(
+      world_size,
+      [&clause = clause](Communicator& communicator) {
+        CommunicationThread thread({.chunk_bytes = 20'000, .chunks_under_way = 3});
+        clause.body(*thread.take_over(communicator.split(0, 0), Traffic::kGradients));
+      },
+      scattered_nodes(world_size));
+}
+
 INSTANTIATE_TEST_SUITE_P(Worlds,
                          LoopbackContract,
                          ::testing::Combine(::testing::Values(1, 2, 3, 4, 8),
