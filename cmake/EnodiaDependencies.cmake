@@ -90,7 +90,9 @@ target_link_libraries(enodia_sentencepiece INTERFACE ${SENTENCEPIECE_TRAIN_LIBRA
 add_library(enodia_oniguruma INTERFACE)
 add_library(enodia::oniguruma ALIAS enodia_oniguruma)
 target_include_directories(enodia_oniguruma SYSTEM INTERFACE ${ONIGURUMA_INCLUDE_DIR})
-target_link_libraries(enodia_oniguruma INTERFACE ${ONIGURUMA_LIBRARY})
+# libc first (g++ would move -lc to the end): Oniguruma has a regcomp and a regexec of its own, which
+# others must not be given.
+target_link_libraries(enodia_oniguruma INTERFACE -l:libc.so.6 ${ONIGURUMA_LIBRARY})
 
 add_library(enodia_utf8proc INTERFACE)
 add_library(enodia::utf8proc ALIAS enodia_utf8proc)
