@@ -79,7 +79,8 @@ Decoder::Decoder(const ModelOptions& options,
         names,
         layers,
         ExpertShape{
-            options.hidden_size, options.moe_intermediate_size, expert_parallel.placement.stripes});
+            options.hidden_size, options.moe_intermediate_size, expert_parallel.placement.stripes},
+        expert_parallel.schedule);
     const auto nodes = mesh.tokens().nodes();
     ENODIA_CHECK(expert_parallel.placement.reshard_interval == 0 || store_->can_move(),
                  "owners move where each expert lives with its owner alone");

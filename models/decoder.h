@@ -19,6 +19,7 @@ namespace enodia {
 struct ExpertParallelOptions {
   std::optional<DType> dispatch_dtype;  ///< of tokens on their way; that of the model by default
   PlacementOptions placement;
+  ScheduleRule schedule = {};  ///< how replicas travel
 };
 
 /// The language model as a list of blocks over one registry: embedding, then attention and

@@ -373,6 +373,8 @@ void describe(Section router, RouterOptions& o) {
 }
 
 void describe(Section parallel, ParallelOptions& o) {
+  constexpr int64_t kFewestBytes = int64_t{1} << 10;
+  constexpr int64_t kMostBytes = int64_t{1} << 30;
   parallel.key(
       "dp",
       o.dp,
@@ -401,6 +403,15 @@ void describe(Section parallel, ParallelOptions& o) {
       one_of<Type>({"model", "bfloat16"}, {Type(), Type(DType::kBFloat16)}),
       "type in which tokens, and their gradients, travel to experts and back: as the model "
       "computes, or rounded to bfloat16, half the bytes of float32");
+  parallel.key("chunk_bytes",
+               o.chunk_bytes,
+               integer(kFewestBytes, kMostBytes),
+               "of a message or a reduction that a communication thread sends at a time (replicas "
+               "in quarters of it), so that more urgent ones wait for no more: less on slow links");
+  parallel.key("bucket_bytes",
+               o.bucket_bytes,
+               integer(kFewestBytes, kMostBytes),
+               "dense gradients that are reduced together while backward goes on");
 }
 
 void describe(Section placement, PlacementConfig& o) {

@@ -57,6 +57,9 @@ struct ParallelOptions {
   Zero1 zero1 = Zero1::kOff;
   /// Of tokens on their way to experts and back; as the model computes by default.
   std::optional<DType> dispatch_dtype;
+  /// Of a message or a reduction that is sent at a time; more urgent ones wait for no more.
+  int64_t chunk_bytes = int64_t{1} << 20;
+  int64_t bucket_bytes = int64_t{2} << 20;  ///< dense gradients that are reduced together
 
   /// How many groups of tp ranks there are.
   int64_t groups(int64_t world_size) const { return std::max<int64_t>(world_size / tp, 1); }

@@ -22,9 +22,6 @@
 namespace enodia {
 namespace {
 
-/// Dense gradients that are reduced together while backward goes on.
-constexpr int64_t kBucketBytes = int64_t{2} << 20;
-
 Decorate decorate_with(CommunicationThread* thread, Recorder& recorder, TrainingDevice& device) {
   return [thread, &recorder, &device](std::unique_ptr<Communicator> inner, Traffic traffic) {
     std::unique_ptr<Communicator> made =
@@ -37,7 +34,7 @@ Decorate decorate_with(CommunicationThread* thread, Recorder& recorder, Training
 /// cores look at messages there, and nobody but they has work for the cores.
 CommunicationThread::Options thread_options(const TrainConfig& config, Trace& trace) {
   constexpr double kLongestPause = 2000;  // microseconds
-  CommunicationThread::Options options{.trace = &trace};
+  CommunicationThread::Options options{.chunk_bytes = config.parallel.chunk_bytes, .trace = &trace};
   if (!config.train.computes() && config.train.time_dilation > 1) {
     options.pause = std::chrono::microseconds(static_cast<int64_t>(std::min(
         kLongestPause, config.train.time_dilation * static_cast<double>(options.pause.count()))));
@@ -98,8 +95,11 @@ TrainingRun::TrainingRun(Communicator& world,
               parts,
               parts.losses.at(config.train.loss)(config.model),
               {.zero1 = config.parallel.zero1,
-               .bucket_bytes = communication != nullptr ? kBucketBytes : DenseSharding::kOneBucket},
-              {config.parallel.dispatch_dtype, placement_of(config, mesh, rates)},
+               .bucket_bytes = communication != nullptr ? config.parallel.bucket_bytes
+                                                        : DenseSharding::kOneBucket},
+              {config.parallel.dispatch_dtype,
+               placement_of(config, mesh, rates),
+               {.piece_bytes = config.parallel.chunk_bytes / 4}},
               emulation),
       optimizer(config.optim, decoder.registry()),
       engine(decoder,
