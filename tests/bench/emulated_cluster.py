@@ -18,7 +18,9 @@ their product, shrinks by its square where messages do once; a word has 4 bytes 
     time_dilation = link of half a node / link here * SHRINK * 2
 
 keeps computation and messages in the machine's proportion: one factor for each machine, by which
-all its time is longer here. The hidden size is in both alike. Enodia prices its plans by the rates of
+all its time is longer here. The hidden size is in both alike. Dense gradients are reduced in buckets
+that are as much smaller, and messages cut into an eighth of what a real link would be given: finer
+ones would be closer to a real machine, but keep these cores busy. Enodia prices its plans by the rates of
 what is played (placement.budget), unless --budget fixed; no other policy knows prices.
 
 The processor must have been idle, or at work that is niced and gives way, for 25 % of the steps after
@@ -60,6 +62,7 @@ def training(options, shape, experts):
         "router": {"aux_loss_coef": 0}, "optim": {"lr": 1e-3}, "data": {"train": "text"},
         "train": {"steps": options.steps, "micro_batch_size": SEQUENCES, "sequence_length": length,
                   "global_batch_size": SEQUENCES * NODES * RANKS_PER_NODE},
+        "parallel": {"bucket_bytes": 2**21 // (SHRINK * 2), "chunk_bytes": 2**20 // 8},
         "run": {"progress": "thread", "tensorboard": False, "timeout_s": 600}}, indent=1)
 
 
