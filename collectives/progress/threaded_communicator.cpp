@@ -6,6 +6,7 @@
 
 #include "collectives/backend.h"
 #include "collectives/fixed_order_reduction.h"
+#include "collectives/pipelined.h"
 #include "common/check.h"
 #include "common/log.h"
 
@@ -54,28 +55,6 @@ std::vector<std::vector<Message>> rounds_of(std::span<const Message> messages,
     }
   }
   return rounds;
-}
-
-/// The stages of all chunks as one operation's, each after the one before it of its chunk. The
-/// first of a chunk starts before the second of the chunk before, and so on.
-std::vector<Stage> staggered(std::vector<std::vector<Stage>> chunks) {
-  std::vector<Stage> stages;
-  std::vector<int> started(chunks.size(), -1);  // the last of each chunk
-  size_t longest = 0;
-  for (const std::vector<Stage>& chunk : chunks) {
-    longest = std::max(longest, chunk.size());
-  }
-  for (size_t turn = 0; turn + 1 < chunks.size() + longest; ++turn) {
-    for (size_t stage = 0; stage <= turn && stage < longest; ++stage) {
-      const size_t chunk = turn - stage;
-      if (chunk < chunks.size() && stage < chunks[chunk].size()) {
-        chunks[chunk][stage].after = started[chunk];
-        started[chunk] = static_cast<int>(stages.size());
-        stages.push_back(std::move(chunks[chunk][stage]));
-      }
-    }
-  }
-  return stages;
 }
 
 }  // namespace
@@ -166,7 +145,7 @@ Work ThreadedCommunicator::all_reduce(Buffer inout, ReduceOp op, const Queue& af
       }});
     }
   }
-  return submit(staggered(std::move(chunks)), "all_reduce", {std::move(inout)});
+  return submit(pipelined(std::move(chunks)), "all_reduce", {std::move(inout)});
 }
 
 Work ThreadedCommunicator::broadcast(Buffer inout, int root, const Queue& after) {

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "collectives/pipelined.h"
 #include "common/check.h"
 
 namespace enodia {
@@ -150,27 +151,6 @@ class PieceRounds {
  private:
   std::vector<TransferRound> rounds_;
 };
-
-/// Round i of piece p starts at time p + i, new pieces first: one piece crosses while others are
-/// sent on. Each waits for the round before of the same piece.
-std::vector<TransferRound> pipelined(std::vector<std::vector<TransferRound>> pieces) {
-  size_t length = 0;
-  for (const auto& rounds : pieces) {
-    length = std::max(length, rounds.size());
-  }
-  std::vector<TransferRound> order;
-  std::vector<int> last(pieces.size(), -1);
-  for (size_t time = 0; time + 1 < pieces.size() + length; ++time) {
-    for (size_t i = 0; i <= std::min(time, length - 1); ++i) {
-      const size_t piece = time - i;
-      if (piece < pieces.size() && i < pieces[piece].size()) {
-        TransferRound& round = order.emplace_back(std::move(pieces[piece][i]));
-        round.after = std::exchange(last[piece], static_cast<int>(order.size()) - 1);
-      }
-    }
-  }
-  return order;
-}
 
 SparseSchedule tree_schedule(const ChunkPlaces& places,
                              std::span<const int> nodes,
