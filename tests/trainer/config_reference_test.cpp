@@ -45,7 +45,9 @@ TEST(ConfigReference, FindsKeysByPathNameAndSection) {
                           "parallel.tp",
                           "parallel.ep",
                           "parallel.zero1",
-                          "parallel.dispatch_dtype"));
+                          "parallel.dispatch_dtype",
+                          "parallel.chunk_bytes",
+                          "parallel.bucket_bytes"));
   EXPECT_THAT(paths_of(find_reference("train")), Contains("train.steps"));  // not data.train
 }
 
