@@ -31,7 +31,7 @@ class Config(ProgramTest):
         self.assertIn("a number above 0", by_name)
         self.assertIn("0.001", by_name)
         self.assertIn("optim.min_lr", by_name)
-        self.assertEqual(len(self.succeed("help", "parallel").out.splitlines()), 5)
+        self.assertEqual(len(self.succeed("help", "parallel").out.splitlines()), 7)
         key, = json.loads(self.succeed("help", "train.steps", "--json").out)
         self.assertEqual((key["key"], key["type"], key["minimum"], key["required"], key["default"]),
                          ("train.steps", "integer", 1, True, None))
