@@ -101,11 +101,13 @@ ExchangeRound round_inside(int own, const Relays& relays, const Parts& parts) {
 std::vector<ExchangeRound> sharing_rounds(const Communicator& communicator, const Parts& parts) {
   ENODIA_CHECK_EQ(std::ssize(parts), communicator.world_size(), "one part for each rank");
   const int own = communicator.rank();
-  const Relays relays(communicator.nodes());
-  if (!relays.are_of_use() || bytes_of(parts) < kFewBytes) {
-    return {round_out(own, nullptr, parts)};
+  if (bytes_of(parts) >= kFewBytes) {
+    const Relays relays(communicator.nodes());
+    if (relays.are_of_use()) {
+      return {round_out(own, &relays, parts), round_inside(own, relays, parts)};
+    }
   }
-  return {round_out(own, &relays, parts), round_inside(own, relays, parts)};
+  return {round_out(own, nullptr, parts)};
 }
 
 }  // namespace enodia
