@@ -9,24 +9,32 @@ namespace {
 // too.
 constexpr int64_t kAtHome = 100, kInNode = 90, kInNewNode = 105;
 
+/// The expert that a rank computes most tokens of, and how many.
+std::pair<int32_t, int64_t> hottest_of(int32_t rank, const QuotaSolver& solver) {
+  std::pair<int32_t, int64_t> hottest{-1, 0};
+  solver.each_expert(rank, [&](int32_t expert, int64_t tokens) {
+    if (tokens > hottest.second) {
+      hottest = {expert, tokens};
+    }
+  });
+  return hottest;
+}
+
 }  // namespace
 
-Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology) {
-  const int32_t slowest = relieved.slowest();
-  const int64_t excess = relieved.load(slowest) - relieved.goal();
-  const int home = topology.node_of(slowest);
+Replica missing_for(int32_t full, const QuotaSolver& relieved, const Topology& topology) {
+  const int64_t takes = std::min(relieved.load(full) - relieved.goal(),
+                                 hottest_of(full, relieved).second);  // at the most
+  const int home = topology.node_of(full);
   Replica best;
   int64_t most = relieved.counts().total() / topology.num_ranks();  // of the mean, in percent
-  if (excess <= 0) {
-    return best;
-  }
-  for (int32_t rank = 0; rank < topology.num_ranks(); ++rank) {
-    const int64_t room = std::min(excess, relieved.goal() - relieved.load(rank));
+  for (int32_t rank = 0; rank < topology.num_ranks() && kInNewNode * takes > most; ++rank) {
+    const int64_t room = std::min(takes, relieved.goal() - relieved.load(rank));
     if (kInNewNode * room <= most || !relieved.has_free_slot(rank)) {
       continue;
     }
     const int node = topology.node_of(rank);
-    relieved.each_expert(slowest, [&](int expert, int64_t tokens) {
+    relieved.each_expert(full, [&](int expert, int64_t tokens) {
       const int64_t percent = node == home                        ? kAtHome
                               : relieved.is_in_node(expert, node) ? kInNode
                                                                   : kInNewNode;
@@ -40,31 +48,24 @@ Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topolog
   return best;
 }
 
-std::pair<Replica, Replica> exchange_for_slowest(const QuotaSolver& relieved,
-                                                 const Topology& topology) {
-  const int32_t slowest = relieved.slowest();
-  const int64_t excess = relieved.load(slowest) - relieved.goal();
-  Replica hottest{-1, slowest};
-  int64_t tokens = 0;
-  relieved.each_expert(slowest, [&](int expert, int64_t quota) {
-    if (quota > tokens) {
-      tokens = quota;
-      hottest.expert = expert;
-    }
-  });
+std::pair<Replica, Replica> exchange_for(int32_t full,
+                                         const QuotaSolver& relieved,
+                                         const Topology& topology) {
+  const auto [hottest, tokens] = hottest_of(full, relieved);
+  const int64_t takes = std::min(relieved.load(full) - relieved.goal(), tokens);  // at the most
   std::pair<Replica, Replica> best;
   int64_t most = 0;
-  for (int32_t rank = 0; rank < topology.num_ranks() && hottest.expert >= 0; ++rank) {
-    if (relieved.is_on(hottest.expert, rank)) {
+  for (int32_t rank = 0; rank < topology.num_ranks() && takes > most; ++rank) {
+    if (relieved.is_on(hottest, rank)) {
       continue;
     }
     relieved.each_replica(rank, [&](Replica other, int64_t quota) {
       // What the other computes may have to stay: it counts against the room that it leaves.
       const int64_t room = relieved.goal() - relieved.load(rank) + quota;
-      const int64_t gain = std::min({tokens, excess, room}) - quota;
+      const int64_t gain = std::min(takes, room) - quota;
       if (gain > most) {
         most = gain;
-        best = {other, {hottest.expert, rank}};
+        best = {other, {hottest, rank}};
       }
     });
   }

@@ -6,15 +6,16 @@
 
 namespace enodia {
 
-/// The replica that would take most from the slowest rank, or none: of an expert of that rank, on a
-/// rank with a free slot and room below the goal. Of a plan that is not relieved, as those below,
-/// it may be more than what is missing. Local.
-Replica missing_for_slowest(const QuotaSolver& relieved, const Topology& topology);
+/// The replica that would take most from a rank above the goal, or none: of an expert of that rank,
+/// on a rank with a free slot and room below the goal. Of a plan that is not relieved, as those
+/// below, it may be more than what is missing. Local.
+Replica missing_for(int32_t full, const QuotaSolver& relieved, const Topology& topology);
 
-/// A replica that would take much from the slowest rank, in the place of another
+/// A replica that would take much from a rank above the goal, in the place of another
 /// that computes less there: the one that goes, the one that comes. None where no slot is full.
-std::pair<Replica, Replica> exchange_for_slowest(const QuotaSolver& relieved,
-                                                 const Topology& topology);
+std::pair<Replica, Replica> exchange_for(int32_t full,
+                                         const QuotaSolver& relieved,
+                                         const Topology& topology);
 
 /// The replica that would keep most tokens inside their node, more than `least`, on the emptiest
 /// rank there with a free slot, or none.

@@ -215,9 +215,9 @@ int64_t ReplicaSearch::climb(std::span<const int32_t> owners,
     list_full_ranks();
     int64_t cost = relieved_cost();
     bool improved = false;
-    for (Replica more = missing_for_slowest(solver_, topology_);
-         more.expert >= 0 && tries-- > 0 && try_step({{}, {more}}, cost);
-         more = missing_for_slowest(solver_, topology_)) {
+    const auto missing = [&] { return missing_for(solver_.slowest(), solver_, topology_); };
+    for (Replica more = missing(); more.expert >= 0 && tries-- > 0 && try_step({{}, {more}}, cost);
+         more = missing()) {
       improved = true;
     }
     improved |= try_steps(tries, tried, cost);

@@ -155,7 +155,7 @@ class EnodiaPolicy : public PlacementPolicy {
 
   /// Whether the plan has failed, and exact ones are few enough so far.
   bool is_worth_an_exact_plan() const {
-    const int64_t excess = excess_of_slowest() * 1000;
+    const int64_t excess = excess_of(solver_.slowest()) * 1000;
     const int64_t allowed = excess > solver_.goal() * kFailedBadly ? kExactPlans : kExactPlans / 2;
     return excess > solver_.goal() * kFailed && (exact_plans_ + 1) * 1000 <= plans_ * allowed;
   }
@@ -209,12 +209,14 @@ class EnodiaPolicy : public PlacementPolicy {
 
   bool is_one_node() const { return setup_.topology.num_nodes() == 1; }
 
-  int64_t excess_of_slowest() const { return solver_.load(solver_.slowest()) - solver_.goal(); }
+  int64_t excess_of(int32_t rank) const { return solver_.load(rank) - solver_.goal(); }
 
-  bool is_good_enough() const { return excess_of_slowest() <= solver_.goal() * kGoodEnough / 1000; }
+  bool is_good_enough(int32_t slowest) const {
+    return excess_of(slowest) <= solver_.goal() * kGoodEnough / 1000;
+  }
 
   int64_t most_patches() const {
-    const int64_t above = excess_of_slowest() * 1000 / solver_.goal();
+    const int64_t above = excess_of(solver_.slowest()) * 1000 / solver_.goal();
     // In one node nothing may have come before the gate, and as many as there are ranks level them.
     const int64_t ranks = is_one_node() ? setup_.topology.num_ranks() : 0;
     return std::clamp(above / kGoodEnough, kFewestPatches, std::max(kMostPatches, ranks));
@@ -224,13 +226,13 @@ class EnodiaPolicy : public PlacementPolicy {
   /// has too much; false when there is none.
   bool change() {
     const int32_t slowest = solver_.slowest();
-    Replica come = missing();
+    Replica come = missing(slowest);
     if (come.expert < 0) {
-      if (is_good_enough()) {
+      if (is_good_enough(slowest)) {
         return false;
       }
       Replica gone;
-      std::tie(gone, come) = exchange_for_slowest(solver_, setup_.topology);
+      std::tie(gone, come) = exchange_for(slowest, solver_, setup_.topology);
       if (come.expert < 0) {
         return false;
       }
@@ -245,12 +247,12 @@ class EnodiaPolicy : public PlacementPolicy {
 
   /// The replica that the plan lacks most: for the slowest rank, or for a node with many
   /// tokens for an expert that is not there. None when it is good enough.
-  Replica missing() const {
-    if (is_good_enough() && solver_.inter_node() == 0) {
+  Replica missing(int32_t slowest) const {
+    if (is_good_enough(slowest) && solver_.inter_node() == 0) {
       return {};
     }
     const int64_t mean = counts_.total() / setup_.topology.num_ranks();
-    const Replica relief = missing_for_slowest(solver_, setup_.topology);
+    const Replica relief = missing_for(slowest, solver_, setup_.topology);
     return relief.expert >= 0
                ? relief
                : missing_in_node(solver_, setup_.topology, mean * kLateCoverage / 1000);
