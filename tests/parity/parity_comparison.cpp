@@ -164,6 +164,12 @@ ReferenceRun run_reference(const ParityCase& parity_case,
   return run;
 }
 
+ReferenceRuns run_references(const ParityCase& parity_case) {
+  const ReferenceRun of_layout = run_reference(parity_case, parity_case.layout.dp());
+  const bool depends_on_groups = parity_case.options.aux_loss_scope == "global_batch";
+  return {of_layout, depends_on_groups ? run_reference(parity_case, 1) : of_layout};
+}
+
 OneRankRuns run_one_rank(const ParityCase& parity_case, ParityType type) {
   OneRankRuns runs{run_parity_case_on_threads(parity_case, {}, type)};
   const int64_t channels = parity_case.options.hidden_size;

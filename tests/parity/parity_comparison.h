@@ -22,6 +22,12 @@ ReferenceRun run_reference(const ParityCase& parity_case,
                            int groups,
                            const std::vector<ParityStep>* replay = nullptr);
 
+/// As the layout of a case computes it, and as one rank does.
+struct ReferenceRuns {
+  ReferenceRun of_layout, of_one_rank;
+};
+ReferenceRuns run_references(const ParityCase& parity_case);
+
 /// What one rank computes of a case, several times: as it is, and with the channels of the residual
 /// stream in other orders, which changes the order of nearly every sum and nothing else
 /// (docs/adr/0006). In float64 as it is alone.

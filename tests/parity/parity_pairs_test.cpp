@@ -20,8 +20,7 @@ class ParityPairs : public testing::TestWithParam<std::vector<int>> {};
 
 TEST_P(ParityPairs, TheLayoutComputesWhatTheReferenceComputes) {
   const ParityCase parity_case = pair_case(GetParam());
-  const ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp());
-  const ReferenceRun alone = run_reference(parity_case, 1);
+  const auto [reference, alone] = run_references(parity_case);
   for (const ParityType type : {ParityType::kFloat64, ParityType::kFloat32}) {
     const OneRankRuns one_rank = run_one_rank(parity_case, type);
     for (const auto& run : one_rank) {

@@ -15,8 +15,7 @@ class Parity : public testing::TestWithParam<ParityCase> {};
 
 TEST_P(Parity, TheLayoutComputesWhatTheReferenceComputes) {
   const ParityCase& parity_case = GetParam();
-  const ReferenceRun reference = run_reference(parity_case, parity_case.layout.dp());
-  const ReferenceRun alone = run_reference(parity_case, 1);
+  const auto [reference, alone] = run_references(parity_case);
   // Closer decisions could go either way in float32: the case needs other tokens.
   ASSERT_GT(reference.smallest_margin, 1e-4);
   const bool one_favorite = parity_case.name.find("AllToOneExpert") != std::string::npos;

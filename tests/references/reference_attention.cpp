@@ -1,13 +1,17 @@
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/outer.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 
 #include "tests/references/reference_decoder.h"
 
@@ -60,27 +64,26 @@ double rotary_magnitude(const ReferenceOptions& o) {
 }
 
 // x is one head of one segment, [S, d]; its rows stand at positions 0, 1, ... The first `dim` dims
-// are turned, pair by pair.
+// are turned, pair by pair: neighbors, or one of each half.
 Tensor rotate(const ReferenceOptions& o, const Tensor& x, int64_t dim) {
-  TensorList columns(static_cast<size_t>(x.size(1)));
-  for (int64_t c = 0; c < x.size(1); ++c) {
-    columns[c] = x.select(1, c);
-  }
+  std::vector<double> frequencies;
   for (int64_t j = 0; j < dim / 2; ++j) {
-    const double frequency =
+    frequencies.push_back(
         o.yarn ? yarn_frequency(o, j, dim)
-               : std::pow(o.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(dim));
-    const Tensor angle = at::arange(x.size(0), at::kDouble) * frequency;
-    const Tensor cos = at::cos(angle) * rotary_magnitude(o);
-    const Tensor sin = at::sin(angle) * rotary_magnitude(o);
-    const int64_t one = o.rope_interleave ? 2 * j : j;
-    const int64_t other = o.rope_interleave ? 2 * j + 1 : j + dim / 2;
-    const Tensor a = x.select(1, one);
-    const Tensor b = x.select(1, other);
-    columns[one] = a * cos - b * sin;
-    columns[other] = b * cos + a * sin;
+               : std::pow(o.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(dim)));
   }
-  return at::stack(columns, 1);
+  const Tensor angles =
+      at::outer(at::arange(x.size(0), at::kDouble), at::tensor(frequencies, at::kDouble));
+  const Tensor cos = at::cos(angles) * rotary_magnitude(o);
+  const Tensor sin = at::sin(angles) * rotary_magnitude(o);
+  const int64_t stride = o.rope_interleave ? 2 : 1;
+  const int64_t offset = o.rope_interleave ? 1 : dim / 2;
+  const Tensor a = x.slice(1, 0, dim - offset, stride);
+  const Tensor b = x.slice(1, offset, dim, stride);
+  const TensorList turned{a * cos - b * sin, b * cos + a * sin};
+  return at::cat(
+      {o.rope_interleave ? at::stack(turned, 2).flatten(1) : at::cat(turned, 1), x.slice(1, dim)},
+      1);
 }
 
 // Head h of a projection.
@@ -95,12 +98,10 @@ Tensor biased(const NamedTensors& p, const std::string& name, const Tensor& x, b
 
 // Causal attention of one head: token t reads tokens 0..t.
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
-  TensorList rows;
-  for (int64_t t = 0; t < q.size(0); ++t) {
-    const Tensor scores = k.slice(0, 0, t + 1).matmul(q[t]) * scale;
-    rows.push_back(at::softmax(scores, 0).matmul(v.slice(0, 0, t + 1)));
-  }
-  return at::stack(rows);
+  const Tensor later = at::ones({q.size(0), q.size(0)}, at::kBool).triu(1);
+  const Tensor scores = q.matmul(k.t()) * scale;
+  return at::softmax(scores.masked_fill(later, -std::numeric_limits<double>::infinity()), 1)
+      .matmul(v);
 }
 
 // The heads of q or k of a segment, normed and rotated: `count` tensors [S, d].

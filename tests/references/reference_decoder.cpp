@@ -7,14 +7,14 @@
 #include <stdexcept>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/xlogy.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "tests/references/reference_random.h"
 
@@ -22,7 +22,6 @@ namespace enodia::detail {
 namespace {
 
 using at::Tensor;
-using TensorList = std::vector<Tensor>;
 
 Tensor zero() {
   return at::zeros({}, at::kDouble);
@@ -202,16 +201,15 @@ std::vector<BalancedSet> by_sequence(const ReferenceMicroBatch& batch,
   return sets;
 }
 
+Tensor rows_of(const Tensor& x, const std::vector<int64_t>& rows) {
+  return x.index_select(0, at::tensor(rows, at::kLong));
+}
+
 // E sum_i f_i sum_t p_ti: the loss of a set, times its tokens.
 Tensor balance_sum(const BalancedSet& set, const Tensor& probabilities) {
-  Tensor sum = zero();
-  for (const int64_t t : set.valid) {
-    for (size_t e = 0; e < set.fractions.size(); ++e) {
-      sum = sum + static_cast<double>(set.fractions.size()) * set.fractions[e] *
-                      probabilities[t][static_cast<int64_t>(e)];
-    }
-  }
-  return sum;
+  const Tensor f = at::tensor(set.fractions, at::kDouble);
+  return static_cast<double>(set.fractions.size()) *
+         (f * rows_of(probabilities, set.valid).sum(0)).sum();
 }
 
 // Each expert's f replaced by the mean of its group's.
@@ -240,13 +238,10 @@ void add_router_losses(const Tensor& logits,
     tally.counts.at(place.micro_batch).push_back(counts);
     return;
   }
-  Tensor square_sum = zero();
-  for (const int64_t t : place.valid) {
-    square_sum = square_sum + at::logsumexp(logits[t], 0).square();
-    const Tensor p = probabilities[t].detach();
-    tally.step.router_entropy.at(moe_layer) +=
-        -at::xlogy(p, p).sum().item<double>() / static_cast<double>(tally.valid_of_step);
-  }
+  const Tensor square_sum = at::logsumexp(rows_of(logits, place.valid), 1).square().sum();
+  const Tensor p = rows_of(probabilities, place.valid).detach();
+  tally.step.router_entropy.at(moe_layer) +=
+      -at::xlogy(p, p).sum().item<double>() / static_cast<double>(tally.valid_of_step);
   for (size_t e = 0; e < counts.size(); ++e) {
     tally.step.load.at(moe_layer * counts.size() + e) += counts[e];
   }
@@ -405,6 +400,21 @@ Tensor jittered(const Tensor& x,
   return x * factors;
 }
 
+// Which tokens' copies an expert computes.
+std::vector<int64_t> tokens_of(int64_t expert,
+                               const std::vector<std::vector<int64_t>>& chosen,
+                               const std::vector<std::vector<bool>>& admitted) {
+  std::vector<int64_t> tokens;
+  for (size_t t = 0; t < chosen.size(); ++t) {
+    for (size_t k = 0; k < chosen[t].size(); ++k) {
+      if (chosen[t][k] == expert && admitted[t][k]) {
+        tokens.push_back(static_cast<int64_t>(t));
+      }
+    }
+  }
+  return tokens;
+}
+
 // y_t = sum over the chosen experts of weight * FFN_e(x_t), plus the shared FFN.
 Tensor moe(const NamedTensors& p,
            int64_t layer,
@@ -421,28 +431,22 @@ Tensor moe(const NamedTensors& p,
   const Tensor probabilities = o.sigmoid_scores ? scores / scores.sum(1, /*keepdim=*/true) : scores;
   add_router_losses(logits, probabilities, chosen, batch, place, tally);
   const auto admitted = admitted_copies(scores, chosen, batch, place, tally);
-  TensorList rows;
-  for (int64_t t = 0; t < x.size(0); ++t) {
-    Tensor score_sum = zero();
-    for (const int64_t expert : chosen[t]) {
-      score_sum = score_sum + scores[t][expert];
+  const Tensor ids = tally.step.routes.at(place.micro_batch).back().expert_ids;
+  const Tensor score_sums = scores.gather(1, ids).sum(1);
+  Tensor out = at::zeros_like(x);
+  for (int64_t expert = 0; expert < o.num_experts; ++expert) {
+    const std::vector<int64_t> tokens = tokens_of(expert, chosen, admitted);
+    if (tokens.empty()) {
+      continue;
     }
-    Tensor y = at::zeros({o.hidden_size}, at::kDouble);
-    for (size_t k = 0; k < chosen[t].size(); ++k) {
-      const int64_t expert = chosen[t][k];
-      if (!admitted[t][k]) {
-        continue;
-      }
-      Tensor weight = scores[t][expert];
-      if (o.norm_topk_prob) {
-        weight = weight / score_sum;
-      }
-      y = y + o.routed_scaling_factor * weight *
-                  swiglu(p, expert_prefix(layer, expert), x.slice(0, t, t + 1)).squeeze(0);
+    Tensor weight = rows_of(scores.select(1, expert), tokens);
+    if (o.norm_topk_prob) {
+      weight = weight / rows_of(score_sums, tokens);
     }
-    rows.push_back(y);
+    const Tensor y = swiglu(p, expert_prefix(layer, expert), rows_of(x, tokens));
+    out = out.index_add(
+        0, at::tensor(tokens, at::kLong), o.routed_scaling_factor * weight.unsqueeze(1) * y);
   }
-  Tensor out = at::stack(rows);
   if (o.num_shared_experts > 0) {
     Tensor shared = swiglu(p, layer_prefix(layer) + "mlp.shared_experts.", x);
     if (o.shared_expert_gate) {
@@ -483,12 +487,10 @@ Tensor reference_decode(const NamedTensors& p,
                         const ReferencePlace& place,
                         ReferenceTally& tally) {
   const ReferenceOptions& o = tally.options;
-  TensorList rows;
   for (const int64_t token : batch.tokens) {
     require(token >= 0 && token < o.vocab_size, "a token is not in the vocabulary");
-    rows.push_back(p.at("model.embed_tokens.weight")[token]);
   }
-  Tensor x = at::stack(rows);
+  Tensor x = rows_of(p.at("model.embed_tokens.weight"), batch.tokens);
   for (int64_t layer = 0; layer < o.num_hidden_layers; ++layer) {
     const std::string prefix = layer_prefix(layer);
     x = x +

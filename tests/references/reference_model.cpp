@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -126,11 +127,16 @@ Tensor forward(const NamedTensors& leaves,
       continue;
     }
     const Tensor logits = detail::reference_decode(leaves, micro_batches[m], places[m], tally);
+    std::vector<int64_t> labels;
     for (const int64_t t : places[m].valid) {
-      const int64_t label = micro_batches[m].labels[t];
-      require(label >= 0 && label < tally.options.vocab_size, "a label is not in the vocabulary");
-      cross_entropy_sum = cross_entropy_sum - at::log_softmax(logits[t], 0)[label];
+      labels.push_back(micro_batches[m].labels[t]);
+      require(labels.back() >= 0 && labels.back() < tally.options.vocab_size,
+              "a label is not in the vocabulary");
     }
+    const Tensor of_valid =
+        at::log_softmax(logits, 1).index_select(0, at::tensor(places[m].valid, at::kLong));
+    cross_entropy_sum =
+        cross_entropy_sum - of_valid.gather(1, at::tensor(labels, at::kLong).unsqueeze(1)).sum();
   }
   return cross_entropy_sum;
 }
