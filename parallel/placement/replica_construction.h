@@ -17,7 +17,8 @@ class ReplicaConstruction {
   /// At most `slots` replicas on a rank. Borrows the topology.
   ReplicaConstruction(const Topology& topology, int slots) : topology_(topology), slots_(slots) {}
 
-  void run(std::span<const int32_t> owners,
+  /// Whether no rank is left with more than the limit.
+  bool run(std::span<const int32_t> owners,
            const NodeCounts& counts,
            int64_t threshold,
            int64_t limit,

@@ -293,7 +293,7 @@ TEST(EnodiaPolicy, BalancesWhatEmulatedRoutersDo) {
 // On no kind of routing, over nodes or in one, is a rival as good in all that a plan costs.
 TEST(EnodiaPolicy, IsMatchedByNoneInEverything) {
   for (const TracePreset& preset : trace_presets()) {
-    for (const auto& [nodes, ranks] : {std::pair(2, 4), std::pair(1, 8)}) {
+    for (const auto& [nodes, ranks] : {std::pair(2, 4), std::pair(1, 8), std::pair(1, 32)}) {
       const RoutingTrace trace = on_cluster(preset, nodes, ranks);
       const Topology topology = Topology::uniform(nodes, ranks);
       for (const int slots : {1, 2, 4}) {

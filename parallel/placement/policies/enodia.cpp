@@ -7,6 +7,7 @@
 
 #include "parallel/placement/load_forecast.h"
 #include "parallel/placement/missing_replica.h"
+#include "parallel/placement/replica_construction.h"
 #include "parallel/placement/replica_search.h"
 
 namespace enodia {
@@ -39,6 +40,7 @@ class EnodiaPolicy : public PlacementPolicy {
         late_prices_(prices_.in_the_open()),
         solver_(setup_.topology, setup_.num_experts, setup_.extra_slots),
         search_(setup_.topology, solver_),
+        construction_(setup_.topology, setup_.extra_slots),
         counts_(setup_.topology.num_nodes(), setup_.num_experts),
         forecasts_(setup.num_layers, {setup_.topology.num_nodes(), setup_.num_experts}),
         found_(setup.num_layers, {.replicas = Replicas(setup.num_experts)}) {}
@@ -56,19 +58,11 @@ class EnodiaPolicy : public PlacementPolicy {
     solver_.start(owners, counts_, predicted, goal);
     patch();
     bool exact = false;
-    if (is_worth_an_exact_plan()) {
-      const int64_t cost = cost_of(late_prices_, solver_);
-      solver_.copy_replicas(patched_);
-      if (search_.search(owners, counts_, late_prices_) + counts_.total() * kWorthIt < cost) {
-        ++exact_plans_;
-        exact = true;
-      } else {
-        solver_.start(owners, counts_, patched_, goal);
-        relieve();
-      }
-    }
     if (is_one_node()) {
+      exact = construct_anew(owners, goal, !predicted.values().empty());
       level();
+    } else {
+      exact = search_anew(owners, goal);
     }
     write(owners, predicted, plan);
     plan.exact = exact;
@@ -133,7 +127,8 @@ class EnodiaPolicy : public PlacementPolicy {
   static constexpr int64_t kFailedBadly = 540;  // of the goal
   static constexpr int64_t kExactPlans = 100;  // of all plans so far, half of them for bad failures
   static constexpr int64_t kWorthIt = 50;      // of a token, for each token: a plan made anew
-  static constexpr int64_t kSure = 50;  // of all tokens: what a forecast may miss in one node
+  // Of all tokens: what a forecast may miss in one node, and all ranks of it together.
+  static constexpr int64_t kSure = 50, kSureOfRanks = 400;
   static constexpr int64_t kLateCoverage = 250;  // of the mean: tokens that an expert is sent for
 
   /// Of stage A: no finer than the forecast is, and stage B does the rest. In one node no token has
@@ -142,15 +137,32 @@ class EnodiaPolicy : public PlacementPolicy {
   PlanPrices prices_ahead(const LoadForecast& forecast) const {
     PlanPrices prices = prices_;
     const int64_t missed = forecast.missed_of_late();
+    const int64_t ranks = setup_.topology.num_ranks();
     if (is_one_node() && !setup_.budget.is_known()) {
       prices.share = 6000;
-      prices.goal = forecast.is_tried() && missed <= kSure
+      prices.goal = forecast.is_tried() && missed <= std::min(kSure, kSureOfRanks / ranks)
                         ? 1035 + missed * 9 / 4
-                        : int64_t{1000} * setup_.topology.num_ranks();  // however full a rank is
+                        : int64_t{1000} * ranks;  // however full a rank is
     } else {
       prices.goal += std::clamp<int64_t>(missed - 100, 0, 200);
     }
     return prices;
+  }
+
+  /// A plan from nothing in place of one that has failed, where it is cheaper; whether it is.
+  bool search_anew(const std::vector<int32_t>& owners, int64_t goal) {
+    if (!is_worth_an_exact_plan()) {
+      return false;
+    }
+    const int64_t cost = cost_of(late_prices_, solver_);
+    solver_.copy_replicas(patched_);
+    if (search_.search(owners, counts_, late_prices_) + counts_.total() * kWorthIt < cost) {
+      ++exact_plans_;
+      return true;
+    }
+    solver_.start(owners, counts_, patched_, goal);
+    relieve();
+    return false;
   }
 
   /// Whether the plan has failed, and exact ones are few enough so far.
@@ -158,6 +170,42 @@ class EnodiaPolicy : public PlacementPolicy {
     const int64_t excess = excess_of(solver_.slowest()) * 1000;
     const int64_t allowed = excess > solver_.goal() * kFailedBadly ? kExactPlans : kExactPlans / 2;
     return excess > solver_.goal() * kFailed && (exact_plans_ + 1) * 1000 <= plans_ * allowed;
+  }
+
+  /// The same in one node, where a plan from nothing is quickly made: replicas at the lowest level
+  /// that all ranks can be kept at, as UltraEP looks for it, which are then patched.
+  bool construct_anew(const std::vector<int32_t>& owners, int64_t goal, bool is_foretold) {
+    const int64_t allowed = is_foretold ? kFailed : kGoodEnough;
+    if (excess_of(solver_.slowest()) * 1000 <= goal * allowed) {
+      return false;
+    }
+    const int64_t cost = cost_of(late_prices_, solver_);
+    solver_.copy_replicas(patched_);
+    construct_level(owners, goal, solver_.load(solver_.slowest()));
+    solver_.start(owners, counts_, constructed_, goal);
+    relieve();
+    const bool is_cheaper = cost_of(late_prices_, solver_) < cost;
+    if (!is_cheaper) {
+      solver_.start(owners, counts_, patched_, goal);
+    }
+    patch();
+    return is_cheaper && is_foretold;
+  }
+
+  /// For the goal, or the lowest level above that can be kept, to a hundredth of it.
+  void construct_level(const std::vector<int32_t>& owners, int64_t goal, int64_t high) {
+    const auto can_keep = [&](int64_t level) {
+      constexpr int64_t kNoThreshold = std::numeric_limits<int64_t>::max();
+      return construction_.run(owners, counts_, kNoThreshold, level, constructed_);
+    };
+    if (can_keep(goal)) {
+      return;
+    }
+    for (int64_t low = goal; high - low > std::max<int64_t>(1, goal / 100);) {
+      const int64_t middle = (low + high) / 2;
+      (can_keep(middle) ? high : low) = middle;
+    }
+    can_keep(high);
   }
 
   /// Of most first: where a rank cannot have less, what others have above the goal delays nobody.
@@ -217,9 +265,7 @@ class EnodiaPolicy : public PlacementPolicy {
 
   int64_t most_patches() const {
     const int64_t above = excess_of(solver_.slowest()) * 1000 / solver_.goal();
-    // In one node nothing may have come before the gate, and as many as there are ranks level them.
-    const int64_t ranks = is_one_node() ? setup_.topology.num_ranks() : 0;
-    return std::clamp(above / kGoodEnough, kFewestPatches, std::max(kMostPatches, ranks));
+    return std::clamp(above / kGoodEnough, kFewestPatches, kMostPatches);
   }
 
   /// The replica that is missing most, or one in the place of another, with what the slowest rank
@@ -288,8 +334,9 @@ class EnodiaPolicy : public PlacementPolicy {
   PlanPrices late_prices_;  // of what is planned when the tokens are there
   QuotaSolver solver_;
   ReplicaSearch search_;
+  ReplicaConstruction construction_;
   NodeCounts counts_;
-  Replicas patched_;
+  Replicas patched_, constructed_;
   std::vector<LoadForecast> forecasts_;  // [layers]
   std::vector<FoundReplicas> found_;     // [layers]
   int64_t plans_ = 0, exact_plans_ = 0;
