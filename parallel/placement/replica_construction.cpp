@@ -12,7 +12,7 @@ bool is_on(int32_t rank, int32_t owner, const std::vector<int32_t>& replicas) {
 
 }  // namespace
 
-bool ReplicaConstruction::run(std::span<const int32_t> owners,
+void ReplicaConstruction::run(std::span<const int32_t> owners,
                               const NodeCounts& counts,
                               int64_t threshold,
                               int64_t limit,
@@ -28,13 +28,10 @@ bool ReplicaConstruction::run(std::span<const int32_t> owners,
   assign_to_nodes(counts, threshold);
   export_excess(limit);
   std::make_heap(parcels_.begin(), parcels_.end());
-  bool all_placed = true;
   while (!parcels_.empty()) {
     std::pop_heap(parcels_.begin(), parcels_.end());
     Parcel& parcel = parcels_.back();
-    const bool is_placed = place(parcel, limit);
-    all_placed = all_placed && is_placed;
-    if (is_placed && parcel.tokens > 0) {
+    if (place(parcel, limit) && parcel.tokens > 0) {
       std::push_heap(parcels_.begin(), parcels_.end());
     } else {
       parcels_.pop_back();
@@ -45,7 +42,6 @@ bool ReplicaConstruction::run(std::span<const int32_t> owners,
     std::sort(ranks.begin(), ranks.end());
     replicas.add_row(ranks);
   }
-  return all_placed;
 }
 
 /// Tokens stay in their node if the expert comes there, else they go to the owner's.

@@ -17,8 +17,7 @@ class ReplicaConstruction {
   /// At most `slots` replicas on a rank. Borrows the topology.
   ReplicaConstruction(const Topology& topology, int slots) : topology_(topology), slots_(slots) {}
 
-  /// Whether no rank is left with more than the limit.
-  bool run(std::span<const int32_t> owners,
+  void run(std::span<const int32_t> owners,
            const NodeCounts& counts,
            int64_t threshold,
            int64_t limit,

@@ -172,8 +172,7 @@ class EnodiaPolicy : public PlacementPolicy {
     return excess > solver_.goal() * kFailed && (exact_plans_ + 1) * 1000 <= plans_ * allowed;
   }
 
-  /// The same in one node, where a plan from nothing is quickly made: replicas at the lowest level
-  /// that all ranks can be kept at, as UltraEP looks for it, which are then patched.
+  /// The same in one node, where one construction does it, which is then patched.
   bool construct_anew(const std::vector<int32_t>& owners, int64_t goal, bool is_foretold) {
     const int64_t allowed = is_foretold ? kFailed : kGoodEnough;
     if (excess_of(solver_.slowest()) * 1000 <= goal * allowed) {
@@ -181,7 +180,8 @@ class EnodiaPolicy : public PlacementPolicy {
     }
     const int64_t cost = cost_of(late_prices_, solver_);
     solver_.copy_replicas(patched_);
-    construct_level(owners, goal, solver_.load(solver_.slowest()));
+    constexpr int64_t kNoThreshold = std::numeric_limits<int64_t>::max();
+    construction_.run(owners, counts_, kNoThreshold, goal, constructed_);
     solver_.start(owners, counts_, constructed_, goal);
     relieve();
     const bool is_cheaper = cost_of(late_prices_, solver_) < cost;
@@ -190,22 +190,6 @@ class EnodiaPolicy : public PlacementPolicy {
     }
     patch();
     return is_cheaper && is_foretold;
-  }
-
-  /// For the goal, or the lowest level above that can be kept, to a hundredth of it.
-  void construct_level(const std::vector<int32_t>& owners, int64_t goal, int64_t high) {
-    const auto can_keep = [&](int64_t level) {
-      constexpr int64_t kNoThreshold = std::numeric_limits<int64_t>::max();
-      return construction_.run(owners, counts_, kNoThreshold, level, constructed_);
-    };
-    if (can_keep(goal)) {
-      return;
-    }
-    for (int64_t low = goal; high - low > std::max<int64_t>(1, goal / 100);) {
-      const int64_t middle = (low + high) / 2;
-      (can_keep(middle) ? high : low) = middle;
-    }
-    can_keep(high);
   }
 
   /// Of most first: where a rank cannot have less, what others have above the goal delays nobody.
