@@ -102,6 +102,12 @@ class Simulate(ProgramTest):
         for ranks in ("65536", "46341", "2147483647"):
             self.refuse(2, [ranks, "1024"], "simulate", "--preset", "zipf", "--nodes", ranks,
                         "--ranks-per-node", ranks)
+        recorded = (self.folder / "trace.safetensors").read_bytes()
+        for option in ("--emit-plans", "--write-trace"):
+            whole = [*command, "--ranks-per-node", "2", "--policy", "owners", option]
+            self.refuse(2, [option, "replace the recording"], *whole, "./trace.safetensors")
+            self.refuse(2, [option, "no/plans", "its folder does not exist"], *whole, "no/plans")
+        self.assertEqual(recorded, (self.folder / "trace.safetensors").read_bytes())
         os.mkfifo(self.folder / "pipe")
         self.refuse(4, ["pipe", "something other than a file"], "simulate", "--preset", "zipf",
                     "--nodes", "2", "--ranks-per-node", "2", "--policy", "owners",

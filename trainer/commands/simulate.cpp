@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,23 @@ void check_size(const SimulateArguments& arguments) {
                       std::to_string(arguments.ranks_per_node) + ") must be at most " +
                       std::to_string(most) +
                       (arguments.trace.empty() ? "; more need a recording (--trace)" : ""));
+  }
+}
+
+/// What is to be written, before anything is replayed. Empty = nothing is.
+void check_output(const char* option, const std::string& file, const std::string& recording) {
+  if (file.empty()) {
+    return;
+  }
+  std::error_code none;  // of a file that does not exist
+  const std::filesystem::path folder = std::filesystem::absolute(file).parent_path();
+  if (!std::filesystem::is_directory(folder, none)) {
+    throw ConfigError(std::string(option) + " " + file +
+                      ": its folder does not exist; make it first");
+  }
+  if (!recording.empty() && std::filesystem::equivalent(file, recording, none)) {
+    throw ConfigError(std::string(option) + " " + file +
+                      " would replace the recording that is replayed; name another file");
   }
 }
 
@@ -111,6 +129,8 @@ void simulate(const SimulateArguments& arguments) {
   if (!arguments.emit_plans.empty() && policies.size() > 1) {
     throw ConfigError("--emit-plans writes the plans of one policy; name it with --policy");
   }
+  check_output("--emit-plans", arguments.emit_plans, arguments.trace);
+  check_output("--write-trace", arguments.write_trace, arguments.trace);
   const RoutingTrace trace = chosen_trace(arguments);
   const Topology topology = topology_of(arguments, trace);
   if (!arguments.write_trace.empty()) {
