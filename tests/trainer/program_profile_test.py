@@ -140,20 +140,12 @@ class Profiled(ProgramTest):
                 self.assertEqual(sum(span["name"] == once for span in inside), 1, once)
 
     def test_replicas_travel_under_compute(self):
-        for attempt in range(3):  # on a busy machine what is ready may start late
-            try:
-                return self.assert_replicas_hidden(f"hidden{attempt}")
-            except AssertionError:
-                if attempt == 2:
-                    raise
-
-    def assert_replicas_hidden(self, run):
-        self.train(run, ranks=2, run__progress="thread", model__num_experts=8,
+        self.train("hidden", ranks=2, train__steps=16, run__progress="thread", model__num_experts=8,
                    model__hidden_size=128, model__moe_intermediate_size=256,
                    model__num_hidden_layers=4, router__forced_skew=1.5, router__aux_loss_coef=0,
-                   placement__policy="enodia", trace__first_step=4, trace__steps=2)
-        events = self.load_trace(f"{run}/trace-step_4.json")["traceEvents"]
-        started = {"below": 0, "last": 0}  # of both ranks: a busy machine starts some later
+                   placement__policy="enodia", trace__first_step=4, trace__steps=12)
+        events = self.load_trace("hidden/trace-step_4.json")["traceEvents"]
+        started = {"below": 0, "last": 0}  # a busy machine starts some later
         for rank in range(2):
             compute, = spans_of(events, rank, "compute")
             waiting, = spans_of(events, rank, "waiting")
